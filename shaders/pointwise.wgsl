@@ -1,0 +1,119 @@
+// pointwise: a 1 x 1 convolution, dense or grouped, as the matrix product that it is.
+//
+// Formula    y[n,o,i,j] = act(b[o] + r[n,o,i,j] + sum over c of w[o,c] x[n, g C + c, i s, j s])
+// Mapping    One invocation: CHANNEL_TILE output channels of one group times PIXEL_TILE pixels, in registers. One
+//            workgroup: WORKGROUP_SIZE * PIXEL_TILE pixels of the same channels, an invocation's pixels WORKGROUP_SIZE
+//            apart so that neighbouring invocations read neighbouring values. Grid: x over pixels, y over channel
+//            tiles, z over image and group.
+// Traffic    The input is read once per channel tile, the weights once per workgroup; each output is written once.
+// Needs      kernel_size 1, no padding.
+// Bound by   Arithmetic when in_channels and out_channels are large, memory otherwise. An input channel costs
+//            CHANNEL_TILE + PIXEL_TILE loads for CHANNEL_TILE * PIXEL_TILE multiply-adds.
+// Rust row   src/kernels/pointwise.rs
+
+// Structure: the host replaces these values, and each set of them is one pipeline.
+const STRIDE_HEIGHT: u32 = 1u;
+const STRIDE_WIDTH: u32 = 1u;
+const HAS_BIAS: bool = true;
+const HAS_RESIDUAL: bool = false;
+const ACTIVATION: u32 = 0u;  // 0 none, 1 limits, 2 leaky relu, 3 silu, 4 hardswish
+const WORKGROUP_SIZE: u32 = 64u;
+const CHANNEL_TILE: u32 = 8u;  // output channels per invocation
+const PIXEL_TILE: u32 = 4u;  // output pixels per invocation
+
+struct Extent {
+    in_channels: u32, in_height: u32, in_width: u32,
+    out_channels: u32, out_height: u32, out_width: u32,
+    in_channels_per_group: u32, out_channels_per_group: u32,
+    padding_top: u32, padding_left: u32,
+    // Where each tensor starts in its binding, in elements.
+    input_offset: u32, weight_offset: u32, bias_offset: u32, residual_offset: u32, output_offset: u32,
+    // Where this dispatch starts in the whole grid of workgroups.
+    first_workgroup_x: u32, first_workgroup_y: u32, first_workgroup_z: u32,
+    // The limits, or the slope, of the activation.
+    activation_low: f32, activation_high: f32,
+}
+
+@group(0) @binding(0) var<uniform> extent: Extent;
+@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(2) var<storage, read> weight: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<storage, read_write> output: array<f32>;
+
+// Written with comparisons, not min and max, so that a NaN passes through.
+fn activate(x: f32) -> f32 {
+    switch ACTIVATION {
+        case 1u: {
+            let raised = select(x, extent.activation_low, x < extent.activation_low);
+            return select(raised, extent.activation_high, x > extent.activation_high);
+        }
+        case 2u: { return select(x, x * extent.activation_low, x < 0.0); }
+        case 3u: { return x / (1.0 + exp(-x)); }
+        case 4u: { return select(x * min(x + 3.0, 6.0) / 6.0, 0.0, x <= -3.0); }
+        default: { return x; }
+    }
+}
+
+// The fused end of every kernel: bias, residual, activation, store.
+fn finish(sum: f32, channel: u32, index: u32) {
+    var y = sum;
+    if HAS_BIAS { y += bias[extent.bias_offset + channel]; }
+    if HAS_RESIDUAL { y += residual[extent.residual_offset + index]; }
+    output[extent.output_offset + index] = activate(y);
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
+    let first_pixel = (workgroup.x + extent.first_workgroup_x) * WORKGROUP_SIZE * PIXEL_TILE + local;
+    let tile = (workgroup.y + extent.first_workgroup_y) * CHANNEL_TILE;
+    let slice = workgroup.z + extent.first_workgroup_z;
+    let groups = extent.out_channels / extent.out_channels_per_group;
+    let group = slice % groups;
+    let image = slice / groups;
+    let out_plane = extent.out_height * extent.out_width;
+    if first_pixel >= out_plane { return; }
+
+    let in_plane = extent.in_height * extent.in_width;
+    let first_plane = extent.input_offset + (image * extent.in_channels + group * extent.in_channels_per_group) * in_plane;
+    let first_channel = group * extent.out_channels_per_group + tile;
+    let channels = min(CHANNEL_TILE, extent.out_channels_per_group - tile);
+
+    // Where each pixel is read and each channel's weights start. Past the last one the first is read again, not stored.
+    var pixels: array<u32, PIXEL_TILE>;
+    for (var t = 0u; t < PIXEL_TILE; t++) {
+        let ahead = first_pixel + t * WORKGROUP_SIZE;
+        let pixel = select(first_pixel, ahead, ahead < out_plane);
+        if STRIDE_HEIGHT == 1u && STRIDE_WIDTH == 1u {
+            pixels[t] = first_plane + pixel;
+        } else {
+            let row = pixel / extent.out_width;
+            let column = pixel % extent.out_width;
+            pixels[t] = first_plane + row * STRIDE_HEIGHT * extent.in_width + column * STRIDE_WIDTH;
+        }
+    }
+    var filters: array<u32, CHANNEL_TILE>;
+    for (var t = 0u; t < CHANNEL_TILE; t++) {
+        let channel = first_channel + select(0u, t, t < channels);
+        filters[t] = extent.weight_offset + channel * extent.in_channels_per_group;
+    }
+
+    var sums: array<array<f32, PIXEL_TILE>, CHANNEL_TILE>;
+    for (var c = 0u; c < extent.in_channels_per_group; c++) {
+        var values: array<f32, PIXEL_TILE>;
+        for (var t = 0u; t < PIXEL_TILE; t++) { values[t] = input[pixels[t] + c * in_plane]; }
+        for (var o = 0u; o < CHANNEL_TILE; o++) {
+            let factor = weight[filters[o] + c];
+            for (var t = 0u; t < PIXEL_TILE; t++) { sums[o][t] = fma(factor, values[t], sums[o][t]); }
+        }
+    }
+
+    for (var o = 0u; o < channels; o++) {
+        let channel = first_channel + o;
+        let first_output = (image * extent.out_channels + channel) * out_plane;
+        for (var t = 0u; t < PIXEL_TILE; t++) {
+            let pixel = first_pixel + t * WORKGROUP_SIZE;
+            if pixel < out_plane { finish(sums[o][t], channel, first_output + pixel); }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! `Context`: a device and its queue, with the pipelines that were made on it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::{Error, Result};
+use crate::geometry::check_range;
+use crate::pipeline::{Pipelines, STORAGE_BUFFERS, bind_group_layout};
+
+/// A `wgpu` device with its queue and the pipelines compiled so far.
+///
+/// A clone is another handle to the same one. It may be shared between threads.
+#[derive(Debug, Clone)]
+pub struct Context {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    limits: wgpu::Limits,
+    runtime_checks: bool,
+    layout: wgpu::BindGroupLayout,
+    pipelines: Pipelines,
+    /// Why the device is gone, once it is.
+    lost: Arc<Mutex<Option<String>>>,
+}
+
+impl Context {
+    /// Opens the best adapter: a discrete GPU before an integrated one, a software driver last.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] if there is none; [`Error::NoDevice`] if it does not open.
+    pub async fn new() -> Result<Self> {
+        let adapters = adapters().await;
+        let best = adapters
+            .first()
+            .ok_or_else(|| Error::NoAdapter { reason: "no Vulkan, Metal or DX12 driver answered".to_owned() })?;
+        Self::from_adapter(best).await
+    }
+
+    /// [`new`](Self::new), waiting for it.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn new_blocking() -> Result<Self> {
+        pollster::block_on(Self::new())
+    }
+
+    /// Opens a device on this adapter, with all its limits, and with timestamp queries where it has them.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] if it does not open.
+    pub async fn from_adapter(adapter: &wgpu::Adapter) -> Result<Self> {
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("sepconv"),
+            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_limits: adapter.limits(),
+            ..Default::default()
+        };
+        let opened = adapter.request_device(&descriptor).await;
+        let (device, queue) = opened.map_err(|error| Error::NoDevice { reason: error.to_string() })?;
+        let context = Self::from_wgpu(device, queue)?;
+        let lost = context.shared.lost.clone();
+        context.device().set_device_lost_callback(move |reason, message| {
+            *lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{reason:?}: {message}"));
+        });
+        Ok(context)
+    }
+
+    /// Uses a device that the caller owns, as it is: its features, its limits, its callbacks.
+    ///
+    /// Loss of such a device shows when a result is read, since its device-lost callback is the caller's own.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if the device allows fewer storage buffers per shader than the kernels bind.
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
+        let storage_buffers = device.limits().max_storage_buffers_per_shader_stage.into();
+        check_range("max_storage_buffers_per_shader_stage", storage_buffers, STORAGE_BUFFERS, u64::from(u32::MAX))?;
+        let shared = Shared {
+            limits: device.limits(),
+            runtime_checks: false,
+            layout: bind_group_layout(&device),
+            pipelines: Pipelines::default(),
+            lost: Arc::default(),
+            device,
+            queue,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The same device with bounds, division and loop checks compiled into every kernel from now on, or not.
+    /// Default off: this library checks all sizes before it runs anything.
+    #[must_use]
+    pub fn with_runtime_checks(&self, runtime_checks: bool) -> Self {
+        let shared = Shared {
+            device: self.shared.device.clone(),
+            queue: self.shared.queue.clone(),
+            limits: self.shared.limits.clone(),
+            runtime_checks,
+            layout: self.shared.layout.clone(),
+            pipelines: Pipelines::default(),
+            lost: self.shared.lost.clone(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &wgpu::Device {
+        &self.shared.device
+    }
+
+    /// Its queue.
+    #[must_use]
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.shared.queue
+    }
+
+    /// The limits that plans keep to.
+    #[must_use]
+    pub fn limits(&self) -> &wgpu::Limits {
+        &self.shared.limits
+    }
+
+    /// Which adapter, driver and backend the device is on.
+    #[must_use]
+    pub fn adapter_info(&self) -> wgpu::AdapterInfo {
+        self.shared.device.adapter_info()
+    }
+
+    /// Why the device is gone, if it is: then every call fails and a new context is needed.
+    #[must_use]
+    pub fn lost(&self) -> Option<String> {
+        self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn runtime_checks(&self) -> bool {
+        self.shared.runtime_checks
+    }
+
+    pub(crate) fn bind_group_layout(&self) -> &wgpu::BindGroupLayout {
+        &self.shared.layout
+    }
+
+    pub(crate) fn pipelines(&self) -> &Pipelines {
+        &self.shared.pipelines
+    }
+
+    /// An error if the device is known to be gone.
+    pub(crate) fn check_alive(&self) -> Result<()> {
+        self.lost().map_or(Ok(()), |reason| Err(Error::DeviceLost { reason }))
+    }
+
+    /// Marks the device as gone and returns the error that says so.
+    pub(crate) fn mark_lost(&self, reason: String) -> Error {
+        let mut lost = self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let reason = lost.get_or_insert(reason).clone();
+        Error::DeviceLost { reason }
+    }
+
+    /// Runs calls on the device and turns what the device says of them into an error, where it would else panic.
+    ///
+    /// `argument` and `bytes` say what is being made. In a browser the device answers later: there the calls are
+    /// made unguarded, the browser logs what it refuses, and reading the result fails.
+    pub(crate) fn guarded<T>(&self, argument: &'static str, bytes: u64, calls: impl FnOnce() -> T) -> Result<T> {
+        self.check_alive()?;
+        #[cfg(target_arch = "wasm32")]
+        {
+            let _ = (argument, bytes);
+            Ok(calls())
+        }
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let device = self.device();
+            let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+            let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+            let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+            let value = calls();
+            // The scopes are popped in reverse order, each before any of them is looked at.
+            let errors = [validation.pop(), internal.pop(), memory.pop()].map(pollster::block_on);
+            match errors.into_iter().flatten().next() {
+                None => Ok(value),
+                Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory { argument, bytes }),
+                Some(error) => Err(Error::Device { operation: argument, reason: error.to_string() }),
+            }
+        }
+    }
+}
+
+/// Every adapter that can run this library's shaders, best first.
+pub async fn adapters() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let mut adapters = instance.enumerate_adapters(wgpu::Backends::PRIMARY).await;
+    adapters.retain(|adapter| adapter.get_info().backend != wgpu::Backend::Noop);
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    adapters
+}

@@ -1,0 +1,283 @@
+//! `Conv2d`: a convolution layer described in PyTorch's words.
+
+use crate::error::{Error, Result};
+use crate::geometry::{
+    Activation, Geometry, Padding, PaddingMode, Sides, Size, check_range, element_count, extent, resolve_axis,
+};
+
+/// A 2-D convolution layer: what `torch.nn.Conv2d` takes, with its defaults.
+///
+/// A description, not yet checked: [`geometry`](Self::geometry) and
+/// [`plan`](Self::plan) check it against an input shape.
+///
+/// ```
+/// use sepconv::Conv2d;
+///
+/// let layer = Conv2d::new(3, 4, 3).padding(1);
+/// let geometry = layer.geometry([1, 3, 64, 64])?;
+/// assert_eq!(geometry.output_shape(), [1, 4, 64, 64]);
+/// assert_eq!(geometry.parameters(), 112);
+/// # Ok::<(), sepconv::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Conv2d {
+    pub(crate) in_channels: u32,
+    pub(crate) out_channels: u32,
+    pub(crate) kernel_size: Size,
+    pub(crate) stride: Size,
+    pub(crate) padding: Padding,
+    pub(crate) dilation: Size,
+    pub(crate) groups: u32,
+    pub(crate) bias: bool,
+    pub(crate) padding_mode: PaddingMode,
+    pub(crate) activation: Activation,
+    pub(crate) residual: bool,
+}
+
+impl Conv2d {
+    /// A layer from `in_channels` to `out_channels` with a filter of `kernel_size` (one number or
+    /// `[height, width]`), stride 1, no padding, dilation 1, one group and a bias.
+    #[must_use]
+    pub fn new(in_channels: u32, out_channels: u32, kernel_size: impl Into<Size>) -> Self {
+        Self {
+            in_channels,
+            out_channels,
+            kernel_size: kernel_size.into(),
+            stride: 1.into(),
+            padding: 0.into(),
+            dilation: 1.into(),
+            groups: 1,
+            bias: true,
+            padding_mode: PaddingMode::Zeros,
+            activation: Activation::None,
+            residual: false,
+        }
+    }
+
+    /// The layer that a weight of shape `[out_channels, in_channels / groups, height, width]` belongs to.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if `groups` is 0 or the input channels do not fit in 31 bits.
+    pub fn from_weight_shape(shape: [u32; 4], groups: u32) -> Result<Self> {
+        extent("groups", groups.into())?;
+        let in_channels = extent("in_channels", u64::from(shape[1]) * u64::from(groups))?;
+        Ok(Self::new(in_channels, shape[0], [shape[2], shape[3]]).groups(groups))
+    }
+
+    /// The step of the window: one number or `[height, width]`. Default 1.
+    #[must_use]
+    pub fn stride(mut self, stride: impl Into<Size>) -> Self {
+        self.stride = stride.into();
+        self
+    }
+
+    /// One number, `[height, width]`, `[top, left, bottom, right]` or a [`Padding`]. Default 0.
+    #[must_use]
+    pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
+        self.padding = padding.into();
+        self
+    }
+
+    /// The distance between filter taps: one number or `[height, width]`. Default 1.
+    #[must_use]
+    pub fn dilation(mut self, dilation: impl Into<Size>) -> Self {
+        self.dilation = dilation.into();
+        self
+    }
+
+    /// How many groups of channels are convolved apart from each other. Default 1;
+    /// `in_channels` makes the convolution depthwise.
+    #[must_use]
+    pub fn groups(mut self, groups: u32) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// Whether a number per output channel is added. Default true.
+    #[must_use]
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.bias = bias;
+        self
+    }
+
+    /// What stands in the padding. Default [`PaddingMode::Zeros`].
+    #[must_use]
+    pub fn padding_mode(mut self, padding_mode: PaddingMode) -> Self {
+        self.padding_mode = padding_mode;
+        self
+    }
+
+    /// A function applied before the store. Default [`Activation::None`].
+    #[must_use]
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// Whether a tensor of the output's shape is added before the activation. Default false.
+    #[must_use]
+    pub fn residual(mut self, residual: bool) -> Self {
+        self.residual = residual;
+        self
+    }
+
+    /// Checks the layer against an input of shape `[batch, channels, height, width]` and resolves every size.
+    ///
+    /// # Errors
+    /// The first argument that is out of its range, in the order of the constructor and the setters.
+    pub fn geometry(&self, input_shape: [u32; 4]) -> Result<Geometry> {
+        self.check_arguments()?;
+        let [batch, channels, height, width] = input_shape;
+        for (argument, size) in
+            [("input batch", batch), ("input channels", channels), ("input height", height), ("input width", width)]
+        {
+            extent(argument, size.into())?;
+        }
+        if channels != self.in_channels {
+            let expected = [batch, self.in_channels, height, width];
+            return Err(Error::Shape { argument: "input", shape: input_shape, expected });
+        }
+        let sides = match self.padding {
+            Padding::Explicit(sides) => sides,
+            Padding::Same | Padding::SameLower | Padding::Valid => Sides { top: 0, left: 0, bottom: 0, right: 0 },
+        };
+        let (kernel, stride, dilation) = (self.kernel_size, self.stride, self.dilation);
+        let (top, bottom, out_height) = resolve_axis(
+            "height",
+            height,
+            kernel.height,
+            stride.height,
+            dilation.height,
+            self.padding,
+            (sides.top, sides.bottom),
+        )?;
+        let (left, right, out_width) = resolve_axis(
+            "width",
+            width,
+            kernel.width,
+            stride.width,
+            dilation.width,
+            self.padding,
+            (sides.left, sides.right),
+        )?;
+        let padding = Sides { top, left, bottom, right };
+        self.check_padding_mode(padding, height, width)?;
+
+        let geometry = Geometry {
+            batch,
+            in_channels: self.in_channels,
+            input: Size { height, width },
+            out_channels: self.out_channels,
+            output: Size { height: out_height, width: out_width },
+            kernel_size: kernel,
+            stride,
+            dilation,
+            padding,
+            padding_mode: self.padding_mode,
+            groups: self.groups,
+            bias: self.bias,
+            residual: self.residual,
+            activation: self.activation,
+        };
+        element_count("input", geometry.input_shape())?;
+        element_count("weight", geometry.weight_shape())?;
+        let outputs = element_count("output", geometry.output_shape())?;
+        let operations = outputs.checked_mul(geometry.terms());
+        operations.filter(|&count| count < 1 << 62).ok_or(Error::TooMuchWork)?;
+        Ok(geometry)
+    }
+
+    fn check_arguments(&self) -> Result<()> {
+        for (argument, value) in [
+            ("in_channels", self.in_channels),
+            ("out_channels", self.out_channels),
+            ("kernel_size height", self.kernel_size.height),
+            ("kernel_size width", self.kernel_size.width),
+            ("stride height", self.stride.height),
+            ("stride width", self.stride.width),
+            ("dilation height", self.dilation.height),
+            ("dilation width", self.dilation.width),
+            ("groups", self.groups),
+        ] {
+            extent(argument, value.into())?;
+        }
+        for (argument, value) in [("in_channels", self.in_channels), ("out_channels", self.out_channels)] {
+            if value % self.groups != 0 {
+                return Err(Error::NotDivisible { argument, value, groups: self.groups });
+            }
+        }
+        match self.activation {
+            Activation::LeakyRelu(slope) if !slope.is_finite() => Err(Error::Slope { slope }),
+            // Written so that a NaN at either end is refused too.
+            Activation::Clamp(minimum, maximum) if !(minimum <= maximum) => Err(Error::Clamp { minimum, maximum }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_padding_mode(&self, padding: Sides, height: u32, width: u32) -> Result<()> {
+        let spare = match self.padding_mode {
+            PaddingMode::Zeros | PaddingMode::Replicate => return Ok(()),
+            PaddingMode::Reflect => 1,
+            PaddingMode::Circular => 0,
+        };
+        for (argument, value, size) in [
+            ("padding top", padding.top, height),
+            ("padding left", padding.left, width),
+            ("padding bottom", padding.bottom, height),
+            ("padding right", padding.right, width),
+        ] {
+            check_range(argument, value.into(), 0, u64::from(size - spare))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::MAXIMUM_EXTENT;
+
+    #[test]
+    fn every_argument_is_refused_by_name() {
+        let base = || Conv2d::new(4, 8, 3).padding(1);
+        let cases: [(Conv2d, &str); 13] = [
+            (Conv2d::new(0, 8, 3), "in_channels"),
+            (Conv2d::new(4, 0, 3), "out_channels"),
+            (Conv2d::new(4, 8, [0, 3]), "kernel_size height"),
+            (Conv2d::new(4, 8, [3, 0]), "kernel_size width"),
+            (base().stride([0, 1]), "stride height"),
+            (base().stride([1, 0]), "stride width"),
+            (base().dilation([0, 1]), "dilation height"),
+            (base().dilation([1, u32::MAX]), "dilation width"),
+            (base().groups(0), "groups"),
+            (base().groups(3), "groups"),
+            (base().activation(Activation::Clamp(f32::NAN, 1.0)), "clamp"),
+            (base().activation(Activation::LeakyRelu(f32::INFINITY)), "slope"),
+            (base().padding([5, 0, 0, 0]).padding_mode(PaddingMode::Reflect), "padding top"),
+        ];
+        for (layer, argument) in cases {
+            let message = layer.geometry([1, 4, 5, 5]).unwrap_err().to_string();
+            assert!(message.contains(argument), "{message:?} does not name {argument:?}");
+        }
+    }
+
+    #[test]
+    fn the_padding_mode_bounds_the_padding() {
+        let layer = |padding: u32, mode| Conv2d::new(1, 1, 3).padding(padding).padding_mode(mode);
+        for (mode, most) in [(PaddingMode::Reflect, 4), (PaddingMode::Circular, 5), (PaddingMode::Replicate, 50)] {
+            assert!(layer(most, mode).geometry([1, 1, 5, 5]).is_ok(), "{mode:?} allows {most}");
+            let more = layer(most + 1, mode).geometry([1, 1, 5, 5]);
+            assert_eq!(more.is_ok(), mode == PaddingMode::Replicate, "{mode:?} with {}", most + 1);
+        }
+    }
+
+    #[test]
+    fn sizes_that_overflow_are_refused() {
+        let huge = MAXIMUM_EXTENT as u32;
+        let input = Conv2d::new(huge, 1, 1).geometry([huge, huge, huge, 1]);
+        assert!(matches!(input, Err(Error::Overflow { argument: "input", .. })), "{input:?}");
+        let work = Conv2d::new(1 << 20, 1 << 20, 1).geometry([1, 1 << 20, 1 << 20, 1 << 10]);
+        assert_eq!(work, Err(Error::TooMuchWork));
+        assert!(Conv2d::from_weight_shape([1, huge, 1, 1], 2).is_err());
+    }
+}

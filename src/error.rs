@@ -1,0 +1,238 @@
+//! The one error type: what was asked for, what it was and what it may be.
+
+/// Everything that can go wrong, in words that name the argument.
+///
+/// [`Error::is_request`] tells a mistake in the request (fix the argument)
+/// from a failure of the computation (the device ran out of memory, was lost).
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A number outside the range its argument allows.
+    #[error("{argument} is {value}; it must be from {minimum} to {maximum}")]
+    OutOfRange {
+        /// The argument's name.
+        argument: &'static str,
+        /// What it was.
+        value: u64,
+        /// The least it may be.
+        minimum: u64,
+        /// The most it may be.
+        maximum: u64,
+    },
+    /// A channel count that its groups do not divide.
+    #[error("{argument} is {value}; it must be a multiple of groups, which is {groups}")]
+    NotDivisible {
+        /// The argument's name.
+        argument: &'static str,
+        /// What it was.
+        value: u32,
+        /// The number of groups.
+        groups: u32,
+    },
+    /// A tensor whose shape is not the one this layer takes.
+    #[error("{argument} has shape {shape:?}; this layer takes {expected:?}")]
+    Shape {
+        /// The argument's name.
+        argument: &'static str,
+        /// The shape it had.
+        shape: [u32; 4],
+        /// The shape it must have.
+        expected: [u32; 4],
+    },
+    /// A slice whose length is not the product of its shape.
+    #[error("{argument} has {length} values; shape {shape:?} takes {expected}")]
+    Length {
+        /// The argument's name.
+        argument: &'static str,
+        /// How many values it had.
+        length: usize,
+        /// The shape that was given with it.
+        shape: [u32; 4],
+        /// How many values that shape takes.
+        expected: u64,
+    },
+    /// A kernel that spans more than the padded input, so that no output is left.
+    #[error(
+        "kernel_size spans {span} along the {axis} (dilation counted); the padded input has {padded}, \
+         so it may span at most that"
+    )]
+    KernelTooLarge {
+        /// `"height"` or `"width"`.
+        axis: &'static str,
+        /// dilation · (`kernel_size` − 1) + 1.
+        span: u64,
+        /// Input size plus both paddings.
+        padded: u64,
+    },
+    /// A product of sizes that no 64-bit number holds.
+    #[error("{argument} is too large: {shape:?} f32 values have no byte size below 2^63")]
+    Overflow {
+        /// The argument's name.
+        argument: &'static str,
+        /// Its shape.
+        shape: [u32; 4],
+    },
+    /// More work than can be counted, let alone done.
+    #[error("the layer is too large: its multiply-adds do not fit in 64 bits")]
+    TooMuchWork,
+    /// A layer that would take more dispatches than a plan may hold.
+    #[error("the layer needs {dispatches} dispatches at this device's limits; a plan may have {maximum}")]
+    TooManyDispatches {
+        /// How many it needs.
+        dispatches: u64,
+        /// How many there may be.
+        maximum: u64,
+    },
+    /// A tensor, or the smallest piece of one, past a limit of the device.
+    #[error("{argument} needs {bytes} bytes; this device's {limit} allows {maximum}")]
+    Limit {
+        /// The argument's name.
+        argument: &'static str,
+        /// What it needs, in bytes.
+        bytes: u64,
+        /// The name of the `wgpu` limit.
+        limit: &'static str,
+        /// The limit, in bytes.
+        maximum: u64,
+    },
+    /// Two floats that are out of order or not numbers.
+    #[error("activation clamp is [{minimum}, {maximum}]; it must be two numbers, the lesser first")]
+    Clamp {
+        /// The lower end.
+        minimum: f32,
+        /// The upper end.
+        maximum: f32,
+    },
+    /// A leaky-ReLU slope that is not a finite number.
+    #[error("activation leaky_relu slope is {slope}; it must be a finite number")]
+    Slope {
+        /// What it was.
+        slope: f32,
+    },
+    /// A byte offset that is not a multiple of four.
+    #[error("{argument} starts at byte {offset}; it must start at a multiple of {alignment}")]
+    Misaligned {
+        /// The argument's name.
+        argument: &'static str,
+        /// The offset it had, in bytes.
+        offset: u64,
+        /// What it must be a multiple of.
+        alignment: u64,
+    },
+    /// A tensor that would reach past the end of its buffer.
+    #[error("{argument} ends at byte {end}; its buffer has {size}")]
+    OutsideBuffer {
+        /// The argument's name.
+        argument: &'static str,
+        /// Where the tensor would end.
+        end: u64,
+        /// The buffer's size in bytes.
+        size: u64,
+    },
+    /// A caller's buffer that was not created for this use.
+    #[error("{argument} lies in a buffer without {usage:?}; its buffer must have that usage")]
+    Usage {
+        /// The argument's name.
+        argument: &'static str,
+        /// The usage it lacks.
+        usage: wgpu::BufferUsages,
+    },
+    /// A tensor that the layer was built to take and was not given.
+    #[error("{argument} is missing; this layer was built with one")]
+    Missing {
+        /// The argument's name.
+        argument: &'static str,
+    },
+    /// A tensor that the layer was not built to take.
+    #[error("{argument} was given; this layer was built without one")]
+    Unexpected {
+        /// The argument's name.
+        argument: &'static str,
+    },
+    /// Input and output in one buffer, which WebGPU forbids in one dispatch.
+    #[error("{argument} shares a buffer with the output; the output needs a buffer of its own")]
+    SharedBuffer {
+        /// The argument that shares it.
+        argument: &'static str,
+    },
+    /// A kernel name that is not in [`kernels::ALL`](crate::kernels::ALL).
+    #[error("kernel is {name:?}; it must be one of {}", crate::kernels::names())]
+    UnknownKernel {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// A kernel that was asked for by name and cannot compute this layer.
+    #[error("kernel {kernel:?} does not support this layer: {reason}")]
+    Unsupported {
+        /// The kernel's name.
+        kernel: &'static str,
+        /// What it needs.
+        reason: &'static str,
+    },
+    /// An error in one part of a separable layer.
+    #[error("{part} {error}")]
+    Within {
+        /// `"depthwise"` or `"pointwise"`.
+        part: &'static str,
+        /// What is wrong there.
+        error: Box<Error>,
+    },
+    /// No GPU and no software driver answered.
+    #[error("no adapter: {reason}")]
+    NoAdapter {
+        /// What was looked for.
+        reason: String,
+    },
+    /// The adapter would not open a device.
+    #[error("the adapter opened no device: {reason}")]
+    NoDevice {
+        /// The driver's words.
+        reason: String,
+    },
+    /// The device ran out of memory.
+    #[error("out of memory: the device could not allocate {argument} ({bytes} bytes)")]
+    OutOfMemory {
+        /// What was being allocated.
+        argument: &'static str,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// The device is gone; a new [`Context`](crate::Context) is needed.
+    #[error("the device was lost: {reason}")]
+    DeviceLost {
+        /// The driver's words.
+        reason: String,
+    },
+    /// The driver refused something that this library believed valid.
+    #[error("the device refused {operation}: {reason}")]
+    Device {
+        /// What was being done.
+        operation: &'static str,
+        /// The driver's words.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Whether the request was at fault (true) or its computation failed (false).
+    #[must_use]
+    pub fn is_request(&self) -> bool {
+        match self {
+            Self::Within { error, .. } => error.is_request(),
+            Self::NoAdapter { .. }
+            | Self::NoDevice { .. }
+            | Self::OutOfMemory { .. }
+            | Self::DeviceLost { .. }
+            | Self::Device { .. } => false,
+            _ => true,
+        }
+    }
+
+    /// Says which part of a separable layer an error is in.
+    pub(crate) fn within(part: &'static str) -> impl Fn(Self) -> Self {
+        move |error| Self::Within { part, error: Box::new(error) }
+    }
+}
+
+/// What this library's fallible calls return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,107 @@
+//! The kernels: one row each, beside the `.wgsl` of the same name in `shaders/`.
+
+mod depthwise;
+mod direct;
+mod pointwise;
+
+use crate::error::{Error, Result};
+use crate::geometry::{Activation, Geometry, PaddingMode};
+
+/// One kernel: its shader, what it can compute, and how it is specialised and launched.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Its name, and that of its file in `shaders/`.
+    pub name: &'static str,
+    /// Its source: complete WGSL with default constants.
+    pub wgsl: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// When the planner picks it.
+    pub chosen: &'static str,
+    /// What its speed ends at.
+    pub bound_by: &'static str,
+    /// `Err` with what it needs, for a geometry that it cannot compute.
+    pub supports: fn(&Geometry) -> Result<(), &'static str>,
+    /// The ways to tile a geometry that it supports, best guess first; never empty.
+    pub variants: fn(&Geometry) -> Vec<Variant>,
+}
+
+/// A kernel made for one geometry: the constants that replace the shader's own, and the grid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variant {
+    /// Names and values of the shader's constants. A boolean is 0 or 1.
+    pub constants: Vec<(&'static str, u32)>,
+    /// How many workgroups along x, y and z, before folding.
+    pub grid: [u64; 3],
+}
+
+/// Every kernel, fastest and most special first. `direct` supports everything and comes last.
+pub static ALL: [&Kernel; 3] = [&depthwise::KERNEL, &pointwise::KERNEL, &direct::KERNEL];
+
+/// The kernel of this name.
+///
+/// # Errors
+/// [`Error::UnknownKernel`], which lists the names there are.
+pub fn by_name(name: &str) -> Result<&'static Kernel> {
+    let found = ALL.into_iter().find(|kernel| kernel.name == name);
+    found.ok_or_else(|| Error::UnknownKernel { name: name.to_owned() })
+}
+
+/// The first kernel in [`ALL`] that supports a geometry.
+#[must_use]
+pub fn choose(geometry: &Geometry) -> &'static Kernel {
+    let supporting = ALL.into_iter().find(|kernel| (kernel.supports)(geometry).is_ok());
+    supporting.unwrap_or(&direct::KERNEL)
+}
+
+/// The names in [`ALL`], for messages.
+pub(crate) fn names() -> String {
+    ALL.map(|kernel| kernel.name).join(", ")
+}
+
+/// The constants of every kernel that walks a window over the input.
+fn window(geometry: &Geometry) -> Vec<(&'static str, u32)> {
+    let padding_mode = match geometry.padding_mode {
+        PaddingMode::Zeros => 0,
+        PaddingMode::Reflect => 1,
+        PaddingMode::Replicate => 2,
+        PaddingMode::Circular => 3,
+    };
+    vec![
+        ("KERNEL_HEIGHT", geometry.kernel_size.height),
+        ("KERNEL_WIDTH", geometry.kernel_size.width),
+        ("STRIDE_HEIGHT", geometry.stride.height),
+        ("STRIDE_WIDTH", geometry.stride.width),
+        ("DILATION_HEIGHT", geometry.dilation.height),
+        ("DILATION_WIDTH", geometry.dilation.width),
+        ("PADDING_MODE", padding_mode),
+    ]
+}
+
+/// The constants of what every kernel does before it stores a value.
+fn epilogue(geometry: &Geometry) -> Vec<(&'static str, u32)> {
+    let activation = match geometry.activation {
+        Activation::None => 0,
+        Activation::Relu | Activation::Relu6 | Activation::Clamp(..) => 1,
+        Activation::LeakyRelu(_) => 2,
+        Activation::Silu => 3,
+        Activation::HardSwish => 4,
+    };
+    vec![("HAS_BIAS", geometry.bias.into()), ("HAS_RESIDUAL", geometry.residual.into()), ("ACTIVATION", activation)]
+}
+
+/// The two numbers that a shader's activation reads: its limits, or its slope.
+pub(crate) fn activation_limits(activation: Activation) -> [f32; 2] {
+    match activation {
+        Activation::Relu => [0.0, f32::INFINITY],
+        Activation::Relu6 => [0.0, 6.0],
+        Activation::Clamp(minimum, maximum) => [minimum, maximum],
+        Activation::LeakyRelu(slope) => [slope, 0.0],
+        Activation::None | Activation::Silu | Activation::HardSwish => [0.0, 0.0],
+    }
+}
+
+/// How many tiles cover `size`.
+fn tiles(size: u32, tile: u32) -> u64 {
+    u64::from(size.div_ceil(tile))
+}

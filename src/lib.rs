@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+
+mod context;
+mod conv;
+mod error;
+mod geometry;
+pub mod kernels;
+mod pipeline;
+mod plan;
+pub mod reference;
+mod schedule;
+mod separable;
+pub mod summary;
+mod tensor;
+pub mod timing;
+pub mod verify;
+
+pub use context::{Context, adapters};
+pub use conv::Conv2d;
+pub use error::{Error, Result};
+pub use geometry::{Activation, Geometry, Padding, PaddingMode, Sides, Size};
+pub use pipeline::specialise;
+pub use plan::{Bound, Operands, Plan};
+pub use schedule::{Dispatch, Part, Schedule};
+pub use separable::{SeparableConv2d, SeparableOperands, SeparablePlan};
+pub use summary::Summary;
+pub use tensor::{Shape, Tensor};
+pub use wgpu;

@@ -1,0 +1,270 @@
+//! From a geometry and a device's limits to kernels, pieces and grids: all of planning that needs no device.
+
+use crate::error::{Error, Result};
+use crate::geometry::{Geometry, values};
+use crate::kernels::{self, Kernel, Variant};
+
+/// How one convolution is computed within a device's limits.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// The whole convolution.
+    pub geometry: Geometry,
+    /// The kernel that computes it.
+    pub kernel: &'static Kernel,
+    /// The pieces it is computed in: one, unless a tensor is larger than a binding may be.
+    pub parts: Vec<Part>,
+}
+
+/// A smaller convolution over slices of the same tensors.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Its own sizes.
+    pub geometry: Geometry,
+    /// Where its slice of the input starts, in values.
+    pub input_start: u64,
+    /// Where its slices of the bias start, in values; its weights start `terms` times as far.
+    pub channel_start: u64,
+    /// Where its slices of the output and the residual start, in values.
+    pub output_start: u64,
+    /// The constants and the grid that it runs with.
+    pub variant: Variant,
+    /// The grid, cut to what one dispatch may have.
+    pub dispatches: Vec<Dispatch>,
+}
+
+/// A box of workgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dispatch {
+    /// The first workgroup along x, y and z.
+    pub first: [u32; 3],
+    /// How many there are along x, y and z.
+    pub workgroups: [u32; 3],
+}
+
+/// More dispatches than this are refused: recording them would take longer than any caller expects.
+const MAXIMUM_DISPATCHES: u64 = 1 << 16;
+
+/// Vulkan and DX12 read no further than this into a binding, whatever limit the adapter reports.
+const MAXIMUM_BINDING: u64 = (1 << 31) - 4;
+
+impl Schedule {
+    /// Plans a convolution with the kernel of this name, or with the one that suits it best.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKernel`], [`Error::Unsupported`], [`Error::Limit`] or [`Error::TooManyDispatches`].
+    pub fn new(geometry: &Geometry, limits: &wgpu::Limits, kernel: Option<&str>) -> Result<Self> {
+        let kernel = match kernel {
+            None => kernels::choose(geometry),
+            Some(name) => {
+                let kernel = kernels::by_name(name)?;
+                let unsupported = |reason| Error::Unsupported { kernel: kernel.name, reason };
+                (kernel.supports)(geometry).map_err(unsupported)?;
+                kernel
+            }
+        };
+        for (argument, shape) in [
+            ("input", geometry.input_shape()),
+            ("weight", geometry.weight_shape()),
+            ("output", geometry.output_shape()),
+        ] {
+            let (bytes, maximum) = (4 * values(shape), limits.max_buffer_size);
+            if bytes > maximum {
+                return Err(Error::Limit { argument, bytes, limit: "max_buffer_size", maximum });
+            }
+        }
+        let mut dispatches = 0;
+        let mut parts = Vec::new();
+        for (geometry, [input_start, channel_start, output_start]) in split(geometry, limits)? {
+            let variant = (kernel.variants)(&geometry).swap_remove(0);
+            dispatches += fold_count(variant.grid, limits);
+            if dispatches > MAXIMUM_DISPATCHES {
+                return Err(Error::TooManyDispatches { dispatches, maximum: MAXIMUM_DISPATCHES });
+            }
+            let dispatches = fold(variant.grid, limits.max_compute_workgroups_per_dimension);
+            parts.push(Part { geometry, input_start, channel_start, output_start, variant, dispatches });
+        }
+        Ok(Self { geometry: *geometry, kernel, parts })
+    }
+}
+
+/// A smaller convolution and the first value of its input, its channels and its output.
+type Slice = (Geometry, [u64; 3]);
+
+/// Cuts a convolution until each slice of each tensor fits in a binding: by images, then by groups, then by the
+/// output channels of one group.
+fn split(whole: &Geometry, limits: &wgpu::Limits) -> Result<Vec<Slice>> {
+    // A slice may start between two places where a binding may, so that its binding starts before it.
+    let slack = u64::from(limits.min_storage_buffer_offset_alignment);
+    let maximum = limits.max_storage_buffer_binding_size.min(MAXIMUM_BINDING).saturating_sub(slack);
+    let fits = |bytes: u64| maximum / bytes;
+    let per_group = |size: u64| size / u64::from(whole.groups);
+
+    let input_image = 4 * values([1, whole.in_channels, whole.input.height, whole.input.width]);
+    let output_plane = 4 * values([1, 1, whole.output.height, whole.output.width]);
+    let output_image = output_plane * u64::from(whole.out_channels);
+    let filter = 4 * whole.terms();
+    let weight = filter * u64::from(whole.out_channels);
+
+    let images = fits(input_image).min(fits(output_image)).min(whole.batch.into());
+    if images > 0 && weight <= maximum {
+        return slices(whole, images, whole.groups.into(), whole.out_channels.into());
+    }
+    let groups = fits(per_group(input_image)).min(fits(per_group(output_image))).min(fits(per_group(weight)));
+    if groups > 0 {
+        return slices(whole, 1, groups, whole.out_channels_per_group().into());
+    }
+    let channels = fits(output_plane).min(fits(filter));
+    for (argument, bytes) in [("input", per_group(input_image)), ("output", output_plane), ("weight", filter)] {
+        if bytes > maximum {
+            return Err(Error::Limit { argument, bytes, limit: "max_storage_buffer_binding_size", maximum });
+        }
+    }
+    slices(whole, 1, 1, channels)
+}
+
+/// Slices of at most so many images, groups, and output channels of a group. Slices of less than all channels are of
+/// one image, and slices of less than a group's channels are of one group, so that each is one stretch of memory.
+fn slices(whole: &Geometry, images: u64, groups: u64, channels: u64) -> Result<Vec<Slice>> {
+    let group_channels = u64::from(whole.out_channels_per_group());
+    let input_group = u64::from(whole.in_channels_per_group()) * values([1, 1, whole.input.height, whole.input.width]);
+    let output_plane = values([1, 1, whole.output.height, whole.output.width]);
+    let (batch, all_groups) = (u64::from(whole.batch), u64::from(whole.groups));
+    let (groups, channels) = (groups.min(all_groups), channels.min(group_channels));
+
+    let dispatches = batch.div_ceil(images) * all_groups.div_ceil(groups) * group_channels.div_ceil(channels);
+    if dispatches > MAXIMUM_DISPATCHES {
+        return Err(Error::TooManyDispatches { dispatches, maximum: MAXIMUM_DISPATCHES });
+    }
+    let narrow = |size: u64| u32::try_from(size).expect("a part of a size that fits");
+    let mut slices = Vec::new();
+    for image in (0..batch).step_by(usize::try_from(images).unwrap_or(usize::MAX)) {
+        for group in (0..all_groups).step_by(usize::try_from(groups).unwrap_or(usize::MAX)) {
+            for channel in (0..group_channels).step_by(usize::try_from(channels).unwrap_or(usize::MAX)) {
+                let groups = groups.min(all_groups - group);
+                let channels = channels.min(group_channels - channel);
+                let first_channel = group * group_channels + channel;
+                let geometry = Geometry {
+                    batch: narrow(images.min(batch - image)),
+                    in_channels: narrow(groups) * whole.in_channels_per_group(),
+                    out_channels: narrow(groups * channels),
+                    groups: narrow(groups),
+                    ..*whole
+                };
+                let input_start = (image * all_groups + group) * input_group;
+                let output_start = (image * all_groups * group_channels + first_channel) * output_plane;
+                slices.push((geometry, [input_start, first_channel, output_start]));
+            }
+        }
+    }
+    Ok(slices)
+}
+
+fn fold_count(grid: [u64; 3], limits: &wgpu::Limits) -> u64 {
+    let maximum = u64::from(limits.max_compute_workgroups_per_dimension);
+    grid.iter().fold(1, |count: u64, size| count.saturating_mul(size.div_ceil(maximum)))
+}
+
+/// Cuts a grid of workgroups into boxes of at most `maximum` along each axis: the one place where that is done.
+fn fold(grid: [u64; 3], maximum: u32) -> Vec<Dispatch> {
+    let cuts = grid.map(|size| (0..size).step_by(maximum as usize).collect::<Vec<_>>());
+    let mut dispatches = Vec::new();
+    for &z in &cuts[2] {
+        for &y in &cuts[1] {
+            for &x in &cuts[0] {
+                let first = [x, y, z];
+                let narrow = |value: u64| u32::try_from(value).expect("a grid is no larger than its tensor");
+                dispatches.push(Dispatch {
+                    first: first.map(narrow),
+                    workgroups: [0, 1, 2].map(|axis| narrow((grid[axis] - first[axis]).min(maximum.into()))),
+                });
+            }
+        }
+    }
+    dispatches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Conv2d;
+
+    fn limits(binding: u64, workgroups: u32) -> wgpu::Limits {
+        wgpu::Limits {
+            max_storage_buffer_binding_size: binding + 256,
+            max_compute_workgroups_per_dimension: workgroups,
+            ..Default::default()
+        }
+    }
+
+    /// The outputs that each part covers, as ranges of values, in order.
+    fn covered(schedule: &Schedule) -> Vec<(u64, u64)> {
+        let range = |part: &Part| (part.output_start, part.output_start + values(part.geometry.output_shape()));
+        schedule.parts.iter().map(range).collect()
+    }
+
+    #[test]
+    fn parts_cover_the_output_once_and_each_fits() {
+        // 3 images of 8 channels in 4 groups, 10 x 10: an image is 3200 bytes in, 6400 out.
+        let geometry = Conv2d::new(8, 16, 3).padding(1).groups(4).geometry([3, 8, 10, 10]).unwrap();
+        for (binding, parts) in [(1 << 20, 1), (6400, 3), (3200, 6), (1600, 12), (800, 24), (799, 48)] {
+            let schedule = Schedule::new(&geometry, &limits(binding, 65_535), None);
+            if binding < 800 {
+                // One group's input is 800 bytes and cannot be cut.
+                let error = schedule.unwrap_err();
+                assert!(matches!(error, Error::Limit { argument: "input", bytes: 800, .. }), "{error}");
+                continue;
+            }
+            let schedule = schedule.unwrap();
+            assert_eq!(schedule.parts.len(), parts, "at {binding} bytes");
+            let mut end = 0;
+            for (start, stop) in covered(&schedule) {
+                assert_eq!(start, end, "at {binding} bytes");
+                end = stop;
+            }
+            assert_eq!(end, values(geometry.output_shape()));
+            for part in &schedule.parts {
+                for shape in [part.geometry.input_shape(), part.geometry.weight_shape(), part.geometry.output_shape()] {
+                    assert!(4 * values(shape) <= binding, "{shape:?} at {binding} bytes");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_cut_is_refused_by_name() {
+        let limit = |layer: Conv2d, shape: [u32; 4], binding| {
+            Schedule::new(&layer.geometry(shape).unwrap(), &limits(binding, 65_535), None).unwrap_err()
+        };
+        let output = limit(Conv2d::new(1, 1, 1).padding(20), [1, 1, 2, 2], 1000);
+        assert!(matches!(output, Error::Limit { argument: "output", .. }), "{output}");
+        let weight = limit(Conv2d::new(1, 1, 20).padding(10), [1, 1, 2, 2], 1000);
+        assert!(matches!(weight, Error::Limit { argument: "weight", .. }), "{weight}");
+    }
+
+    #[test]
+    fn boxes_cover_a_grid_once() {
+        let boxes = fold([70_000, 1, 3], 65_535);
+        assert_eq!(boxes.len(), 2);
+        assert_eq!(boxes[1], Dispatch { first: [65_535, 0, 0], workgroups: [4_465, 1, 3] });
+        let total: u64 = fold([7, 5, 9], 4).iter().map(|b| b.workgroups.map(u64::from).iter().product::<u64>()).sum();
+        assert_eq!(total, 7 * 5 * 9);
+    }
+
+    #[test]
+    fn an_endless_list_of_dispatches_is_refused() {
+        let geometry = Conv2d::new(1, 1, 1).geometry([1 << 20, 1, 8, 8]).unwrap();
+        let schedule = Schedule::new(&geometry, &limits(256, 65_535), None);
+        assert!(matches!(schedule, Err(Error::TooManyDispatches { .. })), "{schedule:?}");
+        let schedule = Schedule::new(&geometry, &limits(1 << 30, 1), None);
+        assert!(matches!(schedule, Err(Error::TooManyDispatches { .. })), "{schedule:?}");
+    }
+
+    #[test]
+    fn a_forced_kernel_must_support_the_layer() {
+        let geometry = Conv2d::new(3, 4, 3).geometry([1, 3, 8, 8]).unwrap();
+        let forced = |name| Schedule::new(&geometry, &limits(1 << 20, 65_535), Some(name));
+        assert_eq!(forced("direct").unwrap().kernel.name, "direct");
+        assert!(matches!(forced("depthwise"), Err(Error::Unsupported { kernel: "depthwise", .. })));
+        assert!(matches!(forced("fastest"), Err(Error::UnknownKernel { .. })));
+    }
+}

@@ -1,0 +1,99 @@
+//! How far a result is from the reference, in units of what rounding alone can explain.
+//!
+//! A sum of `n` products in `f32`, added in any order, is off by at most about `n · u · Σ|x·w|`, where `u` = 2⁻²⁴ is
+//! the unit roundoff (Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.1).
+
+use crate::geometry::{Activation, Geometry};
+use crate::reference::{self, Reference};
+
+/// Half the distance from 1 to the next `f32`.
+const UNIT_ROUNDOFF: f64 = f32::EPSILON as f64 / 2.0;
+
+/// Roundings beyond those of the sum: bias, residual, and the store.
+const EXTRA_ROUNDINGS: u64 = 3;
+
+/// The largest error of a result as a multiple of the bound of its own element: a right result has at most 1.
+///
+/// `terms` is the length of the reduction: [`Geometry::terms`], for a separable layer the sum of both parts'. A NaN,
+/// or an infinity where none is expected, counts as an infinite error; so does a result of the wrong length.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "a bound")]
+#[expect(clippy::cast_possible_truncation, clippy::float_cmp, reason = "the one nearest f32 is no error at all")]
+pub fn largest_error(reference: &Reference, activation: Activation, terms: u64, actual: &[f32]) -> f64 {
+    if actual.len() != reference.values.len() {
+        return f64::INFINITY;
+    }
+    // How much the activation can stretch an error of its argument, and the roundings of its own.
+    let (slope, roundings) = match activation {
+        Activation::LeakyRelu(slope) => (f64::from(slope).abs().max(1.0), 1),
+        // WGSL allows exp an error of 3 + 2|x| units in the last place, of which at most 4 are left after division.
+        Activation::Silu => (1.1, 8),
+        Activation::HardSwish => (1.5, 4),
+        Activation::None | Activation::Relu | Activation::Relu6 | Activation::Clamp(..) => (1.0, 0),
+    };
+    let relative = slope * (terms + EXTRA_ROUNDINGS + roundings) as f64 * UNIT_ROUNDOFF;
+    // A device may flush each product that is too small for a normal number to zero.
+    let absolute = (terms + EXTRA_ROUNDINGS) as f64 * f64::from(f32::MIN_POSITIVE);
+    let errors =
+        reference.values.iter().zip(&reference.magnitudes).zip(actual).map(|((&expected, magnitude), &actual)| {
+            let bound = relative * magnitude + absolute;
+            let error = (f64::from(actual) - expected).abs();
+            if actual == expected as f32 || (actual.is_nan() && expected.is_nan()) {
+                0.0
+            } else if error.is_finite() && bound.is_finite() {
+                error / bound
+            } else {
+                f64::INFINITY
+            }
+        });
+    errors.fold(0.0, f64::max)
+}
+
+/// The reference of a separable layer: the pointwise part of the depthwise part's unrounded values, with magnitudes
+/// that carry the depthwise part's errors through the pointwise weights.
+#[must_use]
+pub fn separable_reference(
+    (depthwise, pointwise): (&Geometry, &Geometry),
+    input: &[f32],
+    (depthwise_weight, depthwise_bias): (&[f32], Option<&[f32]>),
+    (pointwise_weight, pointwise_bias): (&[f32], Option<&[f32]>),
+) -> Reference {
+    let between = reference::conv2d(depthwise, input, depthwise_weight, depthwise_bias, None);
+    let result = reference::conv2d(pointwise, &between.values, pointwise_weight, pointwise_bias, None);
+    let absolute = |slice: &[f32]| slice.iter().map(|value| value.abs()).collect::<Vec<_>>();
+    let (weight, bias) = (absolute(pointwise_weight), pointwise_bias.map(absolute));
+    let magnitudes = reference::conv2d(pointwise, &between.magnitudes, &weight, bias.as_deref(), None).magnitudes;
+    Reference { values: result.values, magnitudes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(expected: f64, magnitude: f64, actual: &[f32]) -> f64 {
+        let reference = Reference { values: vec![expected], magnitudes: vec![magnitude] };
+        largest_error(&reference, Activation::None, 9, actual)
+    }
+
+    #[test]
+    fn what_is_right_passes() {
+        assert!(error(1.0, 2.0, &[1.0]) <= 0.0);
+        assert!(error(1.0, 2.0, &[1.0 + f32::EPSILON]) <= 1.0);
+        assert!(error(f64::NAN, 2.0, &[f32::NAN]) <= 0.0);
+        assert!(error(f64::INFINITY, f64::INFINITY, &[f32::INFINITY]) <= 0.0);
+        assert!(error(1e39, 1e39, &[f32::INFINITY]) <= 0.0);
+    }
+
+    #[test]
+    fn what_is_wrong_fails() {
+        assert!(error(1.0, 2.0, &[1.000_01]) > 1.0);
+        assert!(error(1.0, 2.0, &[f32::NAN]) > 1.0);
+        assert!(error(f64::NAN, 2.0, &[1.0]) > 1.0);
+        assert!(error(1.0, 2.0, &[f32::INFINITY]) > 1.0);
+        assert!(error(f64::INFINITY, 2.0, &[f32::NEG_INFINITY]) > 1.0);
+        assert!(error(1.0, f64::INFINITY, &[2.0]) > 1.0);
+        assert!(error(1.0, 2.0, &[]) > 1.0);
+        assert!(error(1.0, 2.0, &[1.0, 1.0]) > 1.0);
+        assert!(error(0.0, 0.0, &[1e-6]) > 1.0);
+    }
+}
