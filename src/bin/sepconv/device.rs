@@ -1,0 +1,55 @@
+//! Which device computes: the best adapter, one named with `--device`, or the CPU reference.
+
+use sepconv::{Context, adapters};
+
+use crate::failure::{Failure, Outcome};
+
+/// What computes.
+#[derive(Debug)]
+pub enum Device {
+    /// An adapter.
+    Adapter(Box<Context>),
+    /// The reference, on this computer's processor.
+    Reference,
+}
+
+/// How a reader gets a driver on this system.
+const DRIVER_HINT: &str = if cfg!(target_os = "linux") {
+    "install your GPU's Vulkan driver, or a software one: apt-get install mesa-vulkan-drivers (Debian, Ubuntu), \
+     dnf install mesa-vulkan-drivers (Fedora), pacman -S vulkan-swrast (Arch)"
+} else if cfg!(target_os = "macos") {
+    "Metal comes with macOS 10.13 and later on any Mac that has a supported GPU"
+} else {
+    "install your GPU's current driver, which brings DirectX 12 and Vulkan"
+};
+
+impl Device {
+    /// Opens the adapter whose name holds `name`, in any case; without a name the best one there is, or else the
+    /// reference, which it then says on standard error.
+    pub fn open(name: Option<&str>) -> Outcome<Self> {
+        if name.is_some_and(|name| name.eq_ignore_ascii_case("cpu")) {
+            return Ok(Self::Reference);
+        }
+        let adapters = pollster::block_on(adapters());
+        let Some(name) = name else {
+            let Some(best) = adapters.first() else {
+                eprintln!("No adapter: the CPU reference computes instead. To get one, {DRIVER_HINT}.");
+                return Ok(Self::Reference);
+            };
+            return Self::on(best);
+        };
+        let matches = |adapter: &&wgpu::Adapter| adapter.get_info().name.to_lowercase().contains(&name.to_lowercase());
+        match adapters.iter().find(matches) {
+            Some(adapter) => Self::on(adapter),
+            None => {
+                let mut names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+                names.push("cpu".to_owned());
+                Err(Failure::Request(format!("--device is {name:?}; it may be part of: {}", names.join(", "))))
+            }
+        }
+    }
+
+    fn on(adapter: &wgpu::Adapter) -> Outcome<Self> {
+        Ok(Self::Adapter(Box::new(pollster::block_on(Context::from_adapter(adapter))?)))
+    }
+}
