@@ -12,6 +12,7 @@ mod schedule;
 mod separable;
 pub mod summary;
 mod tensor;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod timing;
 pub mod verify;
 

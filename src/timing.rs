@@ -1,1 +1,223 @@
-//! How long a bound layer takes: by the GPU's own clock where that is sane, else by the caller's.
+//! How long a bound layer takes: what its caller waits, and what the device alone takes where it can tell.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::plan::Bound;
+
+/// Which clock a time was taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// The device's timestamps around the compute pass.
+    Device,
+    /// The caller's clock around recording, submitting and waiting.
+    Wall,
+}
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Device => "GPU timestamps",
+            Self::Wall => "wall clock",
+        })
+    }
+}
+
+/// The middle and the spread of some times, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// Half the samples were faster.
+    pub median: f64,
+    /// A tenth of the samples were faster.
+    pub p10: f64,
+    /// A tenth of the samples were slower.
+    pub p90: f64,
+}
+
+impl Spread {
+    /// The spread of at least one sample.
+    fn of(mut samples: Vec<f64>) -> Self {
+        samples.sort_by(f64::total_cmp);
+        let at = |tenths: usize| samples[(samples.len() - 1) * tenths / 10];
+        Self { median: at(5), p10: at(1), p90: at(9) }
+    }
+}
+
+/// The times of one layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Timing {
+    /// What a caller waits: recording, submitting, and the device being done.
+    pub wall: Spread,
+    /// What the device takes by its own clock; none where it has no timestamps, or ones that cannot be true.
+    pub device: Option<Spread>,
+}
+
+impl Timing {
+    /// The device's time where there is one, else the caller's, with the clock it is from.
+    #[must_use]
+    pub fn best(&self) -> (Spread, Clock) {
+        self.device.map_or((self.wall, Clock::Wall), |device| (device, Clock::Device))
+    }
+}
+
+/// Runs a layer once unmeasured, then over and over: at least 3 times for each clock, at most 100, for about `budget`.
+///
+/// # Errors
+/// Those of [`Bound::run`].
+pub fn measure(context: &Context, bound: &Bound, budget: Duration) -> Result<Timing> {
+    let caller = Stopwatch::wall(context);
+    caller.time(bound)?;
+    let wall = Spread::of(sample(budget / 2, || caller.time(bound))?);
+    let device = match Stopwatch::device(context)? {
+        None => None,
+        Some(device) => {
+            let times = sample(budget / 2, || device.time(bound))?;
+            // Some drivers answer zero, or count in another unit than they say.
+            let plausible = |time: &f64| *time > 0.0 && *time < 2.0 * wall.p90;
+            times.iter().all(plausible).then(|| Spread::of(times))
+        }
+    };
+    Ok(Timing { wall, device })
+}
+
+fn sample(budget: Duration, mut once: impl FnMut() -> Result<f64>) -> Result<Vec<f64>> {
+    let start = Instant::now();
+    let mut samples = Vec::new();
+    while samples.len() < 3 || (start.elapsed() < budget && samples.len() < 100) {
+        samples.push(once()?);
+    }
+    Ok(samples)
+}
+
+/// Waits until the device has done all that was submitted.
+fn wait(context: &Context) -> Result<()> {
+    let waited = context.device().poll(wgpu::PollType::wait_indefinitely());
+    waited.map_err(|error| context.mark_lost(error.to_string()))?;
+    context.check_alive()
+}
+
+/// Times single runs by one clock.
+#[derive(Debug)]
+pub struct Stopwatch<'a> {
+    context: &'a Context,
+    stamps: Option<Stamps>,
+}
+
+impl<'a> Stopwatch<'a> {
+    /// By the caller's clock: recording, submitting and waiting.
+    #[must_use]
+    pub fn wall(context: &'a Context) -> Self {
+        Self { context, stamps: None }
+    }
+
+    /// By the device's clock, if it was opened with [`wgpu::Features::TIMESTAMP_QUERY`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] or [`Error::DeviceLost`].
+    pub fn device(context: &'a Context) -> Result<Option<Self>> {
+        if !context.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            return Ok(None);
+        }
+        Ok(Some(Self { context, stamps: Some(Stamps::new(context)?) }))
+    }
+
+    /// Runs a layer once, waits for it, and returns its milliseconds.
+    ///
+    /// # Errors
+    /// Those of [`Bound::run`].
+    pub fn time(&self, bound: &Bound) -> Result<f64> {
+        if let Some(stamps) = &self.stamps {
+            return stamps.time(self.context, bound);
+        }
+        let start = Instant::now();
+        bound.run()?;
+        wait(self.context)?;
+        Ok(start.elapsed().as_secs_f64() * 1e3)
+    }
+}
+
+/// Two timestamps and where they are read.
+#[derive(Debug)]
+struct Stamps {
+    queries: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    readable: wgpu::Buffer,
+}
+
+/// Two timestamps of eight bytes.
+const STAMPS_BYTES: u64 = 16;
+
+impl Stamps {
+    fn new(context: &Context) -> Result<Self> {
+        context.guarded("timestamps", STAMPS_BYTES, || {
+            let device = context.device();
+            let buffer = |usage| {
+                device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("sepconv timestamps"),
+                    size: STAMPS_BYTES,
+                    usage,
+                    mapped_at_creation: false,
+                })
+            };
+            Self {
+                queries: device.create_query_set(&wgpu::QuerySetDescriptor {
+                    label: Some("sepconv timestamps"),
+                    ty: wgpu::QueryType::Timestamp,
+                    count: 2,
+                }),
+                resolved: buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
+                readable: buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
+            }
+        })
+    }
+
+    /// Runs a layer once and returns the milliseconds between its two timestamps.
+    #[expect(clippy::cast_precision_loss, reason = "a difference of timestamps is far below 2^52")]
+    fn time(&self, context: &Context, bound: &Bound) -> Result<f64> {
+        context.guarded("a timed submission", 0, || {
+            let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            bound.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some("sepconv"),
+                timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                    query_set: &self.queries,
+                    beginning_of_pass_write_index: Some(0),
+                    end_of_pass_write_index: Some(1),
+                }),
+            }));
+            encoder.resolve_query_set(&self.queries, 0..2, &self.resolved, 0);
+            encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.readable, 0, STAMPS_BYTES);
+            context.queue().submit([encoder.finish()]);
+            self.readable.slice(..).map_async(wgpu::MapMode::Read, |_| {});
+        })?;
+        wait(context)?;
+        let refused = |error: wgpu::MapRangeError| Error::Device { operation: "timestamps", reason: error.to_string() };
+        let view = self.readable.slice(..).get_mapped_range().map_err(refused)?;
+        let stamps: Vec<u64> = bytemuck::pod_collect_to_vec(&view);
+        drop(view);
+        self.readable.unmap();
+        let ticks = stamps[1].saturating_sub(stamps[0]) as f64;
+        Ok(ticks * f64::from(context.queue().get_timestamp_period()) / 1e6)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_of_samples() {
+        let spread = Spread::of((0..=10).rev().map(f64::from).collect());
+        assert_eq!(spread, Spread { median: 5.0, p10: 1.0, p90: 9.0 });
+        assert_eq!(Spread::of(vec![7.0]), Spread { median: 7.0, p10: 7.0, p90: 7.0 });
+    }
+
+    #[test]
+    fn a_time_without_timestamps_is_the_callers() {
+        let wall = Spread { median: 2.0, p10: 1.0, p90: 3.0 };
+        assert_eq!(Timing { wall, device: None }.best(), (wall, Clock::Wall));
+        let device = Spread { median: 1.0, p10: 1.0, p90: 1.0 };
+        assert_eq!(Timing { wall, device: Some(device) }.best(), (device, Clock::Device));
+    }
+}

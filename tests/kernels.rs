@@ -1,15 +1,397 @@
-//! Every kernel, forced, against the reference.
+//! Every kernel, forced onto every layer: right where it supports it, a refusal where it does not.
 
 mod common;
 
-use common::{check, context};
-use sepconv::{Conv2d, SeparableConv2d};
+use common::{ACTIVATIONS, Case, check, check_all, check_separable, context};
+use sepconv::{Activation, Conv2d, Error, Padding, PaddingMode, SeparableConv2d, kernels};
+
+const PADDING_MODES: [PaddingMode; 4] =
+    [PaddingMode::Zeros, PaddingMode::Reflect, PaddingMode::Replicate, PaddingMode::Circular];
+
+/// A depthwise layer: every channel has `multiplier` filters of its own.
+fn depthwise(channels: u32, multiplier: u32, kernel_size: impl Into<sepconv::Size>) -> Conv2d {
+    Conv2d::new(channels, channels * multiplier, kernel_size).groups(channels)
+}
 
 #[test]
 fn the_starting_example() {
     let Some(context) = context() else { return };
-    check(context, &Conv2d::new(3, 4, 3).padding(1), [1, 3, 64, 64], "direct", 1);
-    let (depthwise, pointwise) = SeparableConv2d::new(3, 4, 3).padding(1).layers().unwrap();
-    check(context, &depthwise, [1, 3, 64, 64], "depthwise", 2);
-    check(context, &pointwise, [1, 3, 64, 64], "pointwise", 3);
+    let shape = [1, 3, 64, 64];
+    check(context, &Conv2d::new(3, 4, 3).padding(1), shape, 1);
+    check_separable(context, &SeparableConv2d::new(3, 4, 3).padding(1), shape, 2);
+}
+
+/// The sizes along one axis at which a kernel's grid or constants change, each with both neighbours; and a prime.
+fn sizes_around_tiles(kernel: &kernels::Kernel, case: impl Fn(u32) -> Case) -> Vec<u32> {
+    const FURTHEST: u32 = 300;
+    const EDGES: usize = 3;
+    let variants = |size: u32| {
+        let (layer, shape) = case(size);
+        let geometry = layer.geometry(shape).unwrap();
+        (kernel.supports)(&geometry).is_ok().then(|| (kernel.variants)(&geometry))
+    };
+    let edges = (2..FURTHEST).filter(|&size| variants(size) != variants(size + 1)).take(EDGES);
+    let mut sizes: Vec<u32> = edges.flat_map(|size| [size - 1, size, size + 1]).chain([37]).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
+}
+
+#[test]
+fn sizes_around_every_tile() {
+    let Some(context) = context() else { return };
+    let layers: [fn(u32) -> Conv2d; 5] = [
+        |_| Conv2d::new(2, 3, 3).padding(1),
+        |_| depthwise(2, 2, 3).padding(1),
+        |_| depthwise(2, 1, 3).padding([1, 2]).stride([3, 2]),
+        |_| Conv2d::new(3, 5, 1),
+        |_| Conv2d::new(4, 6, 1).groups(2).stride(2),
+    ];
+    let cases = |layer: fn(u32) -> Conv2d, axis: usize| {
+        move |size| {
+            let layer = layer(size);
+            let geometry = layer.geometry([2, 2, 5, 5]).or_else(|_| layer.geometry([2, 3, 5, 5]));
+            let channels = geometry.or_else(|_| layer.geometry([2, 4, 5, 5])).unwrap().in_channels;
+            let mut shape = [2, channels, 5, 5];
+            shape[axis] = size;
+            (layer, shape)
+        }
+    };
+    for kernel in kernels::ALL {
+        for layer in layers {
+            for axis in [2, 3] {
+                let case = cases(layer, axis);
+                check_all(context, sizes_around_tiles(kernel, &case).into_iter().map(&case));
+            }
+        }
+        let channels: [fn(u32) -> Case; 3] = [
+            |size| (Conv2d::new(2, size, 3).padding(1), [2, 2, 5, 4]),
+            |size| (Conv2d::new(2, 2 * size, 1).groups(2), [2, 2, 5, 4]),
+            |size| (depthwise(size, 1, 3).padding(1), [2, size, 5, 4]),
+        ];
+        for case in channels {
+            check_all(context, sizes_around_tiles(kernel, case).into_iter().map(case));
+        }
+    }
+}
+
+#[test]
+fn channels_one_to_nine_and_past_vector_edges() {
+    let Some(context) = context() else { return };
+    let few = (1..=9).flat_map(|inputs| (1..=9).map(move |outputs| (inputs, outputs)));
+    let many = [(15, 17), (16, 16), (17, 15), (31, 33), (32, 3), (33, 31), (63, 2), (64, 4), (65, 5), (3, 64), (2, 65)];
+    check_all(
+        context,
+        few.chain(many).flat_map(|(inputs, outputs)| {
+            [
+                (Conv2d::new(inputs, outputs, 3).padding(1), [1, inputs, 4, 5]),
+                (Conv2d::new(inputs, outputs, 1), [2, inputs, 4, 5]),
+            ]
+        }),
+    );
+}
+
+#[test]
+fn uneven_channels_per_group() {
+    let Some(context) = context() else { return };
+    let per_group = [(1, 3), (3, 1), (2, 5), (5, 2), (4, 7), (7, 9), (8, 8), (9, 17)];
+    check_all(
+        context,
+        [2, 3, 5].into_iter().flat_map(|groups| {
+            per_group.into_iter().flat_map(move |(inputs, outputs)| {
+                [1, 3].map(|kernel_size| {
+                    let layer = Conv2d::new(groups * inputs, groups * outputs, kernel_size).groups(groups);
+                    (layer.padding(kernel_size / 2), [2, groups * inputs, 5, 6])
+                })
+            })
+        }),
+    );
+}
+
+#[test]
+fn depth_multipliers() {
+    let Some(context) = context() else { return };
+    let channels = [1, 2, 3, 4, 5, 8, 9];
+    check_all(
+        context,
+        (1..=4).flat_map(|multiplier| {
+            channels.map(|channels| (depthwise(channels, multiplier, 3).padding(1), [2, channels, 9, 7]))
+        }),
+    );
+}
+
+#[test]
+fn named_padding_by_stride_dilation_and_parity() {
+    let Some(context) = context() else { return };
+    let mut cases = Vec::new();
+    for padding in [Padding::Same, Padding::SameLower, Padding::Valid] {
+        for stride in 1..=3 {
+            for dilation in 1..=2 {
+                for kernel_size in 1..=4 {
+                    for [height, width] in [[8, 11], [9, 10], [10, 9], [7, 8]] {
+                        for layer in [Conv2d::new(2, 3, kernel_size), depthwise(2, 1, kernel_size)] {
+                            let layer = layer.padding(padding).stride(stride).dilation(dilation);
+                            let shape = [1, 2, height, width];
+                            let output = layer.geometry(shape).unwrap().output;
+                            if padding != Padding::Valid {
+                                let expected = [height.div_ceil(stride), width.div_ceil(stride)];
+                                assert_eq!(output, expected.into(), "{layer:?} on {shape:?}");
+                            }
+                            cases.push((layer, shape));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    check_all(context, cases);
+}
+
+#[test]
+fn groups_by_bias_by_residual_by_activation() {
+    let Some(context) = context() else { return };
+    let mut cases = Vec::new();
+    for groups in [1, 2, 6] {
+        for kernel_size in [1, 3] {
+            for bias in [false, true] {
+                for residual in [false, true] {
+                    for activation in ACTIVATIONS {
+                        let layer = Conv2d::new(6, 12, kernel_size).groups(groups).padding(kernel_size / 2);
+                        let layer = layer.bias(bias).residual(residual).activation(activation);
+                        cases.push((layer, [2, 6, 5, 6]));
+                    }
+                }
+            }
+        }
+    }
+    check_all(context, cases);
+}
+
+/// Kernel sizes of every kind: even, odd, flat, tall, large.
+const KERNEL_SIZES: [[u32; 2]; 13] =
+    [[1, 1], [2, 2], [3, 3], [4, 4], [5, 5], [7, 7], [11, 11], [1, 2], [1, 7], [7, 1], [2, 5], [5, 2], [4, 1]];
+
+#[test]
+fn kernel_sizes() {
+    let Some(context) = context() else { return };
+    check_all(
+        context,
+        KERNEL_SIZES.into_iter().flat_map(|[height, width]| {
+            [
+                (Conv2d::new(3, 5, [height, width]).padding([height / 2, width / 2]), [1, 3, 13, 12]),
+                (Conv2d::new(2, 3, [height, width]), [2, 2, 11, 14]),
+                (depthwise(3, 2, [height, width]).padding([height / 2, width / 2]), [1, 3, 13, 12]),
+                (depthwise(2, 1, [height, width]).stride([2, 1]).padding([height - 1, width - 1]), [2, 2, 11, 14]),
+            ]
+        }),
+    );
+}
+
+#[test]
+fn padding_modes_by_kernel_size() {
+    let Some(context) = context() else { return };
+    let [height, width] = [6, 7];
+    let mut cases = Vec::new();
+    for mode in PADDING_MODES {
+        let most = match mode {
+            PaddingMode::Reflect => [height - 1, width - 1],
+            PaddingMode::Circular => [height, width],
+            PaddingMode::Zeros | PaddingMode::Replicate => [height + 3, width + 4],
+        };
+        for [kernel_height, kernel_width] in KERNEL_SIZES {
+            let moderate = [(kernel_height / 2).min(most[0]), (kernel_width / 2).min(most[1])];
+            let [top, left] = [kernel_height.min(most[0]), (kernel_width / 3).min(most[1])];
+            let uneven = [top, left, (kernel_height - 1).min(most[0]), kernel_width.min(most[1])];
+            for layer in
+                [Conv2d::new(2, 3, [kernel_height, kernel_width]), depthwise(2, 1, [kernel_height, kernel_width])]
+            {
+                let layer = layer.padding_mode(mode);
+                for padding in [Padding::from(moderate), uneven.into(), most.into()] {
+                    cases.push((layer.padding(padding), [2, 2, height, width]));
+                }
+                cases.push((layer.padding(most).stride([2, 3]), [1, 2, height, width]));
+            }
+        }
+        for layer in [Conv2d::new(2, 3, 3), depthwise(2, 1, 3)] {
+            cases.push((layer.padding_mode(mode).padding(Padding::Same).dilation(2), [1, 2, height, width]));
+            cases.push((layer.padding_mode(mode).padding(Padding::SameLower).stride(2), [1, 2, height, width]));
+        }
+    }
+    check_all(context, cases.into_iter().filter(|(layer, shape)| layer.geometry(*shape).is_ok()));
+}
+
+/// Layers at the edge of what there is, and layers that differ along the two axes in everything.
+fn edges() -> Vec<Case> {
+    vec![
+        // One pixel in.
+        (Conv2d::new(3, 5, 1), [1, 3, 1, 1]),
+        (Conv2d::new(3, 5, 3).padding(1), [1, 3, 1, 1]),
+        (depthwise(3, 2, 3).padding(1), [3, 3, 1, 1]),
+        (depthwise(3, 1, 3).padding(1).padding_mode(PaddingMode::Replicate), [1, 3, 1, 1]),
+        (Conv2d::new(1, 1, 3).padding(1).padding_mode(PaddingMode::Circular), [1, 1, 1, 1]),
+        // One row, one column.
+        (Conv2d::new(2, 3, 3).padding([1, 0]), [2, 2, 1, 9]),
+        (depthwise(2, 1, 3).padding([0, 1]), [2, 2, 9, 1]),
+        // One pixel out.
+        (Conv2d::new(2, 3, [5, 6]), [2, 2, 5, 6]),
+        (depthwise(2, 3, [5, 6]), [2, 2, 5, 6]),
+        // Outputs that see nothing but padding.
+        (Conv2d::new(2, 3, 3).padding(3), [2, 2, 4, 5]),
+        (Conv2d::new(2, 3, 2).padding([5, 2, 3, 4]), [1, 2, 3, 2]),
+        (depthwise(2, 2, 3).padding([4, 3, 5, 6]), [2, 2, 4, 5]),
+        (Conv2d::new(3, 2, 1).padding(1), [1, 3, 4, 4]),
+        (depthwise(3, 1, 1).padding(2).activation(Activation::Silu), [1, 3, 4, 4]),
+        // A stride past the kernel, past the input.
+        (Conv2d::new(2, 3, 2).stride(3), [1, 2, 11, 10]),
+        (depthwise(2, 1, 2).stride([3, 4]), [1, 2, 11, 13]),
+        (Conv2d::new(3, 4, 1).stride([3, 2]), [2, 3, 10, 9]),
+        (Conv2d::new(3, 4, 1).stride(50), [2, 3, 10, 9]),
+        (depthwise(3, 2, 3).stride(50).padding(1), [2, 3, 10, 9]),
+        // Taps far apart, some or all of them in the padding.
+        (Conv2d::new(2, 3, 3).dilation([3, 2]), [1, 2, 12, 11]),
+        (depthwise(2, 2, 3).dilation([2, 3]).padding([2, 3]), [1, 2, 12, 11]),
+        (depthwise(2, 1, 3).dilation(20).padding(20), [1, 2, 5, 6]),
+        (Conv2d::new(2, 2, 3).dilation(9).padding(9), [1, 2, 4, 4]),
+        // Every parameter unlike its neighbour.
+        (
+            Conv2d::new(6, 9, [3, 2]).stride([2, 1]).padding([1, 0, 2, 3]).dilation([1, 3]).groups(3).residual(true),
+            [2, 6, 9, 12],
+        ),
+        (
+            Conv2d::new(4, 10, [2, 5])
+                .stride([1, 3])
+                .padding([0, 3, 1, 2])
+                .dilation([4, 1])
+                .groups(2)
+                .padding_mode(PaddingMode::Reflect)
+                .activation(Activation::LeakyRelu(-0.3)),
+            [3, 4, 11, 8],
+        ),
+        (
+            depthwise(5, 3, [4, 3])
+                .stride([3, 2])
+                .padding([2, 1, 0, 4])
+                .dilation([2, 3])
+                .padding_mode(PaddingMode::Circular)
+                .residual(true)
+                .activation(Activation::Relu6),
+            [3, 5, 17, 14],
+        ),
+        (
+            depthwise(3, 2, [2, 7])
+                .stride([1, 2])
+                .padding([7, 2, 4, 0])
+                .dilation([3, 1])
+                .padding_mode(PaddingMode::Replicate)
+                .bias(false)
+                .activation(Activation::Clamp(-0.5, 0.25)),
+            [2, 3, 6, 13],
+        ),
+        (Conv2d::new(10, 14, 1).stride([2, 3]).groups(2).residual(true).activation(Activation::Relu), [3, 10, 7, 11]),
+        // Limits that are no limits.
+        (Conv2d::new(2, 2, 1).activation(Activation::Clamp(f32::NEG_INFINITY, 0.0)), [1, 2, 3, 3]),
+        (Conv2d::new(2, 2, 1).activation(Activation::Clamp(0.5, 0.5)), [1, 2, 3, 3]),
+    ]
+}
+
+#[test]
+fn edges_and_asymmetry() {
+    let Some(context) = context() else { return };
+    check_all(context, edges());
+}
+
+#[test]
+fn with_runtime_checks_too() {
+    let Some(context) = context() else { return };
+    let context = context.with_runtime_checks(true);
+    let modes = PADDING_MODES.into_iter().flat_map(|mode| {
+        [Conv2d::new(3, 5, 3), depthwise(3, 1, 3)].map(|layer| (layer.padding(1).padding_mode(mode), [2, 3, 18, 35]))
+    });
+    let activations =
+        ACTIVATIONS.map(|activation| (Conv2d::new(3, 9, 1).activation(activation).residual(true), [2, 3, 17, 16]));
+    check_all(&context, edges().into_iter().chain(modes).chain(activations));
+}
+
+#[test]
+fn many_channels() {
+    let Some(context) = context() else { return };
+    check_all(
+        context,
+        [
+            (Conv2d::new(96, 64, 3).padding(1), [1, 96, 8, 9]),
+            (Conv2d::new(512, 130, 1), [1, 512, 7, 7]),
+            (Conv2d::new(1030, 3, 1), [1, 1030, 2, 3]),
+            (Conv2d::new(128, 192, 1).groups(4).activation(Activation::Relu), [2, 128, 9, 9]),
+            (depthwise(257, 2, 3).padding(1), [1, 257, 9, 10]),
+            (Conv2d::new(160, 320, 3).groups(32).padding(1).stride(2), [1, 160, 9, 8]),
+        ],
+    );
+}
+
+/// What a fast path does not support it must not be given: [`check`] asserts it for each case above, this one that the
+/// cases reach every limit of every kernel.
+#[test]
+fn every_kernel_but_the_last_refuses_something_and_takes_something() {
+    let layers = [
+        (Conv2d::new(3, 4, 3), [1, 3, 9, 9]),
+        (Conv2d::new(3, 4, 1), [1, 3, 9, 9]),
+        (Conv2d::new(3, 4, 1).padding(1), [1, 3, 9, 9]),
+        (depthwise(3, 2, 3), [1, 3, 9, 9]),
+        (depthwise(1, 1, [1, 62]), [1, 1, 3, 80]),
+        (depthwise(1, 1, [1, 61]), [1, 1, 3, 80]),
+        (depthwise(1, 1, [65, 1]), [1, 1, 80, 3]),
+        (depthwise(1, 1, [2, 2]).dilation(64), [1, 1, 70, 70]),
+        (depthwise(1, 1, [2, 2]).stride([1, 30]), [1, 1, 9, 70]),
+    ];
+    let refusals = |kernel: &kernels::Kernel| {
+        let geometry = |(layer, shape): Case| layer.geometry(shape).unwrap();
+        layers.into_iter().filter(|&case| (kernel.supports)(&geometry(case)).is_err()).count()
+    };
+    let (last, fast) = kernels::ALL.split_last().unwrap();
+    assert_eq!(refusals(last), 0, "{} is to support everything", last.name);
+    for kernel in fast {
+        assert!((1..layers.len()).contains(&refusals(kernel)), "{} refuses {}", kernel.name, refusals(kernel));
+    }
+    if let Some(context) = context() {
+        check_all(context, layers);
+    }
+}
+
+#[test]
+fn a_kernel_that_is_not_there_is_refused_by_name() {
+    let Some(context) = context() else { return };
+    let error = Conv2d::new(1, 1, 1).plan_with_kernel(context, [1, 1, 1, 1], "Direct").unwrap_err();
+    assert_eq!(error, Error::UnknownKernel { name: "Direct".to_owned() });
+}
+
+#[test]
+fn separable_layers() {
+    let Some(context) = context() else { return };
+    let mut seed = 0;
+    let mut check = |layer: SeparableConv2d, shape| {
+        seed += 1;
+        check_separable(context, &layer, shape, seed);
+    };
+    for multiplier in 1..=4 {
+        for (depthwise_bias, pointwise_bias) in [(false, false), (false, true), (true, false), (true, true)] {
+            let layer = SeparableConv2d::new(3, 5, 3).padding(1).depth_multiplier(multiplier);
+            check(layer.depthwise_bias(depthwise_bias).pointwise_bias(pointwise_bias), [2, 3, 9, 10]);
+        }
+    }
+    for between in ACTIVATIONS {
+        for after in ACTIVATIONS {
+            let layer = SeparableConv2d::new(3, 5, 3).padding(1).depthwise_activation(between).activation(after);
+            check(layer, [1, 3, 5, 6]);
+            check(layer.residual(true), [1, 3, 5, 6]);
+        }
+    }
+    for mode in PADDING_MODES {
+        check(SeparableConv2d::new(3, 4, [5, 4]).padding([2, 3, 1, 4]).padding_mode(mode).stride([2, 1]), [2, 3, 9, 8]);
+    }
+    for padding in [Padding::Same, Padding::SameLower, Padding::Valid] {
+        check(SeparableConv2d::new(4, 6, [3, 2]).padding(padding).stride([2, 3]).dilation([2, 1]), [2, 4, 10, 11]);
+    }
+    check(SeparableConv2d::new(1, 1, 1), [1, 1, 1, 1]);
+    check(SeparableConv2d::new(2, 3, [70, 1]).depth_multiplier(2), [1, 2, 75, 3]);
+    check(SeparableConv2d::new(64, 128, 3).padding(1).stride(2).activation(Activation::Relu6), [1, 64, 14, 14]);
 }

@@ -3,13 +3,24 @@
 
 use std::sync::OnceLock;
 
-use sepconv::{Context, Conv2d, Geometry, Operands, Plan, Tensor, reference, verify};
+use sepconv::reference::{self, Reference};
+use sepconv::{
+    Activation, Context, Conv2d, Error, Geometry, Operands, Plan, SeparableConv2d, SeparableOperands, Tensor, kernels,
+    verify,
+};
+
+pub mod golden;
+
+/// Whether the tests are to do without a device.
+pub fn skipped() -> bool {
+    std::env::var("SEPCONV_TEST_GPU").is_ok_and(|value| value == "skip")
+}
 
 /// The device under test, or none if `SEPCONV_TEST_GPU=skip` says to do without. A missing adapter is a failure.
 pub fn context() -> Option<&'static Context> {
     static CONTEXT: OnceLock<Option<Context>> = OnceLock::new();
     let open = || {
-        if std::env::var("SEPCONV_TEST_GPU").is_ok_and(|value| value == "skip") {
+        if skipped() {
             eprintln!("SEPCONV_TEST_GPU=skip: nothing is run on a device");
             return None;
         }
@@ -19,6 +30,19 @@ pub fn context() -> Option<&'static Context> {
         Some(context)
     };
     CONTEXT.get_or_init(open).as_ref()
+}
+
+/// A device of the caller's own, on the adapter under test, with these limits changed; none if told to do without.
+pub fn foreign_device(change: impl FnOnce(&mut wgpu::Limits)) -> Option<(wgpu::Device, wgpu::Queue)> {
+    if skipped() {
+        return None;
+    }
+    let adapters = pollster::block_on(sepconv::adapters());
+    let adapter = adapters.first().expect("an adapter; SEPCONV_TEST_GPU=skip does without");
+    let mut limits = adapter.limits();
+    change(&mut limits);
+    let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
+    Some(pollster::block_on(adapter.request_device(&descriptor)).expect("a device with lower limits"))
 }
 
 /// A small generator of reproducible data: SplitMix64 (Steele, Lea and Flood 2014).
@@ -48,6 +72,25 @@ pub fn count(shape: [u32; 4]) -> usize {
     shape.iter().map(|&size| size as usize).product()
 }
 
+/// A layer and the shape of its input.
+pub type Case = (Conv2d, [u32; 4]);
+
+/// Every activation, with limits and slopes that random data and small integers cross.
+pub const ACTIVATIONS: [Activation; 7] = [
+    Activation::None,
+    Activation::Relu,
+    Activation::Relu6,
+    Activation::Silu,
+    Activation::HardSwish,
+    Activation::LeakyRelu(0.1),
+    Activation::Clamp(-0.75, 1.5),
+];
+
+/// Whether the activation of a whole number below 2^24 is one `f32`, whichever way it is computed.
+fn is_exact(activation: Activation) -> bool {
+    !matches!(activation, Activation::Silu | Activation::HardSwish)
+}
+
 /// The data of one layer, in memory.
 pub struct Data {
     pub input: Vec<f32>,
@@ -66,7 +109,17 @@ impl Data {
         }
     }
 
-    pub fn reference(&self, geometry: &Geometry) -> reference::Reference {
+    pub fn random(geometry: &Geometry, seed: u64) -> Self {
+        let mut generator = Random(seed);
+        Self::new(geometry, |count| generator.floats(count))
+    }
+
+    pub fn integers(geometry: &Geometry, seed: u64) -> Self {
+        let mut generator = Random(seed);
+        Self::new(geometry, |count| generator.integers(count))
+    }
+
+    pub fn reference(&self, geometry: &Geometry) -> Reference {
         reference::conv2d(geometry, &self.input, &self.weight, self.bias.as_deref(), self.residual.as_deref())
     }
 
@@ -79,7 +132,7 @@ impl Data {
         let bias = self.bias.as_ref().map(|bias| tensor(geometry.bias_shape(), bias));
         let residual = self.residual.as_ref().map(|residual| tensor(geometry.output_shape(), residual));
         [(); 3].map(|()| {
-            let output = tensor(plan.output_shape(), &vec![f32::NAN; count(plan.output_shape())]);
+            let output = poisoned(context, plan.output_shape());
             let operands = Operands::new(&input, &weight, &output).bias(&bias).residual(&residual);
             plan.bind(operands).unwrap().run().unwrap();
             output.read_blocking(context).unwrap()
@@ -87,32 +140,227 @@ impl Data {
     }
 }
 
-/// Runs a layer on random data and on small integers, with this kernel, and compares it with the reference.
-pub fn check(context: &Context, layer: &Conv2d, input_shape: [u32; 4], kernel: &str, seed: u64) {
-    let plan = layer.plan_with_kernel(context, input_shape, kernel).unwrap();
-    assert_eq!(plan.kernel(), kernel);
-    check_plan(context, &plan, seed);
+/// A tensor of NaNs: an output that is not written whole stays wrong.
+pub fn poisoned(context: &Context, shape: [u32; 4]) -> Tensor {
+    Tensor::from_slice(context, shape, &vec![f32::NAN; count(shape)]).unwrap()
 }
 
-/// [`check`] for a plan that was made already.
-pub fn check_plan(context: &Context, plan: &Plan, seed: u64) {
-    let geometry = plan.geometry();
-    let what = || format!("{} on {geometry:?}, seed {seed}", plan.kernel());
+/// Compares a result with the reference, within the bound.
+pub fn assert_close(expected: &Reference, activation: Activation, terms: u64, actual: &[f32], what: &str) {
+    let error = verify::largest_error(expected, activation, terms, actual);
+    assert!(error <= 1.0, "the largest error is {error} times the bound: {what}");
+}
 
-    let random = Data::new(geometry, |count| Random(seed).floats(count));
-    let expected = random.reference(geometry);
-    for actual in random.run(context, plan) {
-        let error = verify::largest_error(&expected, geometry.activation, geometry.terms(), &actual);
-        assert!(error <= 1.0, "the largest error is {error} times the bound: {}", what());
-    }
+/// Compares a result with the reference, rounded once, bit for bit (but for the sign of zero).
+pub fn assert_exact(expected: &Reference, actual: &[f32], what: &str) {
+    let rounded: Vec<f32> = expected.values.iter().map(|&value| value as f32).collect();
+    assert!(actual == rounded, "small integers are not exact: {what}");
+}
 
-    if !matches!(geometry.activation, sepconv::Activation::Silu | sepconv::Activation::HardSwish) {
-        let mut generator = Random(seed);
-        let integers = Data::new(geometry, |count| generator.integers(count));
-        let expected = integers.reference(geometry).values;
-        for actual in integers.run(context, plan) {
-            let actual: Vec<f64> = actual.into_iter().map(f64::from).collect();
-            assert!(actual == expected, "small integers are not exact: {}", what());
+/// Random data and small integers for one geometry, with what comes out.
+pub struct Trial {
+    seed: u64,
+    random: (Data, Reference),
+    integers: Option<(Data, Reference)>,
+}
+
+impl Trial {
+    pub fn new(geometry: &Geometry, seed: u64) -> Self {
+        let with_reference = |data: Data| {
+            let reference = data.reference(geometry);
+            (data, reference)
+        };
+        Self {
+            seed,
+            random: with_reference(Data::random(geometry, seed)),
+            integers: is_exact(geometry.activation).then(|| with_reference(Data::integers(geometry, seed))),
         }
     }
+
+    pub fn check(&self, context: &Context, plan: &Plan) {
+        let geometry = plan.geometry();
+        let what = format!("{} on {geometry:?}, seed {}", plan.kernel(), self.seed);
+        let (data, expected) = &self.random;
+        for actual in data.run(context, plan) {
+            assert_close(expected, geometry.activation, geometry.terms(), &actual, &what);
+        }
+        let Some((data, expected)) = &self.integers else { return };
+        for actual in data.run(context, plan) {
+            assert_exact(expected, &actual, &what);
+        }
+    }
+}
+
+/// Runs a plan on random data and on small integers and compares the results with the reference.
+pub fn check_plan(context: &Context, plan: &Plan, seed: u64) {
+    Trial::new(plan.geometry(), seed).check(context, plan);
+}
+
+/// Forces every kernel onto a layer: those that support it must be right, the others must refuse it, and the planner
+/// must choose one that supports it.
+pub fn check(context: &Context, layer: &Conv2d, input_shape: [u32; 4], seed: u64) {
+    let geometry = layer.geometry(input_shape).unwrap_or_else(|error| panic!("{layer:?} on {input_shape:?}: {error}"));
+    let trial = Trial::new(&geometry, seed);
+    let mut supporting = Vec::new();
+    for kernel in kernels::ALL {
+        let plan = layer.plan_with_kernel(context, input_shape, kernel.name);
+        match (kernel.supports)(&geometry) {
+            Ok(()) => {
+                let plan = plan.unwrap_or_else(|error| panic!("{} on {geometry:?}: {error}", kernel.name));
+                assert_eq!(plan.kernel(), kernel.name);
+                trial.check(context, &plan);
+                supporting.push(kernel.name);
+            }
+            Err(reason) => {
+                let expected = Error::Unsupported { kernel: kernel.name, reason };
+                assert_eq!(plan.err(), Some(expected), "{} on {geometry:?}", kernel.name);
+            }
+        }
+    }
+    let chosen = layer.plan(context, input_shape).unwrap();
+    assert_eq!(Some(&chosen.kernel()), supporting.first(), "the kernel chosen for {geometry:?}");
+}
+
+/// [`check`] for each of these, its index as the seed.
+pub fn check_all(context: &Context, cases: impl IntoIterator<Item = Case>) {
+    for ((layer, input_shape), seed) in cases.into_iter().zip(1..) {
+        check(context, &layer, input_shape, seed);
+    }
+}
+
+/// The data of one separable layer, in memory.
+pub struct SeparableData {
+    pub input: Vec<f32>,
+    pub depthwise_weight: Vec<f32>,
+    pub depthwise_bias: Option<Vec<f32>>,
+    pub pointwise_weight: Vec<f32>,
+    pub pointwise_bias: Option<Vec<f32>>,
+    pub residual: Option<Vec<f32>>,
+}
+
+impl SeparableData {
+    pub fn new((depthwise, pointwise): (&Geometry, &Geometry), mut fill: impl FnMut(usize) -> Vec<f32>) -> Self {
+        let first = Data::new(depthwise, &mut fill);
+        let second = Data::new(pointwise, &mut fill);
+        Self {
+            input: first.input,
+            depthwise_weight: first.weight,
+            depthwise_bias: first.bias,
+            pointwise_weight: second.weight,
+            pointwise_bias: second.bias,
+            residual: second.residual,
+        }
+    }
+
+    /// What comes out, the residual counted.
+    pub fn reference(&self, (depthwise, pointwise): (&Geometry, &Geometry)) -> Reference {
+        let mut plain = *pointwise;
+        (plain.residual, plain.activation) = (false, Activation::None);
+        let mut expected = verify::separable_reference(
+            (depthwise, &plain),
+            &self.input,
+            (&self.depthwise_weight, self.depthwise_bias.as_deref()),
+            (&self.pointwise_weight, self.pointwise_bias.as_deref()),
+        );
+        for (index, value) in expected.values.iter_mut().enumerate() {
+            let residual = self.residual.as_ref().map_or(0.0, |residual| f64::from(residual[index]));
+            expected.magnitudes[index] += residual.abs();
+            *value = pointwise.activation.apply(*value + residual);
+        }
+        expected
+    }
+
+    /// Plans the layer and runs it three times, into a poisoned output. Says which kernels ran.
+    pub fn run(&self, context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4]) -> [Vec<f32>; 3] {
+        let plan = layer.plan(context, input_shape).unwrap();
+        let (depthwise, pointwise) = (plan.depthwise().geometry(), plan.pointwise().geometry());
+        assert_eq!(plan.depthwise().kernel(), kernels::choose(depthwise).name);
+        assert_eq!(plan.pointwise().kernel(), kernels::choose(pointwise).name);
+        let tensor = |shape, data: &[f32]| Tensor::from_slice(context, shape, data).unwrap();
+        let optional = |shape, data: &Option<Vec<f32>>| data.as_ref().map(|data| tensor(shape, data));
+        let input = tensor(input_shape, &self.input);
+        let depthwise_weight = tensor(depthwise.weight_shape(), &self.depthwise_weight);
+        let depthwise_bias = optional(depthwise.bias_shape(), &self.depthwise_bias);
+        let pointwise_weight = tensor(pointwise.weight_shape(), &self.pointwise_weight);
+        let pointwise_bias = optional(pointwise.bias_shape(), &self.pointwise_bias);
+        let residual = optional(plan.output_shape(), &self.residual);
+        [(); 3].map(|()| {
+            let output = poisoned(context, plan.output_shape());
+            let operands = SeparableOperands {
+                input: &input,
+                depthwise_weight: &depthwise_weight,
+                depthwise_bias: depthwise_bias.as_ref(),
+                pointwise_weight: &pointwise_weight,
+                pointwise_bias: pointwise_bias.as_ref(),
+                residual: residual.as_ref(),
+                output: &output,
+            };
+            plan.bind(operands).unwrap().run().unwrap();
+            output.read_blocking(context).unwrap()
+        })
+    }
+
+    /// The data of the normal layer that computes the same.
+    pub fn folded(&self, layer: &SeparableConv2d) -> Data {
+        let (weight, bias) = layer
+            .fold_weights(
+                &self.depthwise_weight,
+                self.depthwise_bias.as_deref(),
+                &self.pointwise_weight,
+                self.pointwise_bias.as_deref(),
+            )
+            .unwrap();
+        let has_bias = self.depthwise_bias.is_some() || self.pointwise_bias.is_some();
+        Data { input: self.input.clone(), weight, bias: has_bias.then_some(bias), residual: self.residual.clone() }
+    }
+}
+
+/// Runs a separable layer and, where there is one, its equivalent normal layer under every kernel that supports it,
+/// on random data and on small integers, and compares all of it with one reference.
+pub fn check_separable(context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4], seed: u64) {
+    let (depthwise, pointwise) = layer.geometry(input_shape).unwrap();
+    let parts = (&depthwise, &pointwise);
+    let terms = depthwise.terms() + pointwise.terms();
+    let exact = keeps_integers(depthwise.activation) && is_exact(pointwise.activation);
+
+    for integers in [false, true] {
+        if integers && !exact {
+            continue;
+        }
+        let mut generator = Random(seed);
+        let data =
+            SeparableData::new(
+                parts,
+                |count| {
+                    if integers { generator.integers(count) } else { generator.floats(count) }
+                },
+            );
+        let expected = data.reference(parts);
+        let compare = |terms, actual: &[f32], what: &str| {
+            let what = format!("{what}, {layer:?} on {input_shape:?}, seed {seed}");
+            if integers {
+                assert_exact(&expected, actual, &what);
+            } else {
+                assert_close(&expected, pointwise.activation, terms, actual, &what);
+            }
+        };
+        for actual in data.run(context, layer, input_shape) {
+            compare(terms, &actual, "separable");
+        }
+        let Some(normal) = layer.equivalent() else { continue };
+        let geometry = normal.geometry(input_shape).unwrap();
+        let folded = data.folded(layer);
+        for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry).is_ok()) {
+            let plan = normal.plan_with_kernel(context, input_shape, kernel.name).unwrap();
+            assert_eq!(plan.kernel(), kernel.name);
+            for actual in folded.run(context, &plan) {
+                // Folding rounds each weight once, as if its sum were longer by the terms of both parts.
+                compare(terms + geometry.terms(), &actual, kernel.name);
+            }
+        }
+    }
+}
+
+fn keeps_integers(activation: Activation) -> bool {
+    matches!(activation, Activation::None | Activation::Relu | Activation::Relu6)
 }

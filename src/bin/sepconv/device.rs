@@ -53,3 +53,16 @@ impl Device {
         Ok(Self::Adapter(Box::new(pollster::block_on(Context::from_adapter(adapter))?)))
     }
 }
+
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Reference => f.write_str("the CPU reference (f64, one thread)"),
+            Self::Adapter(context) => {
+                let info = context.adapter_info();
+                let software = if info.device_type == wgpu::DeviceType::Cpu { ", software on the CPU" } else { "" };
+                write!(f, "{} ({:?}{software}; driver {} {})", info.name, info.backend, info.driver, info.driver_info)
+            }
+        }
+    }
+}

@@ -3,6 +3,7 @@
 mod compare;
 mod device;
 mod failure;
+mod picture;
 
 use std::process::ExitCode;
 

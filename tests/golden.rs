@@ -1,0 +1,156 @@
+//! Every case whose output is known from elsewhere: PyTorch's in `tests/torch`, and the Web Platform Tests' for WebNN
+//! where they lie beside the project.
+
+mod common;
+
+use std::path::Path;
+
+use common::golden::{Golden, load};
+use common::{Data, SeparableData, context};
+use sepconv::{Conv2d, Tensor, kernels};
+
+fn torch() -> Vec<Golden> {
+    load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torch")))
+}
+
+fn wpt() -> Vec<Golden> {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/conformance/wpt"));
+    if folder.exists() {
+        load(folder)
+    } else {
+        eprintln!("{} is not there: its cases are not run", folder.display());
+        Vec::new()
+    }
+}
+
+fn data(case: &Golden) -> Data {
+    Data {
+        input: case.values("input").to_vec(),
+        weight: case.values("weight").to_vec(),
+        bias: case.optional("bias"),
+        residual: None,
+    }
+}
+
+fn separable_data(case: &Golden) -> SeparableData {
+    SeparableData {
+        input: case.values("input").to_vec(),
+        depthwise_weight: case.values("dw_weight").to_vec(),
+        depthwise_bias: case.optional("dw_bias"),
+        pointwise_weight: case.values("pw_weight").to_vec(),
+        pointwise_bias: case.optional("pw_bias"),
+        residual: None,
+    }
+}
+
+/// A separable case's depthwise half, as a case of its own.
+fn depthwise_half(case: &Golden) -> (Conv2d, Data) {
+    let data = separable_data(case);
+    let depthwise =
+        Data { input: data.input, weight: data.depthwise_weight, bias: data.depthwise_bias, residual: None };
+    (case.separable_layer().layers().unwrap().0, depthwise)
+}
+
+/// Runs one layer with every kernel that supports it.
+fn check_kernels(case: &Golden, layer: &Conv2d, data: &Data, tensor: &str) {
+    let Some(context) = context() else { return };
+    let shape = case.shape("input");
+    let geometry = layer.geometry(shape).unwrap();
+    for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry).is_ok()) {
+        let plan = layer.plan_with_kernel(context, shape, kernel.name).unwrap();
+        assert_eq!(plan.kernel(), kernel.name);
+        assert_eq!(plan.output_shape(), case.shape(tensor), "{}", case.name);
+        for actual in data.run(context, &plan) {
+            case.assert_close(tensor, &actual, kernel.name);
+        }
+    }
+}
+
+fn check(case: &Golden) {
+    if case.is_separable() {
+        let (depthwise, data) = depthwise_half(case);
+        check_kernels(case, &depthwise, &data, "intermediate");
+        let Some(context) = context() else { return };
+        for actual in separable_data(case).run(context, &case.separable_layer(), case.shape("input")) {
+            case.assert_close("output", &actual, "separable");
+        }
+    } else {
+        check_kernels(case, &case.layer(), &data(case), "output");
+    }
+}
+
+#[test]
+fn torch_cases_with_every_kernel() {
+    let cases = torch();
+    assert_eq!(cases.len(), 130);
+    cases.iter().for_each(check);
+}
+
+#[test]
+fn wpt_cases_with_every_kernel() {
+    wpt().iter().for_each(check);
+}
+
+#[test]
+fn padding_in_words_resolves_to_the_same_numbers() {
+    let mut words = 0;
+    for case in torch().iter().chain(&wpt()) {
+        let Some(padding) = case.named_padding() else { continue };
+        let explicit = case.layer().geometry(case.shape("input")).unwrap();
+        let named = case.layer().padding(padding).geometry(case.shape("input")).unwrap();
+        assert_eq!(named, explicit, "{}", case.name);
+        words += 1;
+    }
+    assert!(words >= 17, "only {words} cases have their padding in words");
+}
+
+/// The reference against outputs that it had no part in: without this the kernels could be wrong together with it.
+#[test]
+fn the_reference_itself() {
+    let narrow = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect::<Vec<_>>();
+    for case in torch().iter().chain(&wpt()) {
+        let shape = case.shape("input");
+        if case.is_separable() {
+            let (depthwise, pointwise) = case.separable_layer().geometry(shape).unwrap();
+            let (_, data) = depthwise_half(case);
+            case.assert_close("intermediate", &narrow(data.reference(&depthwise).values), "reference");
+            let expected = separable_data(case).reference((&depthwise, &pointwise));
+            case.assert_close("output", &narrow(expected.values), "reference");
+        } else {
+            let expected = data(case).reference(&case.layer().geometry(shape).unwrap());
+            case.assert_close("output", &narrow(expected.values), "reference");
+        }
+    }
+}
+
+/// The comparator must be able to fail.
+#[test]
+fn a_wrong_output_is_noticed() {
+    let cases = torch();
+    let is_noticed = |case: &Golden, actual: &[f32]| {
+        std::panic::catch_unwind(|| case.assert_close("output", actual, "a wrong output")).is_err()
+    };
+    for case in &cases {
+        let right = case.values("output");
+        assert!(!is_noticed(case, right), "{}", case.name);
+        assert!(is_noticed(case, &right[1..]), "{}: too short", case.name);
+        let last = right.len() - 1;
+        for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e38] {
+            let mut actual = right.to_vec();
+            if actual[last].to_bits() != wrong.to_bits() && !(actual[last].is_nan() && wrong.is_nan()) {
+                actual[last] = wrong;
+                assert!(is_noticed(case, &actual), "{}: {wrong} for {}", case.name, right[last]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_tensor_comes_back_as_it_was() {
+    let Some(context) = context() else { return };
+    for case in torch() {
+        let tensor = Tensor::from_slice(context, case.shape("input"), case.values("input")).unwrap();
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&tensor.read_blocking(context).unwrap()), bits(case.values("input")), "{}", case.name);
+    }
+}
