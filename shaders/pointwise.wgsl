@@ -2,10 +2,10 @@
 //
 // Formula    y[n,o,i,j] = act(b[o] + r[n,o,i,j] + sum over c of w[o,c] x[n, g C + c, i s, j s])
 // Mapping    One invocation: CHANNEL_TILE output channels of one group times PIXEL_TILE pixels, in registers. One
-//            workgroup: WORKGROUP_SIZE * PIXEL_TILE pixels of the same channels, an invocation's pixels WORKGROUP_SIZE
-//            apart so that neighbouring invocations read neighbouring values. Grid: x over pixels, y over channel
-//            tiles, z over image and group.
-// Traffic    The input is read once per channel tile, the weights once per workgroup; each output is written once.
+//            workgroup: WORKGROUP_WIDTH invocations along the pixels, an invocation's pixels WORKGROUP_WIDTH apart so
+//            that neighbouring invocations read neighbouring values, times WORKGROUP_HEIGHT along the channels. Grid:
+//            x over pixels, y over channels, z over image and group.
+// Traffic    The input is read once per channel tile, the weights once per pixel tile; each output is written once.
 // Needs      kernel_size 1, no padding.
 // Bound by   Arithmetic when in_channels and out_channels are large, memory otherwise. An input channel costs
 //            CHANNEL_TILE + PIXEL_TILE loads for CHANNEL_TILE * PIXEL_TILE multiply-adds.
@@ -17,9 +17,15 @@ const STRIDE_WIDTH: u32 = 1u;
 const HAS_BIAS: bool = true;
 const HAS_RESIDUAL: bool = false;
 const ACTIVATION: u32 = 0u;  // 0 none, 1 limits, 2 leaky relu, 3 silu, 4 hardswish
-const WORKGROUP_SIZE: u32 = 64u;
-const CHANNEL_TILE: u32 = 8u;  // output channels per invocation
-const PIXEL_TILE: u32 = 4u;  // output pixels per invocation
+const WORKGROUP_WIDTH: u32 = 16u;
+const WORKGROUP_HEIGHT: u32 = 4u;
+const CHANNEL_TILE: u32 = 8u;  // output channels per invocation, a multiple of 4
+const PIXEL_TILE: u32 = 4u;  // output pixels per invocation, a multiple of 4
+
+// Tiles are kept in fours: a compiler that unrolls only short loops then still unrolls these, and so keeps the sums in
+// registers.
+const CHANNEL_FOURS: u32 = CHANNEL_TILE / 4u;
+const PIXEL_FOURS: u32 = PIXEL_TILE / 4u;
 
 struct Extent {
     in_channels: u32, in_height: u32, in_width: u32,
@@ -63,16 +69,16 @@ fn finish(sum: f32, channel: u32, index: u32) {
     output[extent.output_offset + index] = activate(y);
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
-    let first_pixel = (workgroup.x + extent.first_workgroup_x) * WORKGROUP_SIZE * PIXEL_TILE + local;
-    let tile = (workgroup.y + extent.first_workgroup_y) * CHANNEL_TILE;
+@compute @workgroup_size(WORKGROUP_WIDTH, WORKGROUP_HEIGHT)
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u) {
+    let first_pixel = (workgroup.x + extent.first_workgroup_x) * WORKGROUP_WIDTH * PIXEL_TILE + local.x;
+    let tile = ((workgroup.y + extent.first_workgroup_y) * WORKGROUP_HEIGHT + local.y) * CHANNEL_TILE;
     let slice = workgroup.z + extent.first_workgroup_z;
     let groups = extent.out_channels / extent.out_channels_per_group;
     let group = slice % groups;
     let image = slice / groups;
     let out_plane = extent.out_height * extent.out_width;
-    if first_pixel >= out_plane { return; }
+    if first_pixel >= out_plane || tile >= extent.out_channels_per_group { return; }
 
     let in_plane = extent.in_height * extent.in_width;
     let first_plane = extent.input_offset + (image * extent.in_channels + group * extent.in_channels_per_group) * in_plane;
@@ -80,40 +86,51 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     let channels = min(CHANNEL_TILE, extent.out_channels_per_group - tile);
 
     // Where each pixel is read and each channel's weights start. Past the last one the first is read again, not stored.
-    var pixels: array<u32, PIXEL_TILE>;
-    for (var t = 0u; t < PIXEL_TILE; t++) {
-        let ahead = first_pixel + t * WORKGROUP_SIZE;
-        let pixel = select(first_pixel, ahead, ahead < out_plane);
+    var pixels: array<vec4u, PIXEL_FOURS>;
+    for (var f = 0u; f < PIXEL_FOURS; f++) {
+        let ahead = first_pixel + (4u * f + vec4u(0u, 1u, 2u, 3u)) * WORKGROUP_WIDTH;
+        let pixel = select(vec4u(first_pixel), ahead, ahead < vec4u(out_plane));
         if STRIDE_HEIGHT == 1u && STRIDE_WIDTH == 1u {
-            pixels[t] = first_plane + pixel;
+            pixels[f] = first_plane + pixel;
         } else {
             let row = pixel / extent.out_width;
             let column = pixel % extent.out_width;
-            pixels[t] = first_plane + row * STRIDE_HEIGHT * extent.in_width + column * STRIDE_WIDTH;
+            pixels[f] = first_plane + row * STRIDE_HEIGHT * extent.in_width + column * STRIDE_WIDTH;
         }
     }
-    var filters: array<u32, CHANNEL_TILE>;
-    for (var t = 0u; t < CHANNEL_TILE; t++) {
-        let channel = first_channel + select(0u, t, t < channels);
-        filters[t] = extent.weight_offset + channel * extent.in_channels_per_group;
+    var filters: array<vec4u, CHANNEL_FOURS>;
+    for (var f = 0u; f < CHANNEL_FOURS; f++) {
+        let ahead = 4u * f + vec4u(0u, 1u, 2u, 3u);
+        let channel = first_channel + select(vec4u(0u), ahead, ahead < vec4u(channels));
+        filters[f] = extent.weight_offset + channel * extent.in_channels_per_group;
     }
 
-    var sums: array<array<f32, PIXEL_TILE>, CHANNEL_TILE>;
+    var sums: array<array<array<vec4f, PIXEL_FOURS>, 4>, CHANNEL_FOURS>;
     for (var c = 0u; c < extent.in_channels_per_group; c++) {
-        var values: array<f32, PIXEL_TILE>;
-        for (var t = 0u; t < PIXEL_TILE; t++) { values[t] = input[pixels[t] + c * in_plane]; }
-        for (var o = 0u; o < CHANNEL_TILE; o++) {
-            let factor = weight[filters[o] + c];
-            for (var t = 0u; t < PIXEL_TILE; t++) { sums[o][t] = fma(factor, values[t], sums[o][t]); }
+        var values: array<vec4f, PIXEL_FOURS>;
+        for (var f = 0u; f < PIXEL_FOURS; f++) {
+            let at = pixels[f] + c * in_plane;
+            values[f] = vec4f(input[at.x], input[at.y], input[at.z], input[at.w]);
+        }
+        for (var o = 0u; o < CHANNEL_FOURS; o++) {
+            for (var i = 0u; i < 4u; i++) {
+                let factor = vec4f(weight[filters[o][i] + c]);
+                for (var f = 0u; f < PIXEL_FOURS; f++) { sums[o][i][f] = fma(factor, values[f], sums[o][i][f]); }
+            }
         }
     }
 
-    for (var o = 0u; o < channels; o++) {
-        let channel = first_channel + o;
-        let first_output = (image * extent.out_channels + channel) * out_plane;
-        for (var t = 0u; t < PIXEL_TILE; t++) {
-            let pixel = first_pixel + t * WORKGROUP_SIZE;
-            if pixel < out_plane { finish(sums[o][t], channel, first_output + pixel); }
+    for (var o = 0u; o < CHANNEL_FOURS; o++) {
+        for (var i = 0u; i < 4u; i++) {
+            if 4u * o + i >= channels { continue; }
+            let channel = first_channel + 4u * o + i;
+            let first_output = (image * extent.out_channels + channel) * out_plane;
+            for (var f = 0u; f < PIXEL_FOURS; f++) {
+                for (var t = 0u; t < 4u; t++) {
+                    let pixel = first_pixel + (4u * f + t) * WORKGROUP_WIDTH;
+                    if pixel < out_plane { finish(sums[o][i][f][t], channel, first_output + pixel); }
+                }
+            }
         }
     }
 }

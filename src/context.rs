@@ -71,7 +71,7 @@ impl Context {
 
     /// Uses a device that the caller owns, as it is: its features, its limits, its callbacks.
     ///
-    /// Loss of such a device shows when a result is read, since its device-lost callback is the caller's own.
+    /// Call it once for a device and clone the context: tensors of one context are refused by any other.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] if the device allows fewer storage buffers per shader than the kernels bind.
@@ -136,6 +136,12 @@ impl Context {
         self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether this is the other one, a clone of it, or made of it by [`with_runtime_checks`](Self::with_runtime_checks).
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        // Handles of devices cannot be compared: two devices of different instances may have the same id.
+        Arc::ptr_eq(&self.shared.lost, &other.shared.lost)
+    }
+
     pub(crate) fn runtime_checks(&self) -> bool {
         self.shared.runtime_checks
     }
@@ -155,9 +161,25 @@ impl Context {
 
     /// Marks the device as gone and returns the error that says so.
     pub(crate) fn mark_lost(&self, reason: String) -> Error {
+        // A poll lets the device-lost callback speak first: it knows the driver's reason.
+        #[cfg(not(target_arch = "wasm32"))]
+        let _ = self.device().poll(wgpu::PollType::Poll);
         let mut lost = self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner);
         let reason = lost.get_or_insert(reason).clone();
         Error::DeviceLost { reason }
+    }
+
+    /// Whether the device can no longer be used. No error scope hears of a lost device, but a buffer that it is asked
+    /// for has no memory.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn is_gone(&self) -> bool {
+        let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some("sepconv probe"),
+            size: wgpu::COPY_BUFFER_ALIGNMENT,
+            usage: wgpu::BufferUsages::MAP_WRITE,
+            mapped_at_creation: true,
+        });
+        buffer.slice(..).get_mapped_range_mut().is_err()
     }
 
     /// Runs calls on the device and turns what the device says of them into an error, where it would else panic.
@@ -178,9 +200,11 @@ impl Context {
             let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
             let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
             let value = calls();
+            let gone = self.is_gone();
             // The scopes are popped in reverse order, each before any of them is looked at.
             let errors = [validation.pop(), internal.pop(), memory.pop()].map(pollster::block_on);
             match errors.into_iter().flatten().next() {
+                None if gone => Err(self.mark_lost("it has no memory for any buffer".to_owned())),
                 None => Ok(value),
                 Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory { argument, bytes }),
                 Some(error) => Err(Error::Device { operation: argument, reason: error.to_string() }),

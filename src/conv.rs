@@ -208,8 +208,9 @@ impl Conv2d {
         }
         match self.activation {
             Activation::LeakyRelu(slope) if !slope.is_finite() => Err(Error::Slope { slope }),
-            // Written so that a NaN at either end is refused too.
-            Activation::Clamp(minimum, maximum) if !(minimum <= maximum) => Err(Error::Clamp { minimum, maximum }),
+            Activation::Clamp(minimum, maximum) if minimum > maximum || minimum.is_nan() || maximum.is_nan() => {
+                Err(Error::Clamp { minimum, maximum })
+            }
             _ => Ok(()),
         }
     }
@@ -235,7 +236,6 @@ impl Conv2d {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::MAXIMUM_EXTENT;
 
     #[test]
     fn every_argument_is_refused_by_name() {
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn sizes_that_overflow_are_refused() {
-        let huge = MAXIMUM_EXTENT as u32;
+        let huge = i32::MAX.unsigned_abs();
         let input = Conv2d::new(huge, 1, 1).geometry([huge, huge, huge, 1]);
         assert!(matches!(input, Err(Error::Overflow { argument: "input", .. })), "{input:?}");
         let work = Conv2d::new(1 << 20, 1 << 20, 1).geometry([1, 1 << 20, 1 << 20, 1 << 10]);

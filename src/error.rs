@@ -155,6 +155,12 @@ pub enum Error {
         /// The argument that shares it.
         argument: &'static str,
     },
+    /// A tensor that was made by another context.
+    #[error("{argument} belongs to another context; it must be made by this one or a clone of it")]
+    OtherContext {
+        /// The argument's name.
+        argument: &'static str,
+    },
     /// A kernel name that is not in [`kernels::ALL`](crate::kernels::ALL).
     #[error("kernel is {name:?}; it must be one of {}", crate::kernels::names())]
     UnknownKernel {

@@ -256,7 +256,6 @@ impl Geometry {
     /// Floating-point operations (two per multiply-add) per byte that must move:
     /// the layer's abscissa in the roofline model (Williams, Waterman and Patterson 2009).
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a ratio of two large counts")]
     pub fn arithmetic_intensity(&self) -> f64 {
         2.0 * self.multiply_adds() as f64 / self.bytes() as f64
     }
@@ -313,8 +312,8 @@ mod tests {
 
     #[test]
     fn a_kernel_as_large_as_the_padded_input_is_the_largest() {
-        let axis = |dilation| resolve_axis("height", 5, 4, 1, dilation, Padding::Explicit(SIDES), (1, 1));
         const SIDES: Sides = Sides { top: 1, left: 0, bottom: 1, right: 0 };
+        let axis = |dilation| resolve_axis("height", 5, 4, 1, dilation, Padding::Explicit(SIDES), (1, 1));
         assert_eq!(axis(2).unwrap(), (1, 1, 1));
         assert_eq!(axis(3), Err(Error::KernelTooLarge { axis: "height", span: 10, padded: 7 }));
     }

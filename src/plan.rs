@@ -108,10 +108,10 @@ impl Plan {
     /// Checks these tensors against the plan and makes everything that recording it takes.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::Missing`], [`Error::Unexpected`] or [`Error::SharedBuffer`], by the tensor's name;
-    /// [`Error::OutOfMemory`] or [`Error::DeviceLost`].
+    /// [`Error::Shape`], [`Error::Missing`], [`Error::Unexpected`], [`Error::SharedBuffer`] or
+    /// [`Error::OtherContext`], by the tensor's name; [`Error::OutOfMemory`] or [`Error::DeviceLost`].
     pub fn bind(&self, operands: Operands<'_>) -> Result<Bound> {
-        check(self.geometry(), &operands)?;
+        check(&self.context, self.geometry(), &operands)?;
         let alignment = self.context.limits().min_uniform_buffer_offset_alignment;
         let stride = size_of::<Extent>().next_multiple_of(alignment as usize);
         let dispatches = || {
@@ -123,7 +123,7 @@ impl Plan {
         };
         let bytes = (stride * dispatches().count()) as u64;
 
-        self.context.guarded("bindings", bytes, || {
+        let bound: Result<_, String> = self.context.guarded("bindings", bytes, || {
             let device = self.context.device();
             let extents = device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("sepconv extents"),
@@ -132,7 +132,7 @@ impl Plan {
                 mapped_at_creation: true,
             });
             let view = extents.slice(..).get_mapped_range_mut();
-            let mut view = view.map_err(|error| self.context.mark_lost(error.to_string()))?;
+            let mut view = view.map_err(|error| error.to_string())?;
             let mut steps = Vec::new();
             for (index, (part, pipeline, dispatch)) in dispatches().enumerate() {
                 let start = stride * index;
@@ -143,7 +143,8 @@ impl Plan {
             drop(view);
             extents.unmap();
             Ok(Bound { context: self.context.clone(), steps })
-        })?
+        })?;
+        bound.map_err(|reason| self.context.mark_lost(reason))
     }
 
     fn bind_part<'a>(
@@ -250,7 +251,7 @@ fn slice(tensor: &Tensor, start: u64, shape: [u32; 4], alignment: u64) -> Slice<
     Slice { binding, offset }
 }
 
-fn check(geometry: &Geometry, operands: &Operands<'_>) -> Result<()> {
+fn check(context: &Context, geometry: &Geometry, operands: &Operands<'_>) -> Result<()> {
     let present = |argument, wanted, tensor: Option<&Tensor>| match (wanted, tensor.is_some()) {
         (true, false) => Err(Error::Missing { argument }),
         (false, true) => Err(Error::Unexpected { argument }),
@@ -258,25 +259,27 @@ fn check(geometry: &Geometry, operands: &Operands<'_>) -> Result<()> {
     };
     present("bias", geometry.bias, operands.bias)?;
     present("residual", geometry.residual, operands.residual)?;
-    let inputs = [
+    let output = operands.output;
+    let tensors = [
         ("input", Some(operands.input), geometry.input_shape()),
         ("weight", Some(operands.weight), geometry.weight_shape()),
         ("bias", operands.bias, geometry.bias_shape()),
         ("residual", operands.residual, geometry.output_shape()),
+        ("output", Some(output), geometry.output_shape()),
     ];
-    for (argument, tensor, expected) in inputs {
-        let Some(tensor) = tensor else { continue };
-        check_shape(argument, tensor, expected)?;
-        if tensor.buffer() == operands.output.buffer() {
-            return Err(Error::SharedBuffer { argument });
+    let given = || tensors.into_iter().filter_map(|(argument, tensor, shape)| Some((argument, tensor?, shape)));
+    for (argument, tensor, expected) in given() {
+        let shape = tensor.shape();
+        if shape != expected {
+            return Err(Error::Shape { argument, shape, expected });
         }
+        tensor.check_context(argument, context)?;
     }
-    check_shape("output", operands.output, geometry.output_shape())
-}
-
-fn check_shape(argument: &'static str, tensor: &Tensor, expected: [u32; 4]) -> Result<()> {
-    let shape = tensor.shape();
-    if shape == expected { Ok(()) } else { Err(Error::Shape { argument, shape, expected }) }
+    // Buffers can be compared only now: those of two devices may look alike.
+    match given().find(|(argument, tensor, _)| *argument != "output" && tensor.buffer() == output.buffer()) {
+        Some((argument, ..)) => Err(Error::SharedBuffer { argument }),
+        None => Ok(()),
+    }
 }
 
 /// A plan with its tensors: recording it allocates nothing and touches no queue.

@@ -110,7 +110,6 @@ impl Summary {
 }
 
 /// Bytes in units of 2²⁰, which `torchsummary` calls MB.
-#[expect(clippy::cast_precision_loss, reason = "shown with two decimals")]
 fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

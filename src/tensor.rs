@@ -29,6 +29,8 @@ pub struct Tensor {
     buffer: wgpu::Buffer,
     offset: u64,
     shape: [u32; 4],
+    /// None for a caller's buffer.
+    context: Option<Context>,
 }
 
 /// What the buffers that this library makes may be used for.
@@ -68,6 +70,8 @@ impl Tensor {
 
     /// A tensor in the caller's buffer, starting at a byte offset that is a multiple of 4.
     ///
+    /// It may be used with the context of the buffer's own device only: whose a buffer is cannot be seen.
+    ///
     /// # Errors
     /// [`Error::Misaligned`], [`Error::OutsideBuffer`], or [`Error::Usage`] if the buffer has no `STORAGE` usage.
     pub fn from_buffer(buffer: &wgpu::Buffer, offset: u64, shape: impl Into<Shape>) -> Result<Self> {
@@ -83,7 +87,13 @@ impl Tensor {
         if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
             return Err(Error::Usage { argument: "tensor", usage: wgpu::BufferUsages::STORAGE });
         }
-        Ok(Self { buffer: buffer.clone(), offset, shape })
+        Ok(Self { buffer: buffer.clone(), offset, shape, context: None })
+    }
+
+    /// An error if this is known to be another context's.
+    pub(crate) fn check_context(&self, argument: &'static str, context: &Context) -> Result<()> {
+        let other = self.context.as_ref().is_some_and(|own| !own.is_same(context));
+        if other { Err(Error::OtherContext { argument }) } else { Ok(()) }
     }
 
     fn allocate(context: &Context, shape: [u32; 4], data: Option<&[f32]>) -> Result<Self> {
@@ -106,15 +116,17 @@ impl Tensor {
             drop(view);
             buffer.unmap();
         }
-        Ok(Self { buffer, offset: 0, shape })
+        Ok(Self { buffer, offset: 0, shape, context: Some(context.clone()) })
     }
 
     /// Copies the values back.
     ///
     /// # Errors
-    /// [`Error::Usage`] if a caller's buffer has no `COPY_SRC` usage; [`Error::DeviceLost`] if the device is gone.
+    /// [`Error::Usage`] if a caller's buffer has no `COPY_SRC` usage; [`Error::OtherContext`]; [`Error::OutOfMemory`];
+    /// [`Error::DeviceLost`] if the device is gone.
     pub async fn read(&self, context: &Context) -> Result<Vec<f32>> {
         context.check_alive()?;
+        self.check_context("tensor", context)?;
         if !self.buffer.usage().contains(wgpu::BufferUsages::COPY_SRC) {
             return Err(Error::Usage { argument: "tensor", usage: wgpu::BufferUsages::COPY_SRC });
         }

@@ -174,7 +174,6 @@ impl Stamps {
     }
 
     /// Runs a layer once and returns the milliseconds between its two timestamps.
-    #[expect(clippy::cast_precision_loss, reason = "a difference of timestamps is far below 2^52")]
     fn time(&self, context: &Context, bound: &Bound) -> Result<f64> {
         context.guarded("a timed submission", 0, || {
             let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());

@@ -17,7 +17,6 @@ const EXTRA_ROUNDINGS: u64 = 3;
 /// `terms` is the length of the reduction: [`Geometry::terms`], for a separable layer the sum of both parts'. A NaN,
 /// or an infinity where none is expected, counts as an infinite error; so does a result of the wrong length.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "a bound")]
 #[expect(clippy::cast_possible_truncation, clippy::float_cmp, reason = "the one nearest f32 is no error at all")]
 pub fn largest_error(reference: &Reference, activation: Activation, terms: u64, actual: &[f32]) -> f64 {
     if actual.len() != reference.values.len() {

@@ -1,69 +1,459 @@
-mod common;
-use common::*;
-use sepconv::*;
-use std::time::Instant;
+//! Devices and buffers that are the caller's own, tensors that do not fit, and devices that go away.
 
-#[test]
-fn probe() {
-    for own in [true, false] {
-        let context = if own { Context::new_blocking().unwrap() } else {
-            let (d, q) = foreign_device(|_| ()).unwrap(); Context::from_wgpu(d, q).unwrap() };
-        let layer = Conv2d::new(1, 1, 3).padding(1).bias(false);
-        let plan = layer.plan(&context, [1,1,4,4]).unwrap();
-        let x = Tensor::zeros(&context, [1,1,4,4]).unwrap();
-        let w = Tensor::zeros(&context, [1,1,3,3]).unwrap();
-        let y = Tensor::zeros(&context, [1,1,4,4]).unwrap();
-        let bound = plan.bind(Operands::new(&x,&w,&y)).unwrap();
-        context.device().destroy();
-        println!("own {own}; lost after destroy: {:?}", context.lost());
-        println!("poll {:?} {:?}", context.device().poll(wgpu::PollType::Poll), context.lost());
-        println!("zeros {:?}", Tensor::zeros(&context, [1,1,4,4]).map(|_| ()));
-        println!("plan {:?}", layer.stride(2).plan(&context, [1,1,4,4]).map(|_| ()));
-        println!("run {:?}", bound.run());
-        println!("lost: {:?}", context.lost());
-        println!("bind {:?}", plan.bind(Operands::new(&x,&w,&y)).map(|_| ()));
-        println!("lost: {:?}", context.lost());
-        let t=Instant::now();
-        println!("read {:?} {:?}", y.read_blocking(&context), t.elapsed());
-        println!("from_slice {:?}", Tensor::from_slice(&context, [1,1,4,4], &[0.0;16]).map(|_| ()));
-        println!("zeros {:?}", Tensor::zeros(&context, [1,1,4,4]).map(|_| ()));
-        println!("lost: {:?}", context.lost());
+mod common;
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use common::{Data, assert_close, context, count, foreign_device, narrow, noop_context, poisoned};
+use sepconv::{
+    Bound, Context, Conv2d, Error, Geometry, Operands, Plan, Result, SeparableConv2d, SeparablePlan, Tensor,
+};
+use wgpu::BufferUsages;
+
+#[cfg(not(target_arch = "wasm32"))]
+const _: () = {
+    const fn shared_between_threads<T: Send + Sync>() {}
+    shared_between_threads::<Context>();
+    shared_between_threads::<Plan>();
+    shared_between_threads::<SeparablePlan>();
+    shared_between_threads::<Bound>();
+    shared_between_threads::<Tensor>();
+};
+
+const SHAPE: [u32; 4] = [2, 3, 9, 10];
+
+fn layer() -> Conv2d {
+    Conv2d::new(3, 5, 3).padding(1).residual(true)
+}
+
+/// A tensor of the caller's buffers, and the numbers around it.
+struct Placed {
+    tensor: Tensor,
+    buffer: wgpu::Buffer,
+}
+
+/// What lies around a tensor and must stay.
+const MARGIN: f32 = 77.0;
+
+impl Placed {
+    /// Puts values at a byte offset in a buffer of their own, margins on both sides.
+    fn new(device: &wgpu::Device, queue: &wgpu::Queue, offset: usize, shape: [u32; 4], values: &[f32]) -> Self {
+        let mut all = vec![MARGIN; offset / 4];
+        all.extend(values);
+        all.extend([MARGIN; 5]);
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("the caller's"),
+            size: 4 * all.len() as u64,
+            usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&all));
+        let tensor = Tensor::from_buffer(&buffer, offset as u64, shape).unwrap();
+        Self { tensor, buffer }
+    }
+
+    /// The values, if nothing around them has changed.
+    fn read(&self, context: &Context) -> Vec<f32> {
+        let length = u32::try_from(self.buffer.size() / 4).unwrap();
+        let all = Tensor::from_buffer(&self.buffer, 0, [1, 1, 1, length]).unwrap().read_blocking(context).unwrap();
+        let (before, rest) = all.split_at(usize::try_from(self.tensor.offset() / 4).unwrap());
+        let (values, after) = rest.split_at(count(self.tensor.shape()));
+        assert!(before.iter().chain(after).all(|&value| value == MARGIN), "the margin was written");
+        values.to_vec()
     }
 }
 
 #[test]
-fn oom() {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-        memory_budget_thresholds: wgpu::MemoryBudgetThresholds { for_resource_creation: Some(0), for_device_loss: None },
-        ..wgpu::InstanceDescriptor::new_without_display_handle() });
-    let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
-    for a in &adapters { println!("{:?}", a.get_info()); }
-    let a = adapters.iter().find(|a| a.get_info().backend == wgpu::Backend::Vulkan).unwrap();
-    let c = pollster::block_on(Context::from_adapter(a));
-    match c { Err(e) => println!("open: {e}"), Ok(c) => {
-      println!("max {}", c.limits().max_buffer_size);
-      println!("{:?}", Tensor::zeros(&c, [1,1,1024,1024]).map(|_|()));
-      println!("{:?}", Tensor::from_slice(&c, [1,1,2,2], &[0.0;4]).map(|_|()));
-      println!("{:?}", c.lost());
-    } }
-    let c = common::context().unwrap();
-    println!("max {}", c.limits().max_buffer_size);
-    let side = ((c.limits().max_buffer_size/4) as f64).sqrt() as u32;
-    println!("huge {:?}", Tensor::zeros(c, [1,1,side,side]).map(|_|()));
-    println!("still {:?}", Tensor::zeros(c, [1,1,4,4]).map(|_|()));
+fn a_foreign_device_with_buffers_at_odd_offsets() {
+    let Some((device, queue)) = foreign_device(|_| ()) else { return };
+    let context = Context::from_wgpu(device.clone(), queue.clone()).unwrap();
+    for (kernel, layer) in [
+        ("direct", layer()),
+        ("pointwise", Conv2d::new(3, 5, 1).residual(true)),
+        ("depthwise", Conv2d::new(3, 6, 3).groups(3).padding(1).residual(true)),
+    ] {
+        let plan = layer.plan(&context, SHAPE).unwrap();
+        assert_eq!(plan.kernel(), kernel);
+        let geometry = *plan.geometry();
+        let data = Data::random(&geometry, 5);
+        let place = |offset, shape, values: &[f32]| Placed::new(&device, &queue, offset, shape, values);
+        for shift in [0, 4, 12, 260, 1020] {
+            let input = place(shift, SHAPE, &data.input);
+            let weight = place(shift + 4, geometry.weight_shape(), &data.weight);
+            let bias = place(shift + 8, geometry.bias_shape(), data.bias.as_ref().unwrap());
+            let residual = place(shift + 16, geometry.output_shape(), data.residual.as_ref().unwrap());
+            let unwritten = vec![f32::NAN; count(geometry.output_shape())];
+            let output = place(shift + 20, geometry.output_shape(), &unwritten);
+
+            let operands = Operands::new(&input.tensor, &weight.tensor, &output.tensor);
+            let bound = plan.bind(operands.bias(&bias.tensor).residual(&residual.tensor)).unwrap();
+            let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            bound.encode(&mut encoder);
+            queue.submit([encoder.finish()]);
+            let what = format!("{kernel}, shifted by {shift} bytes");
+            let actual = output.read(&context);
+            assert_close(&data.reference(&geometry), geometry.activation, geometry.terms(), &actual, &what);
+        }
+    }
+}
+
+/// Two layers of which the second takes what the first puts out, with the data of both.
+struct Chain {
+    plans: [Plan; 2],
+    data: [Data; 2],
+}
+
+impl Chain {
+    fn new(context: &Context) -> Self {
+        let plan = |layer: Conv2d, shape| layer.plan(context, shape).unwrap();
+        let first = plan(Conv2d::new(3, 4, 3).padding(1), SHAPE);
+        let second = plan(Conv2d::new(4, 2, 1).stride(2), first.output_shape());
+        assert_eq!([first.kernel(), second.kernel()], ["direct", "pointwise"]);
+        // Whole numbers, so that the first layer's values are exact.
+        let data = [&first, &second].map(|plan| Data::integers(plan.geometry(), 9));
+        Self { plans: [first, second], data }
+    }
+
+    /// Both layers bound to new tensors, and the tensor that the second writes.
+    fn bind(&self, context: &Context) -> ([Bound; 2], Tensor) {
+        let tensor = |shape, values: &[f32]| Tensor::from_slice(context, shape, values).unwrap();
+        let mut input = tensor(SHAPE, &self.data[0].input);
+        let bounds = [0, 1].map(|index| {
+            let (plan, data) = (&self.plans[index], &self.data[index]);
+            let geometry = plan.geometry();
+            let weight = tensor(geometry.weight_shape(), &data.weight);
+            let bias = data.bias.as_ref().map(|bias| tensor(geometry.bias_shape(), bias));
+            let output = poisoned(context, plan.output_shape());
+            let bound = plan.bind(Operands::new(&input, &weight, &output).bias(&bias)).unwrap();
+            input = output;
+            bound
+        });
+        (bounds, input)
+    }
+
+    fn expected(&self) -> Vec<f32> {
+        let between = self.data[0].reference(self.plans[0].geometry()).values;
+        let second = &self.data[1];
+        let second =
+            Data { input: narrow(&between), weight: second.weight.clone(), bias: second.bias.clone(), residual: None };
+        narrow(&second.reference(self.plans[1].geometry()).values)
+    }
 }
 
 #[test]
-fn other() {
-    let a = Context::new_blocking().unwrap();
-    let b = Context::new_blocking().unwrap();
-    let layer = Conv2d::new(1, 1, 3).padding(1).bias(false);
-    let plan = layer.plan(&a, [1,1,4,4]).unwrap();
-    let t = |c: &Context| Tensor::zeros(c, [1,1,4,4]).unwrap();
-    let w = Tensor::zeros(&a, [1,1,3,3]).unwrap();
-    let _ = t(&a);
-    let x = t(&b);
-    let y = t(&a);
-    println!("{:?}", std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| plan.bind(Operands::new(&x,&w,&y)).map(|_| ())));
-    println!("{:?}", std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| x.read_blocking(&a)));
+fn two_plans_in_one_encoder_one_pass_or_one_by_one() {
+    let Some(context) = context() else { return };
+    let chain = Chain::new(context);
+    let ways: [fn(&[Bound; 2], &mut wgpu::CommandEncoder); 2] = [
+        |bounds, encoder| {
+            for bound in bounds {
+                bound.encode(encoder);
+            }
+        },
+        |bounds, encoder| {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for bound in bounds {
+                bound.record(&mut pass);
+            }
+        },
+    ];
+    for way in ways {
+        let (bounds, output) = chain.bind(context);
+        let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        way(&bounds, &mut encoder);
+        context.queue().submit([encoder.finish()]);
+        assert_eq!(output.read_blocking(context).unwrap(), chain.expected());
+    }
+    let (bounds, output) = chain.bind(context);
+    for bound in bounds {
+        bound.run().unwrap();
+    }
+    assert_eq!(output.read_blocking(context).unwrap(), chain.expected());
+}
+
+#[test]
+fn one_plan_bound_to_many_buffers() {
+    let Some(context) = context() else { return };
+    let plan = Conv2d::new(3, 4, 3).plan(context, SHAPE).unwrap();
+    let all: Vec<_> = (1..=5).map(|seed| Data::random(plan.geometry(), seed)).collect();
+    let bound: Vec<_> = all
+        .iter()
+        .map(|data| {
+            let tensor = |shape, values: &[f32]| Tensor::from_slice(context, shape, values).unwrap();
+            let weight = tensor(plan.geometry().weight_shape(), &data.weight);
+            let bias = tensor(plan.geometry().bias_shape(), data.bias.as_ref().unwrap());
+            let output = poisoned(context, plan.output_shape());
+            let input = tensor(SHAPE, &data.input);
+            let operands = Operands::new(&input, &weight, &output).bias(&bias);
+            (plan.bind(operands).unwrap(), output)
+        })
+        .collect();
+    // All of them are bound, and their other tensors dropped, before the first one runs.
+    for (bound, _) in bound.iter().rev() {
+        bound.run().unwrap();
+    }
+    let g = plan.geometry();
+    for (data, (_, output)) in all.iter().zip(&bound) {
+        let actual = output.read_blocking(context).unwrap();
+        assert_close(&data.reference(g), g.activation, g.terms(), &actual, "one of many");
+    }
+}
+
+#[test]
+fn one_plan_in_many_threads() {
+    let Some(context) = context() else { return };
+    let plan = layer().plan(context, SHAPE).unwrap();
+    std::thread::scope(|scope| {
+        for stride in 1..=4 {
+            let (plan, seed) = (&plan, stride.into());
+            scope.spawn(move || common::check_plan(context, plan, seed));
+            // Planning shares the cache of pipelines.
+            scope.spawn(move || common::check(context, &layer().stride(stride), SHAPE, seed));
+        }
+    });
+}
+
+/// Tensors for `layer()`, each good.
+struct Tensors {
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    residual: Tensor,
+    output: Tensor,
+}
+
+impl Tensors {
+    fn new(context: &Context, geometry: &Geometry) -> Self {
+        let zeros = |shape: [u32; 4]| Tensor::zeros(context, shape).unwrap();
+        Self {
+            input: zeros(geometry.input_shape()),
+            weight: zeros(geometry.weight_shape()),
+            bias: zeros(geometry.bias_shape()),
+            residual: zeros(geometry.output_shape()),
+            output: zeros(geometry.output_shape()),
+        }
+    }
+
+    fn operands(&self) -> Operands<'_> {
+        Operands::new(&self.input, &self.weight, &self.output).bias(&self.bias).residual(&self.residual)
+    }
+}
+
+#[test]
+fn operands_that_do_not_fit_are_refused_by_name() {
+    let Some(context) = context() else { return };
+    let plan = layer().plan(context, SHAPE).unwrap();
+    let good = Tensors::new(context, plan.geometry());
+    assert!(plan.bind(good.operands()).is_ok());
+    let refused = |operands: Operands<'_>| plan.bind(operands).unwrap_err();
+
+    let without = |argument| Error::Missing { argument };
+    assert_eq!(refused(good.operands().bias(None)), without("bias"));
+    assert_eq!(refused(good.operands().residual(None)), without("residual"));
+    let bare = layer().bias(false).residual(false).plan(context, SHAPE).unwrap();
+    let required = || Operands::new(&good.input, &good.weight, &good.output);
+    assert!(bare.bind(required()).is_ok());
+    assert_eq!(bare.bind(required().bias(&good.bias)).unwrap_err(), Error::Unexpected { argument: "bias" });
+    assert_eq!(bare.bind(required().residual(&good.residual)).unwrap_err(), Error::Unexpected { argument: "residual" });
+
+    // As large as the right one, but of another shape.
+    let turned = Tensor::zeros(context, [3, 2, 10, 9]).unwrap();
+    let short = Tensor::zeros(context, [4]).unwrap();
+    let Tensors { input, weight, output, .. } = &good;
+    let all = |input, weight, output| Operands::new(input, weight, output).bias(&good.bias).residual(&good.residual);
+    for (operands, argument, shape, expected) in [
+        (all(&turned, weight, output), "input", turned.shape(), SHAPE),
+        (all(input, &turned, output), "weight", turned.shape(), [5, 3, 3, 3]),
+        (all(input, weight, &turned), "output", turned.shape(), [2, 5, 9, 10]),
+        (good.operands().bias(&short), "bias", [1, 4, 1, 1], [1, 5, 1, 1]),
+        (good.operands().residual(&turned), "residual", turned.shape(), [2, 5, 9, 10]),
+    ] {
+        assert_eq!(refused(operands), Error::Shape { argument, shape, expected });
+    }
+
+    assert_eq!(refused(good.operands().residual(output)), Error::SharedBuffer { argument: "residual" });
+    // Two stretches of one buffer are no better than one, even where they do not meet.
+    let arena = Tensor::zeros(context, [1, 1, 64, 64]).unwrap();
+    let early = Tensor::from_buffer(arena.buffer(), 0, SHAPE).unwrap();
+    let late = Tensor::from_buffer(arena.buffer(), 8192, [2, 5, 9, 10]).unwrap();
+    assert_eq!(refused(all(&early, weight, &late)), Error::SharedBuffer { argument: "input" });
+}
+
+#[test]
+fn separable_operands_that_do_not_fit_are_refused_by_name() {
+    let Some(context) = context() else { return };
+    let plan = SeparableConv2d::new(3, 5, 3).plan(context, SHAPE).unwrap();
+    let depthwise = Tensors::new(context, plan.depthwise().geometry());
+    let pointwise = Tensors::new(context, plan.pointwise().geometry());
+    let good = sepconv::SeparableOperands {
+        input: &depthwise.input,
+        depthwise_weight: &depthwise.weight,
+        depthwise_bias: Some(&depthwise.bias),
+        pointwise_weight: &pointwise.weight,
+        pointwise_bias: Some(&pointwise.bias),
+        residual: None,
+        output: &pointwise.output,
+    };
+    assert!(plan.bind(good).is_ok());
+    for (operands, words) in [
+        (sepconv::SeparableOperands { depthwise_bias: None, ..good }, "depthwise bias"),
+        (sepconv::SeparableOperands { pointwise_bias: None, ..good }, "pointwise bias"),
+        (sepconv::SeparableOperands { residual: Some(&pointwise.residual), ..good }, "pointwise residual"),
+        (sepconv::SeparableOperands { depthwise_weight: &pointwise.weight, ..good }, "depthwise weight"),
+        (sepconv::SeparableOperands { pointwise_weight: &depthwise.weight, ..good }, "pointwise weight"),
+        (sepconv::SeparableOperands { input: &pointwise.output, ..good }, "input"),
+        (sepconv::SeparableOperands { output: &depthwise.input, ..good }, "input"),
+    ] {
+        let message = plan.bind(operands).unwrap_err().to_string();
+        assert!(message.contains(words), "{message:?} does not name {words:?}");
+    }
+}
+
+#[test]
+fn stretches_of_a_buffer_that_cannot_be_tensors_are_refused() {
+    let Some(context) = context() else { return };
+    let buffer = |usage| {
+        let size = 4096;
+        context.device().create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
+    };
+    let storage = buffer(BufferUsages::STORAGE);
+    let from =
+        |buffer, offset, shape: [u32; 4]| Tensor::from_buffer(buffer, offset, shape).map(|tensor| tensor.shape());
+    assert_eq!(from(&storage, 0, [1, 1, 32, 32]), Ok([1, 1, 32, 32]));
+    assert_eq!(
+        from(&storage, 4, [1, 1, 32, 32]),
+        Err(Error::OutsideBuffer { argument: "tensor", end: 4100, size: 4096 })
+    );
+    let end = u64::MAX;
+    let past = from(&storage, u64::MAX - 3, [1, 1, 1, 1]);
+    assert_eq!(past, Err(Error::OutsideBuffer { argument: "tensor", end, size: 4096 }));
+    for offset in [1, 2, 3, 6] {
+        let misaligned = Error::Misaligned { argument: "tensor", offset, alignment: 4 };
+        assert_eq!(from(&storage, offset, [1, 1, 1, 1]), Err(misaligned));
+    }
+    let copied = buffer(BufferUsages::COPY_DST);
+    let usage = Error::Usage { argument: "tensor", usage: BufferUsages::STORAGE };
+    assert_eq!(from(&copied, 0, [1, 1, 1, 1]), Err(usage));
+    assert!(matches!(from(&storage, 0, [1, 0, 1, 1]), Err(Error::OutOfRange { .. })));
+    assert!(matches!(from(&storage, 0, [i32::MAX as u32; 4]), Err(Error::Overflow { .. })));
+
+    let unreadable = Tensor::from_buffer(&storage, 0, [1, 1, 1, 4]).unwrap().read_blocking(context);
+    assert_eq!(unreadable, Err(Error::Usage { argument: "tensor", usage: BufferUsages::COPY_SRC }));
+    let length = Tensor::from_slice(context, [1, 2, 3, 4], &[0.0; 23]).unwrap_err();
+    assert_eq!(length, Error::Length { argument: "tensor", length: 23, shape: [1, 2, 3, 4], expected: 24 });
+}
+
+/// Handles of two devices may look alike, so that one device's buffer would be taken for another's.
+#[test]
+fn another_contexts_tensors_are_refused_by_name() {
+    let (Some(context), Some((device, queue))) = (context(), foreign_device(|_| ())) else { return };
+    let other = Context::from_wgpu(device, queue).unwrap();
+    let plan = layer().plan(context, SHAPE).unwrap();
+    let good = Tensors::new(context, plan.geometry());
+    let theirs = Tensors::new(&other, plan.geometry());
+    let all = |input, weight, output| Operands::new(input, weight, output).bias(&good.bias).residual(&good.residual);
+    for (operands, argument) in [
+        (all(&theirs.input, &good.weight, &good.output), "input"),
+        (all(&good.input, &theirs.weight, &good.output), "weight"),
+        (all(&good.input, &good.weight, &theirs.output), "output"),
+        (good.operands().bias(&theirs.bias), "bias"),
+        (good.operands().residual(&theirs.residual), "residual"),
+    ] {
+        assert_eq!(plan.bind(operands).unwrap_err(), Error::OtherContext { argument });
+    }
+    assert_eq!(theirs.input.read_blocking(context), Err(Error::OtherContext { argument: "tensor" }));
+    // A clone and a stricter sibling are the same device.
+    assert!(theirs.input.read_blocking(&other.clone()).is_ok());
+    assert!(layer().plan(&context.with_runtime_checks(true), SHAPE).unwrap().bind(good.operands()).is_ok());
+}
+
+/// The result of something that might never return.
+fn in_time<T: Send + 'static>(task: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    let thread = std::thread::spawn(move || sender.send(task()));
+    let result = receiver.recv_timeout(Duration::from_secs(60));
+    result.unwrap_or_else(|error| match error {
+        mpsc::RecvTimeoutError::Timeout => panic!("it hangs"),
+        mpsc::RecvTimeoutError::Disconnected => std::panic::resume_unwind(thread.join().unwrap_err()),
+    })
+}
+
+/// What there is before a device goes away.
+struct Before {
+    context: Context,
+    plan: Plan,
+    tensors: Tensors,
+    bound: Bound,
+}
+
+impl Before {
+    fn new(context: Context) -> Self {
+        let plan = layer().plan(&context, SHAPE).unwrap();
+        let tensors = Tensors::new(&context, plan.geometry());
+        let bound = plan.bind(tensors.operands()).unwrap();
+        Self { context, plan, tensors, bound }
+    }
+}
+
+type Named<T> = (&'static str, T);
+type Call = fn(&Before) -> Result<()>;
+
+#[test]
+fn a_lost_device_is_an_error_of_every_call() {
+    if common::skipped() {
+        return;
+    }
+    let contexts: [Named<fn() -> Context>; 2] = [
+        ("its own device", || Context::new_blocking().unwrap()),
+        ("a foreign device", || {
+            let (device, queue) = foreign_device(|_| ()).unwrap();
+            Context::from_wgpu(device, queue).unwrap()
+        }),
+    ];
+    let calls: [Named<Call>; 7] = [
+        ("zeros", |before| Tensor::zeros(&before.context, SHAPE).map(drop)),
+        ("from_slice", |before| Tensor::from_slice(&before.context, [3], &[1.0; 3]).map(drop)),
+        ("plan, compiled before", |before| layer().plan(&before.context, SHAPE).map(drop)),
+        ("plan", |before| layer().dilation(2).plan(&before.context, SHAPE).map(drop)),
+        ("bind", |before| before.plan.bind(before.tensors.operands()).map(drop)),
+        ("run", |before| before.bound.run()),
+        ("read", |before| before.tensors.output.read_blocking(&before.context).map(drop)),
+    ];
+    for (whose, context) in contexts {
+        // Each call is the first to meet the loss once, and meets one that is known once.
+        for (name, call) in calls {
+            let (result, again, lost) = in_time(move || {
+                let before = Before::new(context());
+                before.bound.run().unwrap();
+                before.context.device().destroy();
+                let result = call(&before);
+                let read = before.tensors.output.read_blocking(&before.context);
+                assert!(matches!(read, Err(Error::DeviceLost { .. })), "{read:?}");
+                let again = calls.map(|(_, call)| call(&before));
+                (result, again, before.context.lost())
+            });
+            // A plan that needs nothing of the device need not notice.
+            let noticed = matches!(result, Err(Error::DeviceLost { .. }));
+            assert!(noticed || name == "plan, compiled before", "{name} on {whose}: {result:?}");
+            assert!(lost.is_some(), "{name} on {whose}");
+            for ((next, _), result) in calls.into_iter().zip(again) {
+                let lost = matches!(result, Err(Error::DeviceLost { .. })) || next == "plan, compiled before";
+                assert!(lost, "{next} after {name} on {whose}: {result:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn out_of_memory_is_an_error() {
+    // A backend that computes nothing, but that allocates memory and says when there is none.
+    let context = noop_context(wgpu::Limits { max_buffer_size: 1 << 62, ..Default::default() });
+    let huge = [1 << 14, 1 << 14, 1 << 15, 1 << 16];
+    let error = Tensor::zeros(&context, huge).unwrap_err();
+    assert_eq!(error, Error::OutOfMemory { argument: "tensor", bytes: 1 << 61 });
+    assert!(!error.is_request());
+    // It is not the end of the device.
+    assert_eq!(context.lost(), None);
+    assert!(Tensor::zeros(&context, SHAPE).is_ok());
 }

@@ -1,4 +1,4 @@
-//! Every case whose output is known from elsewhere: PyTorch's in `tests/torch`, and the Web Platform Tests' for WebNN
+//! Every case whose output is known from elsewhere: PyTorch's in `tests/torch`, and the Web Platform Tests' for `WebNN`
 //! where they lie beside the project.
 
 mod common;
@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 
 use common::golden::{Golden, load};
-use common::{Data, SeparableData, context};
+use common::{Data, SeparableData, context, narrow};
 use sepconv::{Conv2d, Tensor, kernels};
 
 fn torch() -> Vec<Golden> {
@@ -107,18 +107,17 @@ fn padding_in_words_resolves_to_the_same_numbers() {
 /// The reference against outputs that it had no part in: without this the kernels could be wrong together with it.
 #[test]
 fn the_reference_itself() {
-    let narrow = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect::<Vec<_>>();
     for case in torch().iter().chain(&wpt()) {
         let shape = case.shape("input");
         if case.is_separable() {
             let (depthwise, pointwise) = case.separable_layer().geometry(shape).unwrap();
             let (_, data) = depthwise_half(case);
-            case.assert_close("intermediate", &narrow(data.reference(&depthwise).values), "reference");
+            case.assert_close("intermediate", &narrow(&data.reference(&depthwise).values), "reference");
             let expected = separable_data(case).reference((&depthwise, &pointwise));
-            case.assert_close("output", &narrow(expected.values), "reference");
+            case.assert_close("output", &narrow(&expected.values), "reference");
         } else {
             let expected = data(case).reference(&case.layer().geometry(shape).unwrap());
-            case.assert_close("output", &narrow(expected.values), "reference");
+            case.assert_close("output", &narrow(&expected.values), "reference");
         }
     }
 }
@@ -126,11 +125,8 @@ fn the_reference_itself() {
 /// The comparator must be able to fail.
 #[test]
 fn a_wrong_output_is_noticed() {
-    let cases = torch();
-    let is_noticed = |case: &Golden, actual: &[f32]| {
-        std::panic::catch_unwind(|| case.assert_close("output", actual, "a wrong output")).is_err()
-    };
-    for case in &cases {
+    let is_noticed = |case: &Golden, actual: &[f32]| case.compare("output", actual).is_err();
+    for case in &torch() {
         let right = case.values("output");
         assert!(!is_noticed(case, right), "{}", case.name);
         assert!(is_noticed(case, &right[1..]), "{}: too short", case.name);

@@ -61,7 +61,7 @@ fn sizes_around_every_tile() {
         for layer in layers {
             for axis in [2, 3] {
                 let case = cases(layer, axis);
-                check_all(context, sizes_around_tiles(kernel, &case).into_iter().map(&case));
+                check_all(context, sizes_around_tiles(kernel, case).into_iter().map(case));
             }
         }
         let channels: [fn(u32) -> Case; 3] = [

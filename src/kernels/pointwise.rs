@@ -24,25 +24,22 @@ fn supports(geometry: &Geometry) -> Result<(), &'static str> {
 }
 
 fn variants(geometry: &Geometry) -> Vec<Variant> {
+    let (width, height, channel_tile, pixel_tile) = (16, 4, 8, 4);
     let pixels = u64::from(geometry.output.height) * u64::from(geometry.output.width);
-    let channels = geometry.out_channels_per_group();
-    let workgroup_size = 64;
-    let channel_tile = if channels < 8 { channels.min(4) } else { 8 };
-    // A plane smaller than a tile would leave the tile's pixels idle.
-    let pixel_tile = if pixels >= 4 * u64::from(workgroup_size) { 4 } else { 1 };
     let mut constants = epilogue(geometry);
     constants.extend([
         ("STRIDE_HEIGHT", geometry.stride.height),
         ("STRIDE_WIDTH", geometry.stride.width),
-        ("WORKGROUP_SIZE", workgroup_size),
+        ("WORKGROUP_WIDTH", width),
+        ("WORKGROUP_HEIGHT", height),
         ("CHANNEL_TILE", channel_tile),
         ("PIXEL_TILE", pixel_tile),
     ]);
     vec![Variant {
         constants,
         grid: [
-            pixels.div_ceil(u64::from(workgroup_size * pixel_tile)),
-            tiles(channels, channel_tile),
+            pixels.div_ceil(u64::from(width * pixel_tile)),
+            tiles(geometry.out_channels_per_group(), height * channel_tile),
             u64::from(geometry.batch) * u64::from(geometry.groups),
         ],
     }]

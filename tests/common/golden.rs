@@ -116,11 +116,13 @@ impl Golden {
             .padding_mode(self.padding_mode())
     }
 
-    /// Asserts that `actual` is this case's tensor of that name: within the manifest's tight tolerance, or exactly
-    /// where the case is exact, NaNs and infinities in the same places, each subnormal as it is or flushed to zero.
-    pub fn assert_close(&self, tensor: &str, actual: &[f32], what: &str) {
+    /// Whether `actual` is this case's tensor of that name: within the manifest's tight tolerance, or exactly where the
+    /// case is exact, NaNs and infinities in the same places, each subnormal as it is or flushed to zero.
+    pub fn compare(&self, tensor: &str, actual: &[f32]) -> Result<(), String> {
         let expected = self.values(tensor);
-        assert_eq!(actual.len(), expected.len(), "{}, {what}: length of {tensor}", self.name);
+        if actual.len() != expected.len() {
+            return Err(format!("{tensor} has {} values, not {}", actual.len(), expected.len()));
+        }
         let key = if tensor == "intermediate" { "tolerance_tight_intermediate" } else { "tolerance_tight" };
         let tolerance = if self.flag("exact") { 0.0 } else { self.manifest[key].as_f64().unwrap() };
         let flushed = self.flag("ftz_sensitive").then(|| self.values("output_ftz"));
@@ -128,15 +130,19 @@ impl Golden {
             if expected.is_finite() {
                 (f64::from(actual) - f64::from(expected)).abs() <= tolerance
             } else {
-                actual == expected || (actual.is_nan() && expected.is_nan())
+                actual.total_cmp(&expected).is_eq() || (actual.is_nan() && expected.is_nan())
             }
         };
-        for (index, (&expected, &actual)) in expected.iter().zip(actual).enumerate() {
-            assert!(
-                close(expected, actual) || flushed.is_some_and(|flushed| close(flushed[index], actual)),
-                "{}, {what}: {tensor}[{index}] is {actual:e}, not {expected:e} within {tolerance:e}",
-                self.name
-            );
-        }
+        let mut pairs = expected.iter().zip(actual).enumerate();
+        let wrong = pairs.find(|&(index, (&expected, &actual))| {
+            !close(expected, actual) && !flushed.is_some_and(|flushed| close(flushed[index], actual))
+        });
+        wrong.map_or(Ok(()), |(index, (expected, actual))| {
+            Err(format!("{tensor}[{index}] is {actual:e}, not {expected:e} within {tolerance:e}"))
+        })
+    }
+
+    pub fn assert_close(&self, tensor: &str, actual: &[f32], what: &str) {
+        self.compare(tensor, actual).unwrap_or_else(|wrong| panic!("{}, {what}: {wrong}", self.name));
     }
 }

@@ -45,7 +45,23 @@ pub fn foreign_device(change: impl FnOnce(&mut wgpu::Limits)) -> Option<(wgpu::D
     Some(pollster::block_on(adapter.request_device(&descriptor)).expect("a device with lower limits"))
 }
 
-/// A small generator of reproducible data: SplitMix64 (Steele, Lea and Flood 2014).
+/// A device that computes nothing, for planning at any limits.
+pub fn noop_context(limits: wgpu::Limits) -> Context {
+    let noop = wgpu::NoopBackendOptions { limits: Some(limits.clone()), ..wgpu::NoopBackendOptions::enabled() };
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends: wgpu::Backends::NOOP,
+        // The default flags cap buffers at 4 GiB.
+        flags: wgpu::InstanceFlags::empty(),
+        backend_options: wgpu::BackendOptions { noop, ..Default::default() },
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).unwrap();
+    let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    Context::from_wgpu(device, queue).unwrap()
+}
+
+/// A small generator of reproducible data: `SplitMix64` (Steele, Lea and Flood 2014).
 pub struct Random(pub u64);
 
 impl Random {
@@ -70,6 +86,12 @@ impl Random {
 
 pub fn count(shape: [u32; 4]) -> usize {
     shape.iter().map(|&size| size as usize).product()
+}
+
+/// Each value rounded once.
+#[expect(clippy::cast_possible_truncation, reason = "rounded is what it is to be")]
+pub fn narrow(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&value| value as f32).collect()
 }
 
 /// A layer and the shape of its input.
@@ -153,8 +175,7 @@ pub fn assert_close(expected: &Reference, activation: Activation, terms: u64, ac
 
 /// Compares a result with the reference, rounded once, bit for bit (but for the sign of zero).
 pub fn assert_exact(expected: &Reference, actual: &[f32], what: &str) {
-    let rounded: Vec<f32> = expected.values.iter().map(|&value| value as f32).collect();
-    assert!(actual == rounded, "small integers are not exact: {what}");
+    assert!(actual == narrow(&expected.values), "small integers are not exact: {what}");
 }
 
 /// Random data and small integers for one geometry, with what comes out.

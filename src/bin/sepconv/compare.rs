@@ -12,13 +12,15 @@ use serde_json::{Value, json};
 
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
+use crate::output::print;
 use crate::picture::{self, Picture};
 use layers::{Cost, LAYERS, Layer};
 
 /// What `compare` takes.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The picture to filter, PNG or JPEG [default: a portrait that comes with sepconv].
+    /// The picture to filter, PNG or JPEG, scaled to at most 1024 pixels a side [default: a portrait that comes with
+    /// sepconv].
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
     /// The folder that the feature maps are written to, as PNG files.
@@ -35,12 +37,16 @@ pub struct Arguments {
 /// NASA's portrait of the astronaut Eileen Collins, in the public domain, 512 × 512.
 const PORTRAIT: &[u8] = include_bytes!("../../../assets/astronaut.jpg");
 
+/// A larger picture is scaled to this many pixels along its longer side: the reference computes it too.
+const LARGEST_SIDE: u32 = 1024;
+
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
     let picture = match &arguments.image {
         Some(path) => picture::load(path)?,
         None => picture::decode(PORTRAIT, "the portrait")?,
     };
+    let picture = photograph::at_most(picture, LARGEST_SIDE);
     let device = Device::open(arguments.device.as_deref())?;
     let (normal, separable) = starting_example()?;
 
@@ -60,11 +66,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     progress.finish_and_clear();
 
     let report = Report { device: &device, picture: &picture, normal, separable, photograph, files, costs };
-    if arguments.json {
-        println!("{:#}", report.json());
-    } else {
-        report.print(arguments);
-    }
+    print(&if arguments.json { format!("{:#}", report.json()) } else { report.text(arguments) })?;
     let wrong = report.wrong();
     if wrong.is_empty() { Ok(()) } else { Err(Failure::Computation(format!("wrong results: {}", wrong.join(", ")))) }
 }
@@ -91,29 +93,30 @@ struct Report<'a> {
 impl Report<'_> {
     /// The names of the results whose error is above its bound; NaN is above any.
     fn wrong(&self) -> Vec<String> {
-        let photograph = self.photograph.errors.iter().map(|(name, error)| ((*name).to_owned(), *error));
+        let photograph = self.photograph.errors.iter().map(|(name, error)| ((*name).to_owned(), Some(*error)));
         let layers = self.costs.iter().flat_map(|(layer, normal, separable)| {
             [("normal", normal), ("separable", separable)].map(|(form, c)| (format!("{} {form}", layer.name), c.error))
         });
-        photograph.chain(layers).filter(|(_, error)| !(*error <= 1.0)).map(|(name, _)| name).collect()
+        let is_wrong = |error: Option<f64>| error.is_some_and(|error| error.is_nan() || error > 1.0);
+        photograph.chain(layers).filter(|(_, error)| is_wrong(*error)).map(|(name, _)| name).collect()
     }
 
-    fn print(&self, arguments: &Arguments) {
-        println!("1. The starting example: 3 to 4 channels, 64 x 64, 3 x 3, padding 1, with bias\n");
-        println!("{}\n{}\n", self.normal, self.separable);
-        println!("Parameters: {} against {}.\n", self.normal.parameters(), self.separable.parameters());
-
+    fn text(&self, arguments: &Arguments) -> String {
         let (height, width) = (self.picture.height, self.picture.width);
-        println!("2. One function of the photograph ({width} x {height}), three ways, on {}\n", self.device);
-        for (name, error) in self.photograph.errors {
-            println!("   {name:<36}largest error {error:.3} of the bound");
-        }
-        println!("\n   Feature maps in {}: {}\n", arguments.out.display(), self.files.join(", "));
-
-        println!("3. Layers, normal and separable: 3 x 3, padding 1, with bias, batch 1\n");
-        println!("{}\n", self.table());
-        println!("   An error is a multiple of the bound that rounding allows; at most 1 is right.");
-        println!("\n4. Device: {}. Times: {}.", self.device, self.clock());
+        let errors = self.photograph.errors.map(|(way, error)| format!("   {way:<36}largest error {error:.3}"));
+        [
+            "1. The starting example: 3 to 4 channels, 64 x 64, 3 x 3, padding 1, with bias\n".to_owned(),
+            format!("{}\n\n{}\n", self.normal, self.separable),
+            format!("   Parameters: {} against {}.\n", self.normal.parameters(), self.separable.parameters()),
+            format!("2. One function of the photograph ({width} x {height}), computed three ways\n"),
+            errors.join("\n"),
+            format!("\n   Feature maps in {}: {}\n", arguments.out.display(), self.files.join(", ")),
+            "3. Layers, normal and separable: 3 x 3, padding 1, with bias, batch 1\n".to_owned(),
+            self.table().to_string(),
+            "\n   Errors are multiples of the bound that rounding allows: at most 1 is right.\n".to_owned(),
+            format!("4. Device: {}. Times: {}.", self.device, self.clock()),
+        ]
+        .join("\n")
     }
 
     fn table(&self) -> Table {
@@ -140,7 +143,7 @@ impl Report<'_> {
                     format!("{:.3}", cost.milliseconds),
                     format!("{:.2}", normal.milliseconds / cost.milliseconds),
                     cost.kernel.clone(),
-                    format!("{:.3}", cost.error),
+                    cost.error.map_or("-".to_owned(), |error| format!("{error:.3}")),
                 ]);
             }
         }

@@ -14,7 +14,7 @@ pub enum Device {
 }
 
 /// How a reader gets a driver on this system.
-const DRIVER_HINT: &str = if cfg!(target_os = "linux") {
+pub const DRIVER_HINT: &str = if cfg!(target_os = "linux") {
     "install your GPU's Vulkan driver, or a software one: apt-get install mesa-vulkan-drivers (Debian, Ubuntu), \
      dnf install mesa-vulkan-drivers (Fedora), pacman -S vulkan-swrast (Arch)"
 } else if cfg!(target_os = "macos") {
@@ -30,28 +30,31 @@ impl Device {
         if name.is_some_and(|name| name.eq_ignore_ascii_case("cpu")) {
             return Ok(Self::Reference);
         }
-        let adapters = pollster::block_on(adapters());
-        let Some(name) = name else {
-            let Some(best) = adapters.first() else {
-                eprintln!("No adapter: the CPU reference computes instead. To get one, {DRIVER_HINT}.");
-                return Ok(Self::Reference);
-            };
-            return Self::on(best);
-        };
-        let matches = |adapter: &&wgpu::Adapter| adapter.get_info().name.to_lowercase().contains(&name.to_lowercase());
-        match adapters.iter().find(matches) {
-            Some(adapter) => Self::on(adapter),
-            None => {
-                let mut names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
-                names.push("cpu".to_owned());
-                Err(Failure::Request(format!("--device is {name:?}; it may be part of: {}", names.join(", "))))
-            }
+        if let Some(name) = name {
+            return Self::on(&named(name)?);
         }
+        let adapters = pollster::block_on(adapters());
+        let Some(best) = adapters.first() else {
+            eprintln!("No adapter: the CPU reference computes instead. To get one, {DRIVER_HINT}.");
+            return Ok(Self::Reference);
+        };
+        Self::on(best)
     }
 
     fn on(adapter: &wgpu::Adapter) -> Outcome<Self> {
         Ok(Self::Adapter(Box::new(pollster::block_on(Context::from_adapter(adapter))?)))
     }
+}
+
+/// The best adapter whose name holds `name`, in any case.
+pub fn named(name: &str) -> Outcome<wgpu::Adapter> {
+    let adapters = pollster::block_on(adapters());
+    let mut names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+    let matches = |adapter: &wgpu::Adapter| adapter.get_info().name.to_lowercase().contains(&name.to_lowercase());
+    adapters.into_iter().find(matches).ok_or_else(|| {
+        names.push("cpu".to_owned());
+        Failure::Request(format!("--device is {name:?}; it may be part of: {}", names.join(", ")))
+    })
 }
 
 impl std::fmt::Display for Device {

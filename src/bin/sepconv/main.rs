@@ -1,9 +1,18 @@
 //! `sepconv`: normal, grouped, depthwise, pointwise and separable convolution from the command line.
 
+mod arguments;
 mod compare;
+mod compute;
+mod conv;
 mod device;
+mod devices;
 mod failure;
+mod files;
+mod kernels;
+mod output;
 mod picture;
+mod plan;
+mod separable;
 
 use std::process::ExitCode;
 
@@ -27,6 +36,16 @@ struct Command {
 enum Subcommands {
     /// Compare normal with separable convolution: on a photograph, and layer by layer (the default).
     Compare(compare::Arguments),
+    /// Convolve the tensors of a file, or filter a picture.
+    Conv(conv::Arguments),
+    /// Convolve the tensors of a file with a depthwise-separable layer.
+    Separable(separable::Arguments),
+    /// Show what a layer costs and how it would run, without its tensors.
+    Plan(plan::Arguments),
+    /// List every adapter with the limits that matter here.
+    Devices(devices::Arguments),
+    /// List the kernels, or print one's source.
+    Kernels(kernels::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +53,11 @@ fn main() -> ExitCode {
     let outcome = match command.subcommand {
         None => compare::run(&command.compare),
         Some(Subcommands::Compare(arguments)) => compare::run(&arguments),
+        Some(Subcommands::Conv(arguments)) => conv::run(&arguments),
+        Some(Subcommands::Separable(arguments)) => separable::run(&arguments),
+        Some(Subcommands::Plan(arguments)) => plan::run(&arguments),
+        Some(Subcommands::Devices(arguments)) => devices::run(&arguments),
+        Some(Subcommands::Kernels(arguments)) => kernels::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

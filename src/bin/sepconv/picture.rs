@@ -1,8 +1,12 @@
-//! Pictures as tensors of three channels.
+//! Pictures as tensors of three channels, and the filters that have names.
 
+use std::io::Cursor;
 use std::path::Path;
 
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+
 use crate::failure::{Failure, Outcome};
+use crate::files;
 
 /// A colour picture: red, green and blue planes of values from 0 to 1.
 #[derive(Debug)]
@@ -13,17 +17,159 @@ pub struct Picture {
     pub values: Vec<f32>,
 }
 
-/// Reads a PNG or JPEG file.
+/// Reads a PNG or JPEG file; transparency is dropped.
 pub fn load(path: &Path) -> Outcome<Picture> {
-    let bytes = std::fs::read(path).map_err(|error| Failure::Request(format!("{}: {error}", path.display())))?;
-    decode(&bytes, &path.display().to_string())
+    decode(&files::read(path)?, &path.display().to_string())
 }
+
+/// More decoded bytes than this per byte of file are a lie: Deflate packs at most 1032 into one.
+const MAXIMUM_RATIO: u64 = 2048;
 
 /// Decodes a PNG or JPEG file's bytes; `name` is for messages.
 pub fn decode(bytes: &[u8], name: &str) -> Outcome<Picture> {
-    let picture = image::load_from_memory(bytes).map_err(|error| Failure::Request(format!("{name}: {error}")))?;
-    let picture = picture.to_rgb8();
+    let refused = |reason: String| Failure::Request(format!("{name}: {reason}"));
+    let format = image::guess_format(bytes).map_err(|error| refused(error.to_string()))?;
+    let decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder();
+    let decoder = decoder.map_err(|error| refused(error.to_string()))?;
+    if decoder.total_bytes() > MAXIMUM_RATIO * bytes.len() as u64 {
+        let (width, height) = decoder.dimensions();
+        return Err(refused(format!("it claims to be {width} x {height}, more than its {} bytes hold", bytes.len())));
+    }
+    let picture = DynamicImage::from_decoder(decoder).map_err(|error| refused(error.to_string()))?.to_rgb8();
     let (width, height) = picture.dimensions();
     let plane = |channel: usize| picture.pixels().map(move |pixel| f32::from(pixel.0[channel]) / 255.0);
     Ok(Picture { height, width, values: (0..3).flat_map(plane).collect() })
+}
+
+/// A value from 0 to 1 as a byte; what lies outside is cut off.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what a byte holds")]
+pub fn byte(value: f32) -> u8 {
+    (value.clamp(0.0, 1.0) * 255.0).round() as u8
+}
+
+/// Writes a picture as a PNG file, whole or not at all.
+pub fn save(path: &Path, picture: &DynamicImage) -> Outcome {
+    let mut bytes = Vec::new();
+    let encoded = picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png);
+    encoded.map_err(|error| Failure::Request(format!("--out {}: {error}", path.display())))?;
+    files::write_whole(path, &bytes)
+}
+
+/// A 5 × 5 filter, in rows, and what is added to its result.
+#[derive(Debug)]
+pub struct Filter {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub taps: [f32; 25],
+    /// 0.5 for filters whose results are as often negative as positive.
+    pub bias: f32,
+}
+
+/// The filters, the four that `compare` uses first.
+pub const FILTERS: [Filter; 6] = [
+    Filter { name: "blur", about: "binomial, close to a Gaussian of deviation 1", taps: binomial(), bias: 0.0 },
+    Filter {
+        name: "sobel",
+        about: "vertical edges, around mid-grey",
+        taps: centred([-1.0, 0.0, 1.0, -2.0, 0.0, 2.0, -1.0, 0.0, 1.0], 0.25),
+        bias: 0.5,
+    },
+    Filter {
+        name: "sobel-horizontal",
+        about: "horizontal edges, around mid-grey",
+        taps: centred([-1.0, -2.0, -1.0, 0.0, 0.0, 0.0, 1.0, 2.0, 1.0], 0.25),
+        bias: 0.5,
+    },
+    Filter {
+        name: "sharpen",
+        about: "five times the pixel less its four neighbours",
+        taps: centred([0.0, -1.0, 0.0, -1.0, 5.0, -1.0, 0.0, -1.0, 0.0], 1.0),
+        bias: 0.0,
+    },
+    Filter {
+        name: "emboss",
+        about: "light from the upper left, around mid-grey",
+        taps: centred([-1.0, -1.0, 0.0, -1.0, 0.0, 1.0, 0.0, 1.0, 1.0], 0.5),
+        bias: 0.5,
+    },
+    Filter {
+        name: "edges",
+        about: "the Laplacian over eight neighbours, around mid-grey",
+        taps: centred([-1.0, -1.0, -1.0, -1.0, 8.0, -1.0, -1.0, -1.0, -1.0], 0.5),
+        bias: 0.5,
+    },
+];
+
+/// The filter of this name.
+pub fn filter(name: &str) -> Result<&'static Filter, String> {
+    let names = || FILTERS.each_ref().map(|filter| filter.name).join(", ");
+    FILTERS.iter().find(|filter| filter.name == name).ok_or_else(|| format!("it must be one of {}", names()))
+}
+
+/// A 3 × 3 filter in the middle of a 5 × 5 one.
+const fn centred(filter: [f32; 9], scale: f32) -> [f32; 25] {
+    let mut wide = [0.0; 25];
+    let mut tap = 0;
+    while tap < 9 {
+        wide[(tap / 3 + 1) * 5 + tap % 3 + 1] = filter[tap] * scale;
+        tap += 1;
+    }
+    wide
+}
+
+/// The outer product of (1 4 6 4 1) / 16 with itself.
+const fn binomial() -> [f32; 25] {
+    let row = [1.0, 4.0, 6.0, 4.0, 1.0];
+    let mut filter = [0.0; 25];
+    let mut tap = 0;
+    while tap < 25 {
+        filter[tap] = row[tap / 5] * row[tap % 5] / 256.0;
+        tap += 1;
+    }
+    filter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn png() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let picture = DynamicImage::new_rgb8(3, 2);
+        picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_picture_is_three_planes() {
+        let picture = decode(&png(), "a.png").unwrap();
+        assert_eq!((picture.height, picture.width, picture.values.len()), (2, 3, 18));
+    }
+
+    #[test]
+    fn a_picture_that_claims_to_be_huge_is_refused() {
+        let mut bytes = png();
+        // Width and height stand behind the signature, a length and "IHDR"; their checksum comes after.
+        bytes[16..24].copy_from_slice(&[0, 0, 0x80, 0, 0, 0, 0x80, 0]);
+        assert!(decode(&bytes, "a.png").is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            length in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = png();
+            for (index, value) in changes {
+                let index = index.index(bytes.len());
+                bytes[index] = value;
+            }
+            bytes.truncate(length.index(bytes.len()) + 1);
+            let _ = decode(&bytes, "a.png");
+        }
+    }
 }

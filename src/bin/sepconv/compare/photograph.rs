@@ -2,22 +2,19 @@
 
 use std::path::Path;
 
-use image::{GrayImage, Luma, RgbImage, imageops};
-use sepconv::{
-    Activation, Context, Conv2d, Geometry, Operands, SeparableConv2d, SeparableOperands, Tensor, reference, verify,
-};
+use image::{DynamicImage, GrayImage, ImageBuffer, Luma, RgbImage, imageops};
+use sepconv::{Activation, SeparableConv2d, verify};
 
+use crate::compute::SeparableWeights;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
-use crate::picture::Picture;
+use crate::picture::{self, Filter, Picture, byte};
 
-/// The filters that each colour channel goes through, 5 × 5, in rows. All but the blur are 3 × 3 with a rim of zeros.
-const FILTERS: [(&str, [f32; 25], f32); 4] = [
-    ("blur", binomial(), 0.0),
-    ("vertical edges", centred([-1.0, 0.0, 1.0, -2.0, 0.0, 2.0, -1.0, 0.0, 1.0], 0.25), 0.5),
-    ("horizontal edges", centred([-1.0, -2.0, -1.0, 0.0, 0.0, 0.0, 1.0, 2.0, 1.0], 0.25), 0.5),
-    ("sharpen", centred([0.0, -1.0, 0.0, -1.0, 5.0, -1.0, 0.0, -1.0, 0.0], 1.0), 0.0),
-];
+/// Blur, both Sobel filters, sharpen: what each colour channel goes through.
+const FILTERS: [Filter; 4] = {
+    let [blur, sobel, sobel_horizontal, sharpen, ..] = picture::FILTERS;
+    [blur, sobel, sobel_horizontal, sharpen]
+};
 
 /// How the twelve filtered channels are mixed: an output's name, its factors for red, green and blue of each filter,
 /// and its bias. Luminance has the factors of ITU-R BT.709.
@@ -32,27 +29,20 @@ const MIXES: [(&str, [[f32; 3]; 4], f32); 6] = [
 const LUMINANCE: [f32; 3] = [0.2126, 0.7152, 0.0722];
 const NOTHING: [f32; 3] = [0.0; 3];
 
-/// A 3 × 3 filter in the middle of a 5 × 5 one.
-const fn centred(filter: [f32; 9], scale: f32) -> [f32; 25] {
-    let mut wide = [0.0; 25];
-    let mut tap = 0;
-    while tap < 9 {
-        wide[(tap / 3 + 1) * 5 + tap % 3 + 1] = filter[tap] * scale;
-        tap += 1;
+/// The picture, scaled down if its longer side has more than `side` pixels.
+pub fn at_most(picture: Picture, side: u32) -> Picture {
+    let longest = picture.height.max(picture.width);
+    if longest <= side {
+        return picture;
     }
-    wide
-}
-
-/// The outer product of (1 4 6 4 1) / 16 with itself, which is close to a Gaussian of standard deviation 1.
-const fn binomial() -> [f32; 25] {
-    let row = [1.0, 4.0, 6.0, 4.0, 1.0];
-    let mut filter = [0.0; 25];
-    let mut tap = 0;
-    while tap < 25 {
-        filter[tap] = row[tap / 5] * row[tap % 5] / 256.0;
-        tap += 1;
-    }
-    filter
+    let scaled = |size: u32| (size * side / longest).max(1);
+    let (height, width) = (scaled(picture.height), scaled(picture.width));
+    let planes = picture.values.chunks((picture.height * picture.width) as usize).flat_map(|plane| {
+        let plane: ImageBuffer<Luma<f32>, _> =
+            ImageBuffer::from_raw(picture.width, picture.height, plane.to_vec()).expect("as many values as pixels");
+        imageops::resize(&plane, width, height, imageops::FilterType::Triangle).into_raw()
+    });
+    Picture { height, width, values: planes.collect() }
 }
 
 /// The three ways, and how far each is from the reference.
@@ -77,8 +67,8 @@ fn weights() -> Weights {
     let channels = || 0..3;
     let mixes = MIXES.iter().flat_map(|(_, mix, _)| channels().flat_map(move |channel| mix.map(|f| f[channel])));
     Weights {
-        depthwise: channels().flat_map(|_| FILTERS.iter().flat_map(|(_, filter, _)| *filter)).collect(),
-        depthwise_bias: channels().flat_map(|_| FILTERS.iter().map(|(_, _, bias)| *bias)).collect(),
+        depthwise: channels().flat_map(|_| FILTERS.iter().flat_map(|filter| filter.taps)).collect(),
+        depthwise_bias: channels().flat_map(|_| FILTERS.iter().map(|filter| filter.bias)).collect(),
         pointwise: mixes.collect(),
         pointwise_bias: MIXES.iter().map(|(_, _, bias)| *bias).collect(),
     }
@@ -104,86 +94,27 @@ pub fn compute(device: &Device, picture: &Picture) -> Outcome<Result> {
     let error = |actual: &[f32]| verify::largest_error(&expected, Activation::None, terms, actual);
 
     let (depthwise_layer, pointwise_layer) = layer.layers()?;
-    let between = conv2d(device, &depthwise_layer, input_shape, &picture.values, &w.depthwise, &w.depthwise_bias)?;
-    let two = conv2d(device, &pointwise_layer, depthwise.output_shape(), &between, &w.pointwise, &w.pointwise_bias)?;
-    let one = separable(device, &layer, (&depthwise, &pointwise), &picture.values, &w)?;
-    let folded = conv2d(device, &normal, input_shape, &picture.values, &folded, &folded_bias)?;
+    let input = (input_shape, picture.values.as_slice());
+    let between = device.conv2d(&depthwise_layer, None, input, &w.depthwise, Some(&w.depthwise_bias))?;
+    let filtered = (between.shape, between.values.as_slice());
+    let two = device.conv2d(&pointwise_layer, None, filtered, &w.pointwise, Some(&w.pointwise_bias))?;
+    let weights = SeparableWeights {
+        depthwise: &w.depthwise,
+        depthwise_bias: Some(&w.depthwise_bias),
+        pointwise: &w.pointwise,
+        pointwise_bias: Some(&w.pointwise_bias),
+    };
+    let one = device.separable(&layer, input, &weights)?;
+    let folded = device.conv2d(&normal, None, input, &folded, Some(&folded_bias))?;
     Ok(Result {
         errors: [
-            ("depthwise, then pointwise", error(&two)),
-            ("one separable layer", error(&one)),
-            ("the equivalent normal convolution", error(&folded)),
+            ("depthwise, then pointwise", error(&two.values)),
+            ("one separable layer", error(&one.values)),
+            ("the equivalent normal convolution", error(&folded.values)),
         ],
-        between,
-        output: one,
+        between: between.values,
+        output: one.values,
     })
-}
-
-/// Runs one layer with a bias and reads its output back.
-fn conv2d(
-    device: &Device,
-    layer: &Conv2d,
-    input_shape: [u32; 4],
-    input: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-) -> Outcome<Vec<f32>> {
-    let geometry = layer.geometry(input_shape)?;
-    let Device::Adapter(context) = device else {
-        return Ok(rounded(&reference::conv2d(&geometry, input, weight, Some(bias), None).values));
-    };
-    let plan = layer.plan(context, input_shape)?;
-    let input = Tensor::from_slice(context, input_shape, input)?;
-    let weight = Tensor::from_slice(context, geometry.weight_shape(), weight)?;
-    let bias = Tensor::from_slice(context, geometry.bias_shape(), bias)?;
-    let output = Tensor::zeros(context, plan.output_shape())?;
-    plan.bind(Operands::new(&input, &weight, &output).bias(&bias))?.run()?;
-    Ok(output.read_blocking(context)?)
-}
-
-/// Runs the separable layer as one and reads its output back.
-fn separable(
-    device: &Device,
-    layer: &SeparableConv2d,
-    (depthwise, pointwise): (&Geometry, &Geometry),
-    input: &[f32],
-    w: &Weights,
-) -> Outcome<Vec<f32>> {
-    let context: &Context = match device {
-        Device::Adapter(context) => context,
-        Device::Reference => {
-            let values = verify::separable_reference(
-                (depthwise, pointwise),
-                input,
-                (&w.depthwise, Some(&w.depthwise_bias)),
-                (&w.pointwise, Some(&w.pointwise_bias)),
-            );
-            return Ok(rounded(&values.values));
-        }
-    };
-    let plan = layer.plan(context, depthwise.input_shape())?;
-    let input = Tensor::from_slice(context, depthwise.input_shape(), input)?;
-    let depthwise_weight = Tensor::from_slice(context, depthwise.weight_shape(), &w.depthwise)?;
-    let depthwise_bias = Tensor::from_slice(context, depthwise.bias_shape(), &w.depthwise_bias)?;
-    let pointwise_weight = Tensor::from_slice(context, pointwise.weight_shape(), &w.pointwise)?;
-    let pointwise_bias = Tensor::from_slice(context, pointwise.bias_shape(), &w.pointwise_bias)?;
-    let output = Tensor::zeros(context, plan.output_shape())?;
-    let operands = SeparableOperands {
-        input: &input,
-        depthwise_weight: &depthwise_weight,
-        depthwise_bias: Some(&depthwise_bias),
-        pointwise_weight: &pointwise_weight,
-        pointwise_bias: Some(&pointwise_bias),
-        residual: None,
-        output: &output,
-    };
-    plan.bind(operands)?.run()?;
-    Ok(output.read_blocking(context)?)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the reference's values, as an f32 result would hold them")]
-fn rounded(values: &[f64]) -> Vec<f32> {
-    values.iter().map(|&value| value as f32).collect()
 }
 
 /// The width of one map on the sheet, in pixels.
@@ -192,18 +123,18 @@ const CELL: u32 = 192;
 impl Result {
     /// Writes one picture per mix, and a sheet of everything; returns their names.
     pub fn write(&self, picture: &Picture, directory: &Path) -> Outcome<Vec<String>> {
-        let failed =
-            |error: &dyn std::fmt::Display| Failure::Request(format!("--out {}: {error}", directory.display()));
-        std::fs::create_dir_all(directory).map_err(|error| failed(&error))?;
-        let mut names = Vec::new();
-        for (index, (name, ..)) in MIXES.iter().enumerate() {
-            let name = format!("{name}.png");
-            plane(&self.output, index, picture).save(directory.join(&name)).map_err(|error| failed(&error))?;
-            names.push(name);
-        }
-        self.sheet(picture).save(directory.join("sheet.png")).map_err(|error| failed(&error))?;
-        names.push("sheet.png".to_owned());
-        Ok(names)
+        let failed = |error| Failure::Request(format!("--out {}: {error}", directory.display()));
+        std::fs::create_dir_all(directory).map_err(failed)?;
+        let maps =
+            MIXES.iter().enumerate().map(|(index, (name, ..))| (*name, plane(&self.output, index, picture).into()));
+        let sheet = ("sheet", DynamicImage::from(self.sheet(picture)));
+        maps.chain([sheet])
+            .map(|(name, map): (_, DynamicImage)| {
+                let name = format!("{name}.png");
+                picture::save(&directory.join(&name), &map)?;
+                Ok(name)
+            })
+            .collect()
     }
 
     /// Each colour channel in its colour, the four filtered maps of it beside it, and below them the six mixes.
@@ -219,27 +150,24 @@ impl Result {
             });
             imageops::replace(&mut sheet, &tinted, i64::from(column * width), i64::from(top));
         };
-        for channel in 0..3 {
-            let top = channel as u32 * height(CELL);
+        let mut filtered = 0..;
+        for (channel, top) in (0..3).zip((0..).step_by(height(CELL) as usize)) {
             let tint = [0, 1, 2].map(|shown| shown == channel);
             paste(&plane(&picture.values, channel, picture), tint, 0, top, CELL);
-            for filter in 0..FILTERS.len() {
-                let map = plane(&self.between, channel * FILTERS.len() + filter, picture);
-                paste(&map, tint, filter as u32 + 1, top, CELL);
+            for ((column, _), index) in (1..).zip(&FILTERS).zip(&mut filtered) {
+                paste(&plane(&self.between, index, picture), tint, column, top, CELL);
             }
         }
-        for index in 0..MIXES.len() {
-            paste(&plane(&self.output, index, picture), [true; 3], index as u32, 3 * height(CELL), mix_width);
+        for (column, index) in (0..).zip(0..MIXES.len()) {
+            paste(&plane(&self.output, index, picture), [true; 3], column, 3 * height(CELL), mix_width);
         }
         sheet
     }
 }
 
 /// One channel as a grey picture: 0 is black, 1 is white.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what a byte holds")]
 fn plane(values: &[f32], channel: usize, picture: &Picture) -> GrayImage {
     let size = (picture.height * picture.width) as usize;
-    let bytes = values[channel * size..][..size].iter().map(|value| (value.clamp(0.0, 1.0) * 255.0).round() as u8);
-    let bytes = bytes.collect();
+    let bytes = values[channel * size..][..size].iter().map(|&value| byte(value)).collect();
     GrayImage::from_raw(picture.width, picture.height, bytes).expect("as many values as pixels")
 }

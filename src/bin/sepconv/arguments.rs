@@ -1,0 +1,211 @@
+//! The options that the subcommands share, and how their values are read.
+
+use std::str::FromStr;
+
+use sepconv::{Activation, Conv2d, Padding, PaddingMode, Size};
+
+use crate::failure::{Failure, Outcome};
+
+/// What a layer has besides its weights' shape.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LayerOptions {
+    /// Step of the window: `2`, or `1,2` for height,width.
+    #[arg(long, value_name = "S", default_value = "1", value_parser = size, allow_hyphen_values = true)]
+    pub stride: Size,
+    /// Distance between filter taps: `2`, or `1,2` for height,width.
+    #[arg(long, value_name = "D", default_value = "1", value_parser = size, allow_hyphen_values = true)]
+    pub dilation: Size,
+    /// `1`, `1,2` for height,width, `1,0,2,3` for top,left,bottom,right, `same`, `same-lower` or `valid`.
+    #[arg(long, value_name = "P", value_parser = padding, allow_hyphen_values = true)]
+    pub padding: Option<Padding>,
+    /// What stands in the padding: `zeros`, `reflect`, `replicate` or `circular`.
+    #[arg(long, value_name = "MODE", value_parser = padding_mode)]
+    pub padding_mode: Option<PaddingMode>,
+    /// `none`, `relu`, `relu6`, `silu`, `hardswish`, `leaky-relu` (or `leaky-relu=SLOPE`), or `clamp=LOW,HIGH`.
+    #[arg(long, value_name = "FUNCTION", default_value = "none", value_parser = activation)]
+    pub activation: Activation,
+}
+
+impl LayerOptions {
+    /// A layer with these options.
+    pub fn apply(&self, layer: Conv2d) -> Conv2d {
+        layer
+            .stride(self.stride)
+            .dilation(self.dilation)
+            .padding(self.padding.unwrap_or(Padding::Valid))
+            .padding_mode(self.padding_mode.unwrap_or_default())
+            .activation(self.activation)
+    }
+}
+
+/// What one normal layer has besides its weights' shape.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ConvOptions {
+    #[command(flatten)]
+    pub layer: LayerOptions,
+    /// Groups of channels that are convolved apart from each other.
+    #[arg(long, value_name = "G", default_value = "1", value_parser = number, allow_hyphen_values = true)]
+    pub groups: u32,
+    /// Use this kernel, or fail if it does not support the layer: see `sepconv kernels`.
+    #[arg(long, value_name = "NAME")]
+    pub kernel: Option<String>,
+}
+
+impl ConvOptions {
+    /// The layer that these shapes and options describe: the one place where `conv` and `plan` get it from.
+    pub fn layer(&self, weight_shape: [u32; 4], bias_length: Option<u64>) -> Outcome<Conv2d> {
+        if let Some(length) = bias_length.filter(|&length| length != u64::from(weight_shape[0])) {
+            let expected = weight_shape[0];
+            let message = format!("bias has {length} values; it must have one per output channel, {expected}");
+            return Err(Failure::Request(message));
+        }
+        let layer = Conv2d::from_weight_shape(weight_shape, self.groups)?;
+        Ok(self.layer.apply(layer).bias(bias_length.is_some()))
+    }
+}
+
+/// Which device computes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DeviceOption {
+    /// The adapter to use: part of its name, or `cpu` for the reference [default: the best adapter there is].
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+}
+
+/// One whole number that fits in 32 bits.
+pub fn number(text: &str) -> Result<u32, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match (digits, text.parse()) {
+        (true, Ok(number)) => Ok(number),
+        (true, Err(_)) => Err(format!("a number may be at most {}", u32::MAX)),
+        (false, _) => Err("it must be a whole number, in digits alone".to_owned()),
+    }
+}
+
+/// Whole numbers with commas between them.
+fn numbers(text: &str) -> Result<Vec<u32>, String> {
+    text.split(',').map(number).collect()
+}
+
+/// One number or height,width.
+pub fn size(text: &str) -> Result<Size, String> {
+    match numbers(text)?[..] {
+        [both] => Ok(both.into()),
+        [height, width] => Ok([height, width].into()),
+        ref list => Err(format!("it has {} numbers; it must have 1, or 2 for height,width", list.len())),
+    }
+}
+
+fn padding(text: &str) -> Result<Padding, String> {
+    match text {
+        "same" => return Ok(Padding::Same),
+        "same-lower" => return Ok(Padding::SameLower),
+        "valid" => return Ok(Padding::Valid),
+        _ => {}
+    }
+    let list = numbers(text).map_err(|error| format!("{error}; or same, same-lower, valid"))?;
+    match list[..] {
+        [all] => Ok(all.into()),
+        [height, width] => Ok([height, width].into()),
+        [top, left, bottom, right] => Ok([top, left, bottom, right].into()),
+        _ => Err(format!(
+            "it has {} numbers; it must have 1, 2 for height,width, or 4 for top,left,bottom,right",
+            list.len()
+        )),
+    }
+}
+
+fn padding_mode(text: &str) -> Result<PaddingMode, String> {
+    match text {
+        "zeros" => Ok(PaddingMode::Zeros),
+        "reflect" => Ok(PaddingMode::Reflect),
+        "replicate" => Ok(PaddingMode::Replicate),
+        "circular" => Ok(PaddingMode::Circular),
+        _ => Err("it must be zeros, reflect, replicate or circular".to_owned()),
+    }
+}
+
+/// The slope of PyTorch's `LeakyReLU`.
+const LEAKY_SLOPE: f32 = 0.01;
+
+/// A function's name, with its numbers behind `=`.
+pub fn activation(text: &str) -> Result<Activation, String> {
+    let float = |text: &str| f32::from_str(text).map_err(|_| format!("{text:?} is not a number"));
+    match text.split_once('=') {
+        None => match text {
+            "none" => Ok(Activation::None),
+            "relu" => Ok(Activation::Relu),
+            "relu6" => Ok(Activation::Relu6),
+            "silu" => Ok(Activation::Silu),
+            "hardswish" => Ok(Activation::HardSwish),
+            "leaky-relu" => Ok(Activation::LeakyRelu(LEAKY_SLOPE)),
+            _ => Err("it must be none, relu, relu6, silu, hardswish, leaky-relu or clamp=LOW,HIGH".to_owned()),
+        },
+        Some(("leaky-relu", slope)) => Ok(Activation::LeakyRelu(float(slope)?)),
+        Some(("clamp", limits)) => {
+            let (low, high) = limits.split_once(',').ok_or("clamp takes two numbers: clamp=LOW,HIGH")?;
+            Ok(Activation::Clamp(float(low)?, float(high)?))
+        }
+        Some((name, _)) => Err(format!("{name:?} takes no numbers; leaky-relu=SLOPE and clamp=LOW,HIGH do")),
+    }
+}
+
+/// A shape of exactly four sizes.
+pub fn shape(text: &str) -> Result<[u32; 4], String> {
+    let list = numbers(text)?;
+    let count = list.len();
+    list.try_into().map_err(|_| format!("it has {count} sizes; it must have 4"))
+}
+
+/// The length of a bias: one number, since a bias has one axis.
+pub fn length(text: &str) -> Result<u64, String> {
+    match numbers(text)?[..] {
+        [length] => Ok(length.into()),
+        ref list => Err(format!("it has {} sizes; a bias has 1, its length", list.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        assert_eq!(size("2"), Ok(2.into()));
+        assert_eq!(size("1,2"), Ok([1, 2].into()));
+        assert_eq!(padding("1,0,2,3"), Ok([1, 0, 2, 3].into()));
+        assert_eq!(padding("same-lower"), Ok(Padding::SameLower));
+        assert_eq!(shape("1,3,64,64"), Ok([1, 3, 64, 64]));
+        assert_eq!(activation("clamp=-1,0.5"), Ok(Activation::Clamp(-1.0, 0.5)));
+        assert_eq!(activation("leaky-relu"), Ok(Activation::LeakyRelu(0.01)));
+        assert_eq!(number("4294967295"), Ok(u32::MAX));
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_refused() {
+        let long = "9".repeat(400);
+        for text in ["", " 1", "-1", "+1", "1.5", "1e3", "0x10", "1,,2", ",", "1,", "4294967296", "١", &long] {
+            assert!(number(text).is_err(), "{text:?}");
+            assert!(size(text).is_err() && padding(text).is_err() && length(text).is_err(), "{text:?}");
+        }
+        for text in ["1,2,3", "1,2,3,4,5"] {
+            assert!(size(text).is_err() && padding(text).is_err() && shape(text).is_err(), "{text:?}");
+        }
+        for text in ["Relu", "clamp", "clamp=1", "clamp=a,b", "relu=1", "leaky-relu=", "=", ""] {
+            assert!(activation(text).is_err(), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+        #[test]
+        fn no_text_makes_a_parser_panic(text in "\\PC*", numbers in "[-+0-9,.=ex ]{0,40}") {
+            for text in [text, numbers] {
+                let _ = (number(&text), size(&text), padding(&text), padding_mode(&text));
+                let _ = (activation(&text), shape(&text), length(&text));
+            }
+        }
+    }
+}

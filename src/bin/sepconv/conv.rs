@@ -1,0 +1,144 @@
+//! `sepconv conv`: one normal, grouped or depthwise convolution of a file's tensors, or a filter over a picture.
+
+use std::path::{Path, PathBuf};
+
+use image::{DynamicImage, RgbImage};
+use sepconv::{Conv2d, Padding, PaddingMode};
+
+use crate::arguments::{ConvOptions, DeviceOption};
+use crate::compute::Output;
+use crate::device::Device;
+use crate::failure::{Failure, Outcome};
+use crate::files::{self, Array, Format, Tensors};
+use crate::output::print;
+use crate::picture::{self, Filter, byte};
+
+/// What `conv` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  sepconv conv layer.safetensors --out result.safetensors --padding 1 --stride 2
+  sepconv conv input.npy --weight weight.npy --out result.npy --padding same --activation relu
+  sepconv conv photograph.jpg --filter sobel --out edges.png")]
+pub struct Arguments {
+    /// A .safetensors file with the tensors `input`, `weight` and, if there is one, `bias`; an .npy file with the input;
+    /// or a .png or .jpg picture.
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// The file to write: .safetensors (as tensor `output`) or .npy; .png for a picture.
+    #[arg(long, value_name = "OUT")]
+    out: PathBuf,
+    /// The weight, where IN is an .npy file: shape O,I,KH,KW.
+    #[arg(long, value_name = "FILE.npy")]
+    weight: Option<PathBuf>,
+    /// The bias, where IN is an .npy file: one value per output channel.
+    #[arg(long, value_name = "FILE.npy", requires = "weight")]
+    bias: Option<PathBuf>,
+    /// The filter, where IN is a picture.
+    #[arg(long, value_name = "NAME", help = filter_help(), value_parser = picture::filter, conflicts_with_all = ["weight", "groups"])]
+    filter: Option<&'static Filter>,
+    #[command(flatten)]
+    options: ConvOptions,
+    #[command(flatten)]
+    device: DeviceOption,
+}
+
+/// The filters, for `--help`.
+fn filter_help() -> String {
+    let filters = picture::FILTERS.each_ref().map(|filter| format!("{} ({})", filter.name, filter.about));
+    format!("The filter, where IN is a picture: {}", filters.join("; "))
+}
+
+/// The tensors of a layer.
+struct Layer {
+    input: Array,
+    weight: Array,
+    bias: Option<Array>,
+}
+
+/// Runs it.
+pub fn run(arguments: &Arguments) -> Outcome {
+    if let Some(filter) = arguments.filter {
+        return filter_picture(arguments, filter);
+    }
+    check_out(&arguments.out, &[Format::Safetensors, Format::Npy])?;
+    let Layer { input, weight, bias } = load(arguments)?;
+    let input_shape = input.four_axes("input")?;
+    let bias_length = bias.as_ref().map(|bias| bias.one_axis("bias")).transpose()?;
+    let layer = arguments.options.layer(weight.four_axes("weight")?, bias_length)?;
+    layer.geometry(input_shape)?;
+
+    let device = Device::open(arguments.device.device.as_deref())?;
+    let kernel = arguments.options.kernel.as_deref();
+    let bias = bias.map(|bias| bias.values);
+    let output = device.conv2d(&layer, kernel, (input_shape, &input.values), &weight.values, bias.as_deref())?;
+    files::write(&arguments.out, output.shape, &output.values)?;
+    report(&arguments.out, &output, &device)
+}
+
+/// Refuses a name to write to that ends in none of these formats, before anything is computed.
+pub fn check_out(path: &Path, formats: &[Format]) -> Outcome {
+    if Format::of(path).is_some_and(|format| formats.contains(&format)) {
+        return Ok(());
+    }
+    let endings = formats.iter().map(|format| format!(".{}", format!("{format:?}").to_lowercase()));
+    let endings = endings.collect::<Vec<_>>().join(" or ");
+    Err(Failure::Request(format!("--out is {}; its name must end in {endings}", path.display())))
+}
+
+/// Says in a line what ran and what it made.
+pub fn report(path: &Path, output: &Output, device: &Device) -> Outcome {
+    print(&format!("{}: {:?}, kernel {}, on {device}", path.display(), output.shape, output.kernel))
+}
+
+fn load(arguments: &Arguments) -> Outcome<Layer> {
+    let path = &arguments.input;
+    match Format::of(path) {
+        Some(Format::Npy) => {
+            let npy = |path: &PathBuf| files::parse_npy(path, &files::read(path)?);
+            let missing = || Failure::Request("--weight is missing; an .npy input needs it".to_owned());
+            Ok(Layer {
+                input: npy(path)?,
+                weight: npy(arguments.weight.as_ref().ok_or_else(missing)?)?,
+                bias: arguments.bias.as_ref().map(npy).transpose()?,
+            })
+        }
+        Some(Format::Safetensors) => {
+            if arguments.weight.is_some() {
+                let message = "--weight goes with an .npy input; a .safetensors file has its own `weight`".to_owned();
+                return Err(Failure::Request(message));
+            }
+            let bytes = files::read(path)?;
+            let tensors = Tensors::parse(path, &bytes)?;
+            let (input, weight) = (tensors.required("input")?, tensors.required("weight")?);
+            Ok(Layer { input, weight, bias: tensors.optional("bias")? })
+        }
+        _ => {
+            let message = "its name must end in .safetensors or .npy; a .png or .jpg picture needs --filter";
+            Err(Failure::Request(format!("IN is {}; {message}", path.display())))
+        }
+    }
+}
+
+/// A depthwise convolution of a picture's three channels, its edges repeated unless the options say otherwise.
+fn filter_picture(arguments: &Arguments, filter: &Filter) -> Outcome {
+    check_out(&arguments.out, &[Format::Png])?;
+    let picture = picture::load(&arguments.input)?;
+    let options = &arguments.options;
+    let mut layer = options.layer.clone();
+    layer.padding = layer.padding.or(Some(Padding::Same));
+    layer.padding_mode = layer.padding_mode.or(Some(PaddingMode::Replicate));
+    let layer = layer.apply(Conv2d::new(3, 3, 5).groups(3));
+
+    let device = Device::open(arguments.device.device.as_deref())?;
+    let input = ([1, 3, picture.height, picture.width], picture.values.as_slice());
+    let (weight, bias) = (filter.taps.repeat(3), [filter.bias; 3]);
+    let output = device.conv2d(&layer, options.kernel.as_deref(), input, &weight, Some(&bias))?;
+    let [_, _, height, width] = output.shape;
+    let plane = output.values.len() / 3;
+    let filtered = RgbImage::from_fn(width, height, |x, y| {
+        let pixel = y as usize * width as usize + x as usize;
+        image::Rgb([0, 1, 2].map(|channel| byte(output.values[channel * plane + pixel])))
+    });
+    picture::save(&arguments.out, &DynamicImage::from(filtered))?;
+    report(&arguments.out, &output, &device)
+}

@@ -1,0 +1,256 @@
+//! Devices with limits far below any real one's: what does not fit is cut, or refused by name before anything runs.
+
+mod common;
+
+use common::{Case, check_plan, count, foreign_device, noop_context};
+use sepconv::{Context, Conv2d, Error, PaddingMode, Plan, Schedule, Tensor, kernels};
+
+/// One layer for each kernel, of several tiles along every axis.
+fn layers() -> [Case; 5] {
+    let shape = [2, 6, 19, 70];
+    [
+        (Conv2d::new(6, 10, 3).padding(1).groups(2).residual(true), shape),
+        (Conv2d::new(6, 12, 3).padding([1, 2]).groups(6).residual(true), shape),
+        (Conv2d::new(6, 18, [2, 3]).stride([3, 2]).groups(6).padding_mode(PaddingMode::Reflect).padding(1), shape),
+        (Conv2d::new(6, 17, 1), shape),
+        (Conv2d::new(6, 20, 1).groups(2).stride(2).bias(false), shape),
+    ]
+}
+
+/// Every plan of a layer there is on a device: one for each kernel that supports it.
+fn plans(context: &Context, (layer, shape): Case) -> Vec<Plan> {
+    let geometry = layer.geometry(shape).unwrap();
+    let supporting = kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry).is_ok());
+    supporting.map(|kernel| layer.plan_with_kernel(context, shape, kernel.name).unwrap()).collect()
+}
+
+/// Asserts that a schedule keeps to the limits and that its parts cover the output once, each grid covered once.
+fn check_schedule(schedule: &Schedule, limits: &wgpu::Limits) {
+    let alignment = u64::from(limits.min_storage_buffer_offset_alignment);
+    let workgroups = limits.max_compute_workgroups_per_dimension;
+    let mut covered: Vec<(u64, u64)> = Vec::new();
+    for part in &schedule.parts {
+        let g = &part.geometry;
+        for (start, shape) in [
+            (part.input_start, g.input_shape()),
+            (part.channel_start * g.terms(), g.weight_shape()),
+            (part.output_start, g.output_shape()),
+        ] {
+            let bytes = 4 * start % alignment + 4 * count(shape) as u64;
+            assert!(bytes <= limits.max_storage_buffer_binding_size, "{bytes} bytes of {shape:?}");
+        }
+        covered.push((part.output_start, part.output_start + count(g.output_shape()) as u64));
+        let volume = |sizes: [u64; 3]| sizes.iter().product::<u64>();
+        let total: u64 = part.dispatches.iter().map(|dispatch| volume(dispatch.workgroups.map(u64::from))).sum();
+        assert_eq!(total, volume(part.variant.grid));
+        assert!(part.dispatches.iter().all(|dispatch| dispatch.workgroups.iter().all(|&n| n <= workgroups)));
+    }
+    covered.sort_unstable();
+    assert!(covered.windows(2).all(|pair| pair[0].1 == pair[1].0), "{covered:?}");
+    assert_eq!(covered.first().map(|first| first.0), Some(0));
+    assert_eq!(covered.last().map(|last| last.1), Some(count(schedule.geometry.output_shape()) as u64));
+}
+
+#[test]
+fn a_grid_past_the_workgroup_limit_is_folded() {
+    for workgroups in [1, 2, 3] {
+        let limited = foreign_device(|limits| limits.max_compute_workgroups_per_dimension = workgroups);
+        let Some((device, queue)) = limited else { return };
+        let context = Context::from_wgpu(device, queue).unwrap();
+        assert_eq!(context.limits().max_compute_workgroups_per_dimension, workgroups);
+        for case in layers() {
+            for plan in plans(&context, case) {
+                let [part] = plan.schedule().parts.as_slice() else { panic!("{plan:?} has several parts") };
+                let boxes: u64 = part.variant.grid.iter().map(|size| size.div_ceil(workgroups.into())).product();
+                assert!(boxes > 1, "{} fits in one dispatch", plan.kernel());
+                assert_eq!(part.dispatches.len() as u64, boxes, "{}", plan.kernel());
+                check_schedule(plan.schedule(), context.limits());
+                check_plan(&context, &plan, boxes);
+            }
+        }
+    }
+}
+
+/// A layer, the bytes that a binding may have beside an alignment, and the parts that it must then be cut to.
+struct Cut {
+    what: &'static str,
+    layer: Conv2d,
+    shape: [u32; 4],
+    bytes: u64,
+    parts: usize,
+}
+
+fn cuts() -> [Cut; 9] {
+    let cut = |what, layer, shape, bytes, parts| Cut { what, layer, shape, bytes, parts };
+    // 3 x 7 x 9 values: 756 bytes an image, which is a multiple of no alignment.
+    let dense = Conv2d::new(3, 2, 3).padding(1).residual(true);
+    let grouped = Conv2d::new(6, 9, 3).padding(1).groups(3).residual(true);
+    [
+        cut("nothing", dense, [5, 3, 7, 9], 756 * 5, 1),
+        cut("images, two at a time", dense, [5, 3, 7, 9], 756 * 3 - 4, 3),
+        cut("images, one by one", dense, [5, 3, 7, 9], 756, 5),
+        // 6 channels in, 9 out, 7 x 9: 504 bytes a group in, 756 out; 648 bytes of weights.
+        cut("groups, two at a time", grouped, [2, 6, 7, 9], 1512, 4),
+        cut("groups, one by one", grouped, [2, 6, 7, 9], 1511, 6),
+        cut("channels of a group", grouped, [2, 6, 7, 9], 755, 12),
+        // 17 channels in, 5 x 3: 1020 bytes in, 60 a channel out; 68 bytes of weights a channel.
+        cut("channels by their output and weights", Conv2d::new(17, 40, 1), [1, 17, 5, 3], 1020, 3),
+        // 1 channel in, 4 out, 2 x 2 to 20 x 20: 1600 bytes a channel out.
+        cut("channels by their output", Conv2d::new(1, 4, 3).padding(10), [1, 1, 2, 2], 3600, 2),
+        // Depthwise with a multiplier of 2, 5 x 7: 140 bytes in, 280 out a group.
+        cut("depthwise groups", Conv2d::new(5, 10, 3).padding(1).groups(5), [3, 5, 5, 7], 563, 9),
+    ]
+}
+
+#[test]
+fn a_tensor_past_the_binding_limit_is_cut() {
+    let mut misaligned = 0;
+    for Cut { what, layer, shape, bytes, parts } in cuts() {
+        let limited = foreign_device(|limits| {
+            limits.max_storage_buffer_binding_size = bytes + u64::from(limits.min_storage_buffer_offset_alignment);
+        });
+        let Some((device, queue)) = limited else { return };
+        let context = Context::from_wgpu(device, queue).unwrap();
+        let alignment = u64::from(context.limits().min_storage_buffer_offset_alignment);
+        for plan in plans(&context, (layer, shape)) {
+            let schedule = plan.schedule();
+            assert_eq!(schedule.parts.len(), parts, "{what}, {}", plan.kernel());
+            check_schedule(schedule, context.limits());
+            misaligned += schedule.parts.iter().filter(|part| 4 * part.output_start % alignment != 0).count();
+            check_plan(&context, &plan, bytes);
+        }
+    }
+    assert!(misaligned > 0, "every slice started where a binding may start");
+}
+
+#[test]
+fn both_limits_at_once() {
+    let limited = foreign_device(|limits| {
+        limits.max_storage_buffer_binding_size = 32 * 1024;
+        limits.max_compute_workgroups_per_dimension = 1;
+    });
+    let Some((device, queue)) = limited else { return };
+    let context = Context::from_wgpu(device, queue).unwrap();
+    for case in layers() {
+        for plan in plans(&context, case) {
+            let parts = &plan.schedule().parts;
+            let dispatches: usize = parts.iter().map(|part| part.dispatches.len()).sum();
+            assert!(1 < parts.len() && parts.len() < dispatches, "{} fits in one of the limits", plan.kernel());
+            check_schedule(plan.schedule(), context.limits());
+            check_plan(&context, &plan, 3);
+        }
+    }
+}
+
+/// WebGPU's guaranteed limits, with these two changed.
+fn limits(binding: u64, workgroups: u32) -> wgpu::Limits {
+    wgpu::Limits {
+        max_storage_buffer_binding_size: binding,
+        max_compute_workgroups_per_dimension: workgroups,
+        max_buffer_size: 1 << 40,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn any_limits_are_kept_or_refused_by_name() {
+    let large = [
+        (Conv2d::new(3, 32, 3).padding(1).stride(2), [1, 3, 4096, 4096]),
+        (Conv2d::new(256, 512, 3).padding(1), [64, 256, 56, 56]),
+        (Conv2d::new(1024, 1024, 3).padding(1).groups(1024), [16, 1024, 64, 64]),
+        (Conv2d::new(2048, 4096, 1), [8, 2048, 64, 64]),
+        (Conv2d::new(1, 1, 1), [1, 1, 1, 100_000_000]),
+        (Conv2d::new(1, 1, 1), [1, 1, 100_000_000, 1]),
+        (Conv2d::new(1, 1, 1), [70_000, 1, 100, 1]),
+    ];
+    let (mut kept, mut refused) = (0, 0);
+    for binding in [1 << 10, 1 << 16, 1 << 20, 1 << 27, (1 << 31) - 1, 1 << 40] {
+        for workgroups in [1, 16, 65_535] {
+            let limits = limits(binding, workgroups);
+            for (layer, shape) in large.into_iter().chain(layers()) {
+                let geometry = layer.geometry(shape).unwrap();
+                for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry).is_ok()) {
+                    match Schedule::new(&geometry, &limits, Some(kernel.name)) {
+                        Ok(schedule) => {
+                            assert_eq!(schedule.kernel.name, kernel.name);
+                            check_schedule(&schedule, &limits);
+                            kept += 1;
+                        }
+                        Err(Error::Limit { argument, bytes, limit, maximum }) => {
+                            assert!(["input", "weight", "output"].contains(&argument), "{argument}");
+                            assert_eq!(limit, "max_storage_buffer_binding_size");
+                            assert!(bytes > maximum && maximum <= binding);
+                            refused += 1;
+                        }
+                        Err(Error::TooManyDispatches { dispatches, maximum }) => {
+                            assert!(dispatches > maximum);
+                            refused += 1;
+                        }
+                        Err(error) => panic!("{geometry:?}: {error}"),
+                    }
+                }
+            }
+        }
+    }
+    assert!(kept > 100 && refused > 20, "{kept} kept, {refused} refused");
+}
+
+#[test]
+fn a_device_that_computes_nothing_plans_all_the_same() {
+    for workgroups in [2, 65_535] {
+        let context = noop_context(limits(1 << 16, workgroups));
+        for case in layers() {
+            for plan in plans(&context, case) {
+                check_schedule(plan.schedule(), context.limits());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_fits_no_buffer_is_refused_before_anything_runs() {
+    let context = noop_context(wgpu::Limits { max_buffer_size: 4096, ..limits(4096, 65_535) });
+    let refused = |layer: Conv2d, shape: [u32; 4]| layer.plan(&context, shape).unwrap_err();
+    let limit = |argument, bytes| Error::Limit { argument, bytes, limit: "max_buffer_size", maximum: 4096 };
+    assert_eq!(refused(Conv2d::new(1, 1, 3), [1, 1, 33, 32]), limit("input", 4224));
+    assert_eq!(refused(Conv2d::new(3, 3, 20).padding(10), [1, 3, 2, 2]), limit("weight", 14_400));
+    assert_eq!(refused(Conv2d::new(1, 1, 1).padding(20), [1, 1, 2, 2]), limit("output", 7056));
+    assert_eq!(Tensor::zeros(&context, [1, 1, 33, 32]).unwrap_err(), limit("tensor", 4224));
+    assert_eq!(Tensor::from_slice(&context, [1, 1, 33, 32], &[0.0; 33 * 32]).unwrap_err(), limit("tensor", 4224));
+    assert!(Tensor::zeros(&context, [1, 1, 32, 32]).is_ok());
+}
+
+#[test]
+fn shapes_without_a_byte_size_are_refused() {
+    let context = noop_context(limits(4096, 65_535));
+    let most = i32::MAX as u32;
+    for shape in [[most; 4], [1 << 20, 1 << 20, 1 << 20, 4]] {
+        let overflow = Error::Overflow { argument: "tensor", shape };
+        assert_eq!(Tensor::zeros(&context, shape).unwrap_err(), overflow);
+        assert_eq!(Tensor::from_slice(&context, shape, &[]).unwrap_err(), overflow);
+    }
+    for shape in [[0, 1, 1, 1], [1, 1, 1, 0], [1, u32::MAX, 1, 1]] {
+        assert!(matches!(Tensor::zeros(&context, shape), Err(Error::OutOfRange { .. })), "{shape:?}");
+    }
+    let overflow = |layer: Conv2d, shape| layer.plan(&context, shape).unwrap_err();
+    let refused = overflow(Conv2d::new(most, 1, 1), [most, most, most, 1]);
+    assert!(matches!(refused, Error::Overflow { argument: "input", .. }), "{refused}");
+    let refused = overflow(Conv2d::new(most, most, [1 << 16, 1]).padding([1 << 16, 0]), [1, most, 1, 1]);
+    assert!(matches!(refused, Error::Overflow { argument: "weight", .. }), "{refused}");
+    let refused = overflow(Conv2d::new(1, most, 1).padding(1 << 20), [1 << 10, 1, 1, 1]);
+    assert!(matches!(refused, Error::Overflow { argument: "output", .. }), "{refused}");
+    let refused = overflow(Conv2d::new(1, 1, 1).padding(u32::MAX), [1, 1, 1, 1]);
+    assert!(matches!(refused, Error::OutOfRange { argument: "padded input size", .. }), "{refused}");
+    let refused = overflow(Conv2d::new(1, 1, 3).dilation(most), [1, 1, 9, 9]);
+    assert!(matches!(refused, Error::KernelTooLarge { axis: "height", .. }), "{refused}");
+}
+
+#[test]
+fn a_device_with_too_few_storage_buffers_is_refused() {
+    let few = wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..Default::default() };
+    let descriptor = wgpu::DeviceDescriptor { required_limits: few, ..Default::default() };
+    let (device, queue) = wgpu::Device::noop(&descriptor);
+    let error = Context::from_wgpu(device, queue).unwrap_err();
+    let named = matches!(error, Error::OutOfRange { argument: "max_storage_buffers_per_shader_stage", value: 4, .. });
+    assert!(named, "{error}");
+}
