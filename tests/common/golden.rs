@@ -37,6 +37,10 @@ impl Golden {
         Self { name, tensors: tensors.collect(), manifest: manifest.clone() }
     }
 
+    pub fn manifest(&self) -> &Value {
+        &self.manifest
+    }
+
     pub fn shape(&self, tensor: &str) -> [u32; 4] {
         self.tensors[tensor].0
     }

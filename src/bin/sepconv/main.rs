@@ -49,7 +49,10 @@ enum Subcommands {
 }
 
 fn main() -> ExitCode {
-    let command = Command::parse();
+    let command = match Command::try_parse() {
+        Ok(command) => command,
+        Err(error) => return refuse(&error),
+    };
     let outcome = match command.subcommand {
         None => compare::run(&command.compare),
         Some(Subcommands::Compare(arguments)) => compare::run(&arguments),
@@ -62,8 +65,25 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            eprintln!("error: {}", one_line(&failure.to_string()));
             ExitCode::from(failure.status())
         }
     }
+}
+
+/// Prints help as it is, and of an error the part that says what is wrong, in one line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let what = text.split("\n\n").next().unwrap_or_default();
+    eprintln!("{}", one_line(what));
+    ExitCode::from(2)
+}
+
+/// A message without the line breaks that a library may have put into it.
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,0 +1,316 @@
+//! The command, as a user runs it: what works, and what is refused and how.
+
+#[path = "common/command.rs"]
+mod command;
+mod common;
+
+use command::{files, read_output, run, safetensors, sepconv};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with a small layer in it: `layer.safetensors`, and as npy files.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let input: Vec<f32> = (0_u8..18).map(f32::from).collect();
+    let bytes = safetensors(&[
+        ("input", &[1, 2, 3, 3], &input),
+        ("weight", &[2, 2, 1, 1], &[1.0, 0.0, 0.0, 1.0]),
+        ("bias", &[2], &[0.0, 100.0]),
+        ("depthwise.weight", &[2, 1, 1, 1], &[2.0, 3.0]),
+        ("pointwise.weight", &[1, 2, 1, 1], &[1.0, 1.0]),
+    ]);
+    std::fs::write(folder.path().join("layer.safetensors"), bytes).unwrap();
+    for (name, shape, values) in
+        [("input", "(1, 2, 3, 3)", input.as_slice()), ("weight", "(2, 2, 1, 1)", &[1.0, 0.0, 0.0, 1.0])]
+    {
+        std::fs::write(folder.path().join(format!("{name}.npy")), npy("<f4", shape, values)).unwrap();
+    }
+    folder
+}
+
+fn npy(descr: &str, shape: &str, values: &[f32]) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    bytes
+}
+
+#[test]
+fn conv_writes_the_output() {
+    let folder = folder();
+    let run = sepconv(folder.path(), "conv layer.safetensors --out out.safetensors --activation clamp=1,105");
+    assert!(run.assert_done().starts_with("out.safetensors: [1, 2, 3, 3], kernel "), "{run:?}");
+    let (shape, values) = read_output(&folder.path().join("out.safetensors"));
+    assert_eq!(shape, [1, 2, 3, 3]);
+    assert_eq!(values[..4], [1.0, 1.0, 2.0, 3.0]);
+    assert_eq!(values[9..], [105.0; 9]);
+}
+
+#[test]
+fn conv_reads_and_writes_npy() {
+    let folder = folder();
+    sepconv(folder.path(), "conv input.npy --weight weight.npy --out out.npy").assert_done();
+    let written = std::fs::read(folder.path().join("out.npy")).unwrap();
+    let input = std::fs::read(folder.path().join("input.npy")).unwrap();
+    assert_eq!(written[written.len() - 72..], input[input.len() - 72..]);
+    // What it wrote it also reads.
+    sepconv(folder.path(), "conv out.npy --weight weight.npy --out out.npy").assert_done();
+}
+
+#[test]
+fn separable_writes_the_output() {
+    let folder = folder();
+    sepconv(folder.path(), "separable layer.safetensors --out out.safetensors").assert_done();
+    let (shape, values) = read_output(&folder.path().join("out.safetensors"));
+    assert_eq!(shape, [1, 1, 3, 3]);
+    let expected: Vec<f32> = (0_u8..9).map(|i| 2.0 * f32::from(i) + 3.0 * f32::from(i + 9)).collect();
+    assert_eq!(values, expected);
+}
+
+#[test]
+fn the_reference_computes_the_same() {
+    let folder = folder();
+    sepconv(folder.path(), "conv layer.safetensors --out a.safetensors --padding 1").assert_done();
+    let run = sepconv(folder.path(), "conv layer.safetensors --out b.safetensors --padding 1 --device cpu");
+    assert!(run.assert_done().contains("kernel reference"), "{run:?}");
+    assert_eq!(read_output(&folder.path().join("a.safetensors")), read_output(&folder.path().join("b.safetensors")));
+}
+
+#[test]
+fn a_forced_kernel_runs() {
+    if common::context().is_none() {
+        return;
+    }
+    let folder = folder();
+    let run = sepconv(folder.path(), "conv layer.safetensors --out out.safetensors --kernel direct");
+    assert!(run.assert_done().contains("kernel direct"), "{run:?}");
+}
+
+#[test]
+fn a_picture_is_filtered() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/astronaut.jpg");
+    run(folder.path(), &["conv", picture, "--filter", "sobel", "--out", "edges.png"]).assert_done();
+    let png = std::fs::read(folder.path().join("edges.png")).unwrap();
+    assert_eq!(png[..4], *b"\x89PNG");
+    assert_eq!(png[16..24], [0, 0, 2, 0, 0, 0, 2, 0], "512 x 512");
+}
+
+#[test]
+fn plan_shows_the_starting_example() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = sepconv(folder.path(), "plan --input 1,3,64,64 --weight 4,3,3,3 --bias 4 --padding 1 --json");
+    let plan: Value = serde_json::from_str(run.assert_done()).unwrap();
+    assert_eq!(plan["output_shape"], serde_json::json!([1, 4, 64, 64]));
+    assert_eq!((plan["parameters"].as_u64(), plan["multiply_adds"].as_u64()), (Some(112), Some(442_368)));
+    assert_eq!(plan["separable"]["parameters"], 46);
+    let run = sepconv(folder.path(), "plan --input 1,3,64,64 --weight 4,3,3,3 --bias 4 --padding 1");
+    assert!(run.assert_done().contains("46 (2.43 times fewer)"), "{run:?}");
+}
+
+#[test]
+fn devices_and_kernels_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    sepconv(folder.path(), "devices").assert_done();
+    let devices: Value = serde_json::from_str(sepconv(folder.path(), "devices --json").assert_done()).unwrap();
+    assert_eq!(devices.as_array().unwrap().is_empty(), common::context().is_none());
+    let kernels = sepconv(folder.path(), "kernels");
+    for kernel in sepconv::kernels::ALL {
+        assert!(kernels.assert_done().contains(kernel.name));
+        let source = sepconv(folder.path(), &format!("kernels {} --wgsl", kernel.name));
+        assert_eq!(source.assert_done().trim_end(), kernel.wgsl.trim_end());
+    }
+    let shape = "kernels direct --wgsl --input 1,1,9,9 --weight 1,1,7,5 --dilation 1,2";
+    assert!(sepconv(folder.path(), shape).assert_done().contains("const KERNEL_HEIGHT: u32 = 7u;"));
+}
+
+/// Requests that `plan` refuses, and what it must name.
+const REFUSED: [(&str, &str); 36] = [
+    ("--input 1,3,8 --weight 4,3,3,3", "--input"),
+    ("--input 1,3,8,8,1 --weight 4,3,3,3", "--input"),
+    ("--input 0,3,8,8 --weight 4,3,3,3", "batch"),
+    ("--input 1,3,0,8 --weight 4,3,3,3", "height"),
+    ("--input 1,0,8,8 --weight 4,0,3,3", "in_channels"),
+    ("--input 1,3,8,8 --weight 0,3,3,3", "out_channels"),
+    ("--input 1,3,8,8 --weight 4,3,0,3", "kernel_size"),
+    ("--input 1,3,8,8 --weight 4,3,3", "--weight"),
+    ("--input 1,3,8,8 --weight 4,2,3,3", "input"),
+    ("--input 1,-3,8,8 --weight 4,3,3,3", "--input"),
+    ("--input 1,3,8,8 --weight 4,3,9,3", "kernel_size"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --bias 3", "bias"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --bias 1,4", "--bias"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --stride 0", "stride"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --stride 1,0", "stride"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --stride -1", "--stride"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --stride 1,1,1", "--stride"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --stride 1e3", "--stride"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --dilation 0", "dilation"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --dilation 4", "kernel_size"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --dilation 1,1,1", "--dilation"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --dilation 4294967295", "dilation"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --padding 1,2,3", "--padding"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --padding around", "--padding"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --padding 8 --padding-mode reflect", "padding"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --padding 9 --padding-mode circular", "padding"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --padding-mode mirror", "--padding-mode"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --padding 4294967295", "padded input"),
+    ("--input 1,4,8,8 --weight 4,1,3,3 --groups 3", "groups"),
+    ("--input 1,4,8,8 --weight 4,1,3,3 --groups 0", "groups"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --activation relu7", "--activation"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --activation clamp=2,1", "clamp"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --kernel depthwise", "kernel"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --kernel fastest", "kernel"),
+    ("--input 1,3,8,8 --weight 4,3,3,3 --device nothing-of-this-name", "--device"),
+    ("--input 2147483647,2147483647,2147483647,1 --weight 1,2147483647,1,1", "input"),
+];
+
+#[test]
+fn plan_refuses_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, argument) in REFUSED {
+        sepconv(folder.path(), &format!("plan {arguments}")).assert_refused(argument);
+    }
+    let long = "9".repeat(500);
+    for option in ["--stride", "--padding", "--dilation", "--groups", "--bias"] {
+        let arguments = ["plan", "--input", "1,3,8,8", "--weight", "4,3,3,3", option, &long];
+        run(folder.path(), &arguments).assert_refused(option);
+        let arguments = ["plan", "--input", "1,3,8,8", "--weight", "4,3,3,3", option, ""];
+        run(folder.path(), &arguments).assert_refused(option);
+    }
+}
+
+/// Requests that `conv` refuses, and what it must name.
+#[test]
+fn conv_refuses_by_name_and_writes_nothing() {
+    let folder = folder();
+    let before = files(folder.path());
+    for (arguments, argument) in [
+        ("conv layer.safetensors --out out.safetensors --kernel depthwise", "kernel"),
+        ("conv layer.safetensors --out out.safetensors --groups 2", "input has shape"),
+        ("conv layer.safetensors --out out.txt", "--out"),
+        ("conv layer.safetensors --out nowhere/out.npy", "--out nowhere/out.npy"),
+        ("conv layer.safetensors --out out.safetensors --weight weight.npy", "--weight"),
+        ("conv input.npy --out out.npy", "--weight"),
+        ("conv input.npy --weight layer.safetensors --out out.npy", "layer.safetensors"),
+        ("conv missing.safetensors --out out.npy", "missing.safetensors"),
+        ("conv . --out out.npy", "IN is ."),
+        ("conv layer.safetensors", "--out"),
+        ("conv layer.safetensors --filter blur --out out.png", "layer.safetensors"),
+        ("separable layer.safetensors --out out.png", "--out"),
+        ("separable missing.safetensors --out out.npy", "missing.safetensors"),
+    ] {
+        sepconv(folder.path(), arguments).assert_refused(argument);
+        assert_eq!(files(folder.path()), before, "{arguments}");
+    }
+}
+
+#[test]
+fn an_output_that_is_no_file_is_left_alone() {
+    let folder = folder();
+    std::fs::create_dir(folder.path().join("out.npy")).unwrap();
+    sepconv(folder.path(), "conv layer.safetensors --out out.npy").assert_refused("--out out.npy");
+    assert!(folder.path().join("out.npy").is_dir());
+}
+
+#[test]
+fn tensors_of_another_kind_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let values = [0.0; 16];
+    let cases: [(&[(&str, &[u32], &[f32])], &str, &str); 7] = [
+        (&[("input", &[1, 4, 4], &values)], "conv", "weight is missing"),
+        (&[("weight", &[1, 1, 4, 4], &values)], "conv", "input is missing"),
+        (&[("input", &[1, 4, 4], &values), ("weight", &[1, 1, 4, 4], &values)], "conv", "input has 3 axes"),
+        (
+            &[("input", &[1, 1, 4, 4], &values), ("weight", &[1, 1, 4, 4], &values), ("bias", &[1, 1], &[0.0])],
+            "conv",
+            "bias has 2 axes",
+        ),
+        (&[("input", &[1, 1, 4, 4], &values)], "separable", "depthwise.weight is missing"),
+        (
+            &[
+                ("input", &[1, 1, 4, 4], &values),
+                ("depthwise.weight", &[1, 4, 2, 2], &values),
+                ("pointwise.weight", &[1, 1, 1, 1], &[0.0]),
+            ],
+            "separable",
+            "depthwise.weight has shape",
+        ),
+        (
+            &[
+                ("input", &[1, 1, 4, 4], &values),
+                ("depthwise.weight", &[1, 1, 1, 1], &[0.0]),
+                ("pointwise.weight", &[1, 2, 1, 1], &[0.0; 2]),
+            ],
+            "separable",
+            "pointwise.weight has shape",
+        ),
+    ];
+    for (tensors, subcommand, message) in cases {
+        std::fs::write(&path, safetensors(tensors)).unwrap();
+        sepconv(folder.path(), &format!("{subcommand} a.safetensors --out out.npy")).assert_refused(message);
+    }
+}
+
+/// Files that are cut off, or whose header says what is not so.
+#[test]
+fn hostile_files_are_refused() {
+    let folder = folder();
+    let whole = std::fs::read(folder.path().join("layer.safetensors")).unwrap();
+    let header = |length: u64, json: &str| [length.to_le_bytes().as_slice(), json.as_bytes()].concat();
+    let tensor = |shape: &str, offsets: &str| {
+        let json = format!(r#"{{"input":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#);
+        header(json.len() as u64, &json)
+    };
+    let mut cases: Vec<Vec<u8>> = [0, 1, 7, 8, 9, 100, whole.len() - 1].map(|end| whole[..end].to_vec()).into();
+    cases.extend([
+        header(u64::MAX, "{}"),
+        header(1 << 40, "{}"),
+        header(2, "{}"),
+        header(4, "NaN "),
+        header(100_000, &"[".repeat(100_000)),
+        tensor("[1,1,1000000,1000000]", "[0,4000000000000]"),
+        tensor("[18446744073709551615,18446744073709551615]", "[0,4]"),
+        tensor("[1,1,1,1]", "[4,0]"),
+        tensor("[1,1,1,1]", "[18446744073709551612,0]"),
+        tensor("[-1]", "[0,4]"),
+    ]);
+    for (index, bytes) in cases.iter().enumerate() {
+        std::fs::write(folder.path().join("bad.safetensors"), bytes).unwrap();
+        let run = sepconv(folder.path(), "conv bad.safetensors --out out.npy");
+        run.assert_refused("bad.safetensors");
+        assert!(!folder.path().join("out.npy").exists(), "case {index}");
+    }
+
+    let nested = "(".repeat(1000);
+    for bytes in [
+        Vec::new(),
+        b"\x93NUMPY".to_vec(),
+        b"\x93NUMPY\x02\x00\xff\xff\xff\x7f{".to_vec(),
+        npy("<f4", "(1, 1, 100000, 100000)", &[0.0]),
+        npy("<f4", "(4294967296, 4294967296, 4, 4)", &[0.0]),
+        npy("<f8", "(1, 1, 1, 1)", &[0.0; 2]),
+        npy("<f4", &nested, &[0.0]),
+    ] {
+        std::fs::write(folder.path().join("bad.npy"), bytes).unwrap();
+        sepconv(folder.path(), "conv bad.npy --weight weight.npy --out out.npy").assert_refused("bad.npy");
+    }
+
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\x7f\xff\xff\xff\x7f\xff\xff\xff\x08\x02\0\0\0\0\0\0\0".to_vec();
+    for bytes in [Vec::new(), png, b"\xff\xd8\xff\xe0".to_vec()] {
+        std::fs::write(folder.path().join("bad.png"), bytes).unwrap();
+        sepconv(folder.path(), "conv bad.png --filter blur --out out.png").assert_refused("bad.png");
+        sepconv(folder.path(), "compare --image bad.png --out maps").assert_refused("bad.png");
+    }
+    assert!(!folder.path().join("maps").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn what_never_ends_is_not_read() {
+    let folder = folder();
+    std::os::unix::fs::symlink("/dev/zero", folder.path().join("zero.npy")).unwrap();
+    sepconv(folder.path(), "conv zero.npy --weight weight.npy --out out.npy").assert_refused("zero.npy");
+}

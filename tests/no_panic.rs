@@ -1,0 +1,62 @@
+//! No size that can be asked for makes planning panic.
+
+use proptest::prelude::*;
+use sepconv::{Activation, Conv2d, Padding, PaddingMode, Schedule, SeparableConv2d};
+
+/// Small sizes, which get far, and any others.
+fn size() -> impl Strategy<Value = u32> {
+    prop_oneof![4 => 0_u32..20, 1 => any::<u32>(), 1 => (0_u32..4).prop_map(|less| u32::MAX - less), 1 => Just(1 << 31)]
+}
+
+fn pair() -> impl Strategy<Value = [u32; 2]> {
+    [size(), size()]
+}
+
+fn padding() -> impl Strategy<Value = Padding> {
+    prop_oneof![
+        [size(), size(), size(), size()].prop_map(Padding::from),
+        Just(Padding::Same),
+        Just(Padding::SameLower),
+        Just(Padding::Valid),
+    ]
+}
+
+fn padding_mode() -> impl Strategy<Value = PaddingMode> {
+    use PaddingMode::{Circular, Reflect, Replicate, Zeros};
+    prop_oneof![Just(Zeros), Just(Reflect), Just(Replicate), Just(Circular)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(20_000) })]
+
+    #[test]
+    fn planning_never_panics(
+        (input, weight, groups) in ([size(), size(), size(), size()], [size(), size(), size(), size()], size()),
+        (stride, dilation, padding, mode) in (pair(), pair(), padding(), padding_mode()),
+        (low, high, binding, workgroups) in (any::<f32>(), any::<f32>(), any::<u32>(), 1_u32..70_000),
+    ) {
+        let limits = wgpu::Limits {
+            max_storage_buffer_binding_size: binding.into(),
+            max_buffer_size: u64::MAX,
+            max_compute_workgroups_per_dimension: workgroups,
+            ..Default::default()
+        };
+        let options = |layer: Conv2d| {
+            layer.stride(stride).dilation(dilation).padding(padding).padding_mode(mode)
+                .activation(Activation::Clamp(low, high))
+        };
+        // What the shape of the weight says, and the same with its channels made to fit the input.
+        let fitting = Conv2d::new(input[1], weight[0], [weight[2], weight[3]]).groups(groups);
+        for layer in Conv2d::from_weight_shape(weight, groups).into_iter().chain([fitting]) {
+            if let Ok(geometry) = options(layer).geometry(input) {
+                let _ = Schedule::new(&geometry, &limits, None);
+                let _ = geometry.arithmetic_intensity();
+            }
+        }
+        let separable = SeparableConv2d::new(input[1], weight[0], [weight[2], weight[3]])
+            .depth_multiplier(weight[1]).stride(stride).dilation(dilation).padding(padding);
+        if let Ok((depthwise, pointwise)) = separable.geometry(input) {
+            let _ = (Schedule::new(&depthwise, &limits, None), Schedule::new(&pointwise, &limits, None));
+        }
+    }
+}
