@@ -29,4 +29,6 @@ if [ "$(uname)" = Linux ] && [ "${SEPCONV_TEST_GPU:-}" != skip ] && ! has_adapte
     fi
 fi
 
+echo "test.sh: the adapters are"
+cargo run --quiet -- devices | grep -E '^[^ ]|^  driver|^No adapter'
 exec cargo test "$@"
