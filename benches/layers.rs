@@ -22,6 +22,7 @@ const LAYERS: [(&str, u32, u32, u32, u32); 6] = [
 ];
 
 /// Values from -1 to 1 without a pattern that a convolution could cancel: Weyl's sequence.
+#[expect(clippy::cast_possible_truncation, reason = "any values will do")]
 fn values(shape: [u32; 4]) -> Vec<f32> {
     let count: u32 = shape.iter().product();
     (0..count).map(|i| (f64::from(i) * 0.618_033_988_749_895).fract() as f32 * 2.0 - 1.0).collect()

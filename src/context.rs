@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::geometry::check_range;
+use crate::kernels::Target;
 use crate::pipeline::{Pipelines, STORAGE_BUFFERS, bind_group_layout};
 
 /// A `wgpu` device with its queue and the pipelines compiled so far.
@@ -18,7 +19,7 @@ pub struct Context {
 struct Shared {
     device: wgpu::Device,
     queue: wgpu::Queue,
-    limits: wgpu::Limits,
+    target: Target,
     runtime_checks: bool,
     layout: wgpu::BindGroupLayout,
     pipelines: Pipelines,
@@ -79,7 +80,10 @@ impl Context {
         let storage_buffers = device.limits().max_storage_buffers_per_shader_stage.into();
         check_range("max_storage_buffers_per_shader_stage", storage_buffers, STORAGE_BUFFERS, u64::from(u32::MAX))?;
         let shared = Shared {
-            limits: device.limits(),
+            target: Target {
+                limits: device.limits(),
+                software: device.adapter_info().device_type == wgpu::DeviceType::Cpu,
+            },
             runtime_checks: false,
             layout: bind_group_layout(&device),
             pipelines: Pipelines::default(),
@@ -97,7 +101,7 @@ impl Context {
         let shared = Shared {
             device: self.shared.device.clone(),
             queue: self.shared.queue.clone(),
-            limits: self.shared.limits.clone(),
+            target: self.shared.target.clone(),
             runtime_checks,
             layout: self.shared.layout.clone(),
             pipelines: Pipelines::default(),
@@ -118,10 +122,16 @@ impl Context {
         &self.shared.queue
     }
 
+    /// What plans are made for: the device's limits, and whether it is one in software.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.shared.target
+    }
+
     /// The limits that plans keep to.
     #[must_use]
     pub fn limits(&self) -> &wgpu::Limits {
-        &self.shared.limits
+        &self.shared.target.limits
     }
 
     /// Which adapter, driver and backend the device is on.

@@ -56,7 +56,7 @@ impl Conv2d {
     /// Those of [`geometry`](Self::geometry), [`Error::Limit`] if a tensor cannot be cut to the device's limits,
     /// [`Error::Device`] if the device refuses the kernel.
     pub fn plan(&self, context: &Context, input_shape: [u32; 4]) -> Result<Plan> {
-        let schedule = Schedule::new(&self.geometry(input_shape)?, context.limits(), None)?;
+        let schedule = Schedule::new(&self.geometry(input_shape)?, context.target(), None)?;
         Plan::new(context, schedule)
     }
 
@@ -65,7 +65,7 @@ impl Conv2d {
     /// # Errors
     /// Those of [`plan`](Self::plan), [`Error::UnknownKernel`], and [`Error::Unsupported`] if that kernel cannot.
     pub fn plan_with_kernel(&self, context: &Context, input_shape: [u32; 4], kernel: &str) -> Result<Plan> {
-        let schedule = Schedule::new(&self.geometry(input_shape)?, context.limits(), Some(kernel))?;
+        let schedule = Schedule::new(&self.geometry(input_shape)?, context.target(), Some(kernel))?;
         Plan::new(context, schedule)
     }
 }

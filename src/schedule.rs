@@ -1,8 +1,8 @@
-//! From a geometry and a device's limits to kernels, pieces and grids: all of planning that needs no device.
+//! From a geometry and a target to kernels, pieces and grids: all of planning that needs no device.
 
 use crate::error::{Error, Result};
 use crate::geometry::{Geometry, values};
-use crate::kernels::{self, Kernel, Variant};
+use crate::kernels::{self, Kernel, Target, Variant};
 
 /// How one convolution is computed within a device's limits.
 #[derive(Debug, Clone)]
@@ -52,7 +52,8 @@ impl Schedule {
     ///
     /// # Errors
     /// [`Error::UnknownKernel`], [`Error::Unsupported`], [`Error::Limit`] or [`Error::TooManyDispatches`].
-    pub fn new(geometry: &Geometry, limits: &wgpu::Limits, kernel: Option<&str>) -> Result<Self> {
+    pub fn new(geometry: &Geometry, target: &Target, kernel: Option<&str>) -> Result<Self> {
+        let limits = &target.limits;
         let kernel = match kernel {
             None => kernels::choose(geometry),
             Some(name) => {
@@ -75,7 +76,7 @@ impl Schedule {
         let mut dispatches = 0;
         let mut parts = Vec::new();
         for (geometry, [input_start, channel_start, output_start]) in split(geometry, limits)? {
-            let variant = (kernel.variants)(&geometry).swap_remove(0);
+            let variant = (kernel.variants)(&geometry, target).swap_remove(0);
             dispatches += fold_count(variant.grid, limits);
             if dispatches > MAXIMUM_DISPATCHES {
                 return Err(Error::TooManyDispatches { dispatches, maximum: MAXIMUM_DISPATCHES });
@@ -188,12 +189,12 @@ mod tests {
     use super::*;
     use crate::Conv2d;
 
-    fn limits(binding: u64, workgroups: u32) -> wgpu::Limits {
-        wgpu::Limits {
+    fn limits(binding: u64, workgroups: u32) -> Target {
+        Target::from(wgpu::Limits {
             max_storage_buffer_binding_size: binding + 256,
             max_compute_workgroups_per_dimension: workgroups,
             ..Default::default()
-        }
+        })
     }
 
     /// The outputs that each part covers, as ranges of values, in order.

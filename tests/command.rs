@@ -214,12 +214,15 @@ fn an_output_that_is_no_file_is_left_alone() {
     assert!(folder.path().join("out.npy").is_dir());
 }
 
+/// Names, shapes and values of the tensors of a file.
+type Tensors<'a> = &'a [(&'a str, &'a [u32], &'a [f32])];
+
 #[test]
 fn tensors_of_another_kind_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
     let values = [0.0; 16];
-    let cases: [(&[(&str, &[u32], &[f32])], &str, &str); 7] = [
+    let cases: [(Tensors, &str, &str); 7] = [
         (&[("input", &[1, 4, 4], &values)], "conv", "weight is missing"),
         (&[("weight", &[1, 1, 4, 4], &values)], "conv", "input is missing"),
         (&[("input", &[1, 4, 4], &values), ("weight", &[1, 1, 4, 4], &values)], "conv", "input has 3 axes"),

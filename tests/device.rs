@@ -69,7 +69,7 @@ fn a_foreign_device_with_buffers_at_odd_offsets() {
     let Some((device, queue)) = foreign_device(|_| ()) else { return };
     let context = Context::from_wgpu(device.clone(), queue.clone()).unwrap();
     for (kernel, layer) in [
-        ("direct", layer()),
+        ("gemm", layer()),
         ("pointwise", Conv2d::new(3, 5, 1).residual(true)),
         ("depthwise", Conv2d::new(3, 6, 3).groups(3).padding(1).residual(true)),
     ] {
@@ -109,7 +109,7 @@ impl Chain {
         let plan = |layer: Conv2d, shape| layer.plan(context, shape).unwrap();
         let first = plan(Conv2d::new(3, 4, 3).padding(1), SHAPE);
         let second = plan(Conv2d::new(4, 2, 1).stride(2), first.output_shape());
-        assert_eq!([first.kernel(), second.kernel()], ["direct", "pointwise"]);
+        assert_eq!([first.kernel(), second.kernel()], ["gemm", "pointwise"]);
         // Whole numbers, so that the first layer's values are exact.
         let data = [&first, &second].map(|plan| Data::integers(plan.geometry(), 9));
         Self { plans: [first, second], data }

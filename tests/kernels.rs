@@ -28,7 +28,9 @@ fn sizes_around_tiles(kernel: &kernels::Kernel, case: impl Fn(u32) -> Case) -> V
     let variants = |size: u32| {
         let (layer, shape) = case(size);
         let geometry = layer.geometry(shape).unwrap();
-        (kernel.supports)(&geometry).is_ok().then(|| (kernel.variants)(&geometry))
+        (kernel.supports)(&geometry)
+            .is_ok()
+            .then(|| common::targets().map(|target| (kernel.variants)(&geometry, &target)))
     };
     let edges = (2..FURTHEST).filter(|&size| variants(size) != variants(size + 1)).take(EDGES);
     let mut sizes: Vec<u32> = edges.flat_map(|size| [size - 1, size, size + 1]).chain([37]).collect();

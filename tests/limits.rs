@@ -170,7 +170,7 @@ fn any_limits_are_kept_or_refused_by_name() {
             for (layer, shape) in large.into_iter().chain(layers()) {
                 let geometry = layer.geometry(shape).unwrap();
                 for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry).is_ok()) {
-                    match Schedule::new(&geometry, &limits, Some(kernel.name)) {
+                    match Schedule::new(&geometry, &limits.clone().into(), Some(kernel.name)) {
                         Ok(schedule) => {
                             assert_eq!(schedule.kernel.name, kernel.name);
                             check_schedule(&schedule, &limits);

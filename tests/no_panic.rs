@@ -1,7 +1,7 @@
 //! No size that can be asked for makes planning panic.
 
 use proptest::prelude::*;
-use sepconv::{Activation, Conv2d, Padding, PaddingMode, Schedule, SeparableConv2d};
+use sepconv::{Activation, Conv2d, Padding, PaddingMode, Schedule, SeparableConv2d, kernels};
 
 /// Small sizes, which get far, and any others.
 fn size() -> impl Strategy<Value = u32> {
@@ -35,12 +35,12 @@ proptest! {
         (stride, dilation, padding, mode) in (pair(), pair(), padding(), padding_mode()),
         (low, high, binding, workgroups) in (any::<f32>(), any::<f32>(), any::<u32>(), 1_u32..70_000),
     ) {
-        let limits = wgpu::Limits {
+        let limits = kernels::Target::from(wgpu::Limits {
             max_storage_buffer_binding_size: binding.into(),
             max_buffer_size: u64::MAX,
             max_compute_workgroups_per_dimension: workgroups,
             ..Default::default()
-        };
+        });
         let options = |layer: Conv2d| {
             layer.stride(stride).dilation(dilation).padding(padding).padding_mode(mode)
                 .activation(Activation::Clamp(low, high))

@@ -106,7 +106,7 @@ proptest! {
         let shapes = [[n, o, p, q], [n, a, p, q], [1, a, r, r]];
         for shape in shapes {
             if let Ok(geometry) = layer.geometry(shape) {
-                let _ = sepconv::Schedule::new(&geometry, &wgpu::Limits::default(), None);
+                let _ = sepconv::Schedule::new(&geometry, &wgpu::Limits::default().into(), None);
                 let _ = (geometry.parameters(), geometry.multiply_adds(), geometry.bytes(), geometry.arithmetic_intensity());
             }
         }

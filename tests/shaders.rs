@@ -1,5 +1,7 @@
 //! The shaders as text: every file and every variant of it is valid WGSL, and what they share is the same. No device.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
@@ -50,7 +52,11 @@ fn geometries() -> Vec<Geometry> {
 /// Every text that a kernel is compiled from: the file as it is, and each variant for each geometry it supports.
 fn sources(kernel: &Kernel) -> BTreeSet<String> {
     let supported = |geometry: &Geometry| (kernel.supports)(geometry).is_ok();
-    let variants = geometries().into_iter().filter(supported).flat_map(|geometry| (kernel.variants)(&geometry));
+    let targets = common::targets();
+    let variants = geometries()
+        .into_iter()
+        .filter(supported)
+        .flat_map(|geometry| targets.each_ref().map(|target| (kernel.variants)(&geometry, target)).concat());
     let specialised = variants.map(|variant| specialise(kernel.wgsl, &variant.constants));
     std::iter::once(kernel.wgsl.to_owned()).chain(specialised).collect()
 }

@@ -1,6 +1,6 @@
 //! The row of `shaders/depthwise.wgsl`.
 
-use super::{Kernel, Variant, epilogue, tiles, window};
+use super::{Kernel, Target, Variant, epilogue, tiles, window};
 use crate::geometry::Geometry;
 
 pub(super) static KERNEL: Kernel = Kernel {
@@ -40,7 +40,7 @@ fn row_tile(geometry: &Geometry) -> u32 {
     if geometry.stride.height < geometry.kernel_size.height && geometry.stride.height <= 2 { 2 } else { 1 }
 }
 
-fn variants(geometry: &Geometry) -> Vec<Variant> {
+fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
     let row_tile = row_tile(geometry);
     let (width, height) = (8, 8);
     let mut constants = window(geometry);

@@ -1,6 +1,6 @@
 //! The row of `shaders/direct.wgsl`.
 
-use super::{Kernel, Variant, epilogue, tiles, window};
+use super::{Kernel, Target, Variant, epilogue, tiles, window};
 use crate::geometry::Geometry;
 
 pub(super) static KERNEL: Kernel = Kernel {
@@ -13,7 +13,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     variants,
 };
 
-fn variants(geometry: &Geometry) -> Vec<Variant> {
+fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
     let channel_tile = geometry.out_channels_per_group().min(4);
     let (width, height) = (8, 8);
     let mut constants = window(geometry);

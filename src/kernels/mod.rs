@@ -2,6 +2,7 @@
 
 mod depthwise;
 mod direct;
+mod gemm;
 mod pointwise;
 
 use crate::error::{Error, Result};
@@ -22,8 +23,25 @@ pub struct Kernel {
     pub bound_by: &'static str,
     /// `Err` with what it needs, for a geometry that it cannot compute.
     pub supports: fn(&Geometry) -> Result<(), &'static str>,
-    /// The ways to tile a geometry that it supports, best guess first; never empty.
-    pub variants: fn(&Geometry) -> Vec<Variant>,
+    /// The ways to tile a geometry that it supports on a target, best guess first; never empty.
+    pub variants: fn(&Geometry, &Target) -> Vec<Variant>,
+}
+
+/// What planning knows of a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// The limits that a plan keeps to.
+    pub limits: wgpu::Limits,
+    /// Whether the device is a processor that runs shaders in software: its loads cost far more than its arithmetic,
+    /// so that it wants larger tiles and fewer invocations than a GPU.
+    pub software: bool,
+}
+
+impl From<wgpu::Limits> for Target {
+    /// A GPU with these limits.
+    fn from(limits: wgpu::Limits) -> Self {
+        Self { limits, software: false }
+    }
 }
 
 /// A kernel made for one geometry: the constants that replace the shader's own, and the grid.
@@ -36,7 +54,7 @@ pub struct Variant {
 }
 
 /// Every kernel, fastest and most special first. `direct` supports everything and comes last.
-pub static ALL: [&Kernel; 3] = [&depthwise::KERNEL, &pointwise::KERNEL, &direct::KERNEL];
+pub static ALL: [&Kernel; 4] = [&depthwise::KERNEL, &pointwise::KERNEL, &gemm::KERNEL, &direct::KERNEL];
 
 /// The kernel of this name.
 ///
@@ -99,6 +117,29 @@ pub(crate) fn activation_limits(activation: Activation) -> [f32; 2] {
         Activation::LeakyRelu(slope) => [slope, 0.0],
         Activation::None | Activation::Silu | Activation::HardSwish => [0.0, 0.0],
     }
+}
+
+/// The constants and the grid of a matrix product with a register tile of output channels times pixels.
+fn register_tile(geometry: &Geometry, target: &Target) -> (Vec<(&'static str, u32)>, [u64; 3]) {
+    let channels = geometry.out_channels_per_group();
+    let (width, height, channel_tile, pixel_tile) = if target.software {
+        (8, 1, channels.next_multiple_of(4).min(32), 8)
+    } else {
+        (16, 4, if channels > 4 { 8 } else { 4 }, 4)
+    };
+    let constants = vec![
+        ("WORKGROUP_WIDTH", width),
+        ("WORKGROUP_HEIGHT", height),
+        ("CHANNEL_TILE", channel_tile),
+        ("PIXEL_TILE", pixel_tile),
+    ];
+    let pixels = u64::from(geometry.output.height) * u64::from(geometry.output.width);
+    let grid = [
+        pixels.div_ceil(u64::from(width * pixel_tile)),
+        tiles(channels, height * channel_tile),
+        u64::from(geometry.batch) * u64::from(geometry.groups),
+    ];
+    (constants, grid)
 }
 
 /// How many tiles cover `size`.

@@ -1,6 +1,6 @@
 //! The row of `shaders/pointwise.wgsl`.
 
-use super::{Kernel, Variant, epilogue, tiles};
+use super::{Kernel, Target, Variant, epilogue, register_tile};
 use crate::geometry::{Geometry, Sides, Size};
 
 pub(super) static KERNEL: Kernel = Kernel {
@@ -23,24 +23,10 @@ fn supports(geometry: &Geometry) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn variants(geometry: &Geometry) -> Vec<Variant> {
-    let (width, height, channel_tile, pixel_tile) = (16, 4, 8, 4);
-    let pixels = u64::from(geometry.output.height) * u64::from(geometry.output.width);
+fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
+    let (tile, grid) = register_tile(geometry, target);
     let mut constants = epilogue(geometry);
-    constants.extend([
-        ("STRIDE_HEIGHT", geometry.stride.height),
-        ("STRIDE_WIDTH", geometry.stride.width),
-        ("WORKGROUP_WIDTH", width),
-        ("WORKGROUP_HEIGHT", height),
-        ("CHANNEL_TILE", channel_tile),
-        ("PIXEL_TILE", pixel_tile),
-    ]);
-    vec![Variant {
-        constants,
-        grid: [
-            pixels.div_ceil(u64::from(width * pixel_tile)),
-            tiles(geometry.out_channels_per_group(), height * channel_tile),
-            u64::from(geometry.batch) * u64::from(geometry.groups),
-        ],
-    }]
+    constants.extend([("STRIDE_HEIGHT", geometry.stride.height), ("STRIDE_WIDTH", geometry.stride.width)]);
+    constants.extend(tile);
+    vec![Variant { constants, grid }]
 }

@@ -11,6 +11,11 @@ use sepconv::{
 
 pub mod golden;
 
+/// A GPU and a device in software, both with WebGPU's default limits: what they differ in is tiles.
+pub fn targets() -> [kernels::Target; 2] {
+    [false, true].map(|software| kernels::Target { software, limits: wgpu::Limits::default() })
+}
+
 /// Whether the tests are to do without a device.
 pub fn skipped() -> bool {
     std::env::var("SEPCONV_TEST_GPU").is_ok_and(|value| value == "skip")

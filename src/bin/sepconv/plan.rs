@@ -1,6 +1,7 @@
 //! `sepconv plan`: what a layer costs and how it would run, without its tensors.
 
-use sepconv::{Geometry, Schedule, SeparableConv2d, adapters, kernels};
+use sepconv::kernels::{self, Target};
+use sepconv::{Geometry, Schedule, SeparableConv2d, adapters};
 use serde_json::{Value, json};
 
 use crate::arguments::{self, ConvOptions, DeviceOption};
@@ -44,21 +45,24 @@ impl Shapes {
     /// The schedule of the layer that these shapes and options describe, and whose limits it keeps to.
     pub fn schedule(&self, options: &ConvOptions, device: Option<&str>) -> Outcome<(Schedule, String)> {
         let geometry = options.layer(self.weight, self.bias)?.geometry(self.input)?;
-        let (limits, whose) = limits(device)?;
-        Ok((Schedule::new(&geometry, &limits, options.kernel.as_deref())?, whose))
+        let (target, whose) = target(device)?;
+        Ok((Schedule::new(&geometry, &target, options.kernel.as_deref())?, whose))
     }
 }
 
-/// The limits to plan for: those of the chosen adapter, or WebGPU's own where there is none.
-fn limits(device: Option<&str>) -> Outcome<(wgpu::Limits, String)> {
+/// What to plan for: the chosen adapter, or WebGPU's default limits where there is none.
+fn target(device: Option<&str>) -> Outcome<(Target, String)> {
     let adapter = match device {
         Some(name) if name.eq_ignore_ascii_case("cpu") => None,
         Some(name) => Some(device::named(name)?),
         None => pollster::block_on(adapters()).into_iter().next(),
     };
     Ok(match adapter {
-        Some(adapter) => (adapter.limits(), adapter.get_info().name),
-        None => (wgpu::Limits::default(), "WebGPU's default limits, without an adapter".to_owned()),
+        Some(adapter) => {
+            let info = adapter.get_info();
+            (Target { limits: adapter.limits(), software: info.device_type == wgpu::DeviceType::Cpu }, info.name)
+        }
+        None => (wgpu::Limits::default().into(), "WebGPU's default limits, without an adapter".to_owned()),
     })
 }
 
