@@ -23,11 +23,14 @@ const ACTIVATION: u32 = 0u;  // 0 none, 1 limits, 2 leaky relu, 3 silu, 4 hardsw
 const WORKGROUP_WIDTH: u32 = 8u;
 const WORKGROUP_HEIGHT: u32 = 8u;
 const ROW_TILE: u32 = 2u;  // output rows per invocation
-const COLUMN_TILE: u32 = 4u;  // output columns per invocation
+const COLUMN_TILE: u32 = 4u;  // output columns per invocation, a multiple of 4
 
 // The window of the input under one invocation's outputs.
 const WINDOW_HEIGHT: u32 = (ROW_TILE - 1u) * STRIDE_HEIGHT + (KERNEL_HEIGHT - 1u) * DILATION_HEIGHT + 1u;
 const WINDOW_WIDTH: u32 = (COLUMN_TILE - 1u) * STRIDE_WIDTH + (KERNEL_WIDTH - 1u) * DILATION_WIDTH + 1u;
+// Columns are kept in fours: see pointwise.wgsl.
+const COLUMN_FOURS: u32 = COLUMN_TILE / 4u;
+const WINDOW_FOURS: u32 = (WINDOW_WIDTH + 3u) / 4u;
 
 struct Extent {
     in_channels: u32, in_height: u32, in_width: u32,
@@ -98,44 +101,53 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let width = i32(extent.in_width);
     let top = i32(row * STRIDE_HEIGHT) - i32(extent.padding_top);
     let left = i32(column * STRIDE_WIDTH) - i32(extent.padding_left);
-    // In the interior no column needs a test; most invocations are there.
-    let interior = left >= 0 && left + i32(WINDOW_WIDTH) <= width;
 
-    var sums: array<array<f32, COLUMN_TILE>, ROW_TILE>;
+    var sums: array<array<vec4f, COLUMN_FOURS>, ROW_TILE>;
     for (var window_row = 0u; window_row < WINDOW_HEIGHT; window_row++) {
         let y = top + i32(window_row);
-        if PADDING_MODE == 0u && (y < 0 || y >= height) { continue; }
-        // Clamped because rows and columns that only outputs past the edge would use are read too, and not stored.
+        let row_inside = PADDING_MODE != 0u || (y >= 0 && y < height);
+        // Every position is clamped, and what lies in zero padding is put to zero after it is read: at the edge of an
+        // image a branch would make neighbouring invocations take turns. Rows and columns that only outputs past the
+        // edge would use are read too, and not stored.
         let line = plane + u32(clamp(source(y, height), 0, height - 1)) * extent.in_width;
-
-        var values: array<f32, WINDOW_WIDTH>;
-        if interior {
-            for (var i = 0u; i < WINDOW_WIDTH; i++) { values[i] = input[line + u32(left) + i]; }
-        } else {
-            for (var i = 0u; i < WINDOW_WIDTH; i++) {
-                let x = left + i32(i);
-                let inside = PADDING_MODE != 0u || (x >= 0 && x < width);
-                if inside { values[i] = input[line + u32(clamp(source(x, width), 0, width - 1))]; }
+        var values: array<vec4f, WINDOW_FOURS>;
+        for (var f = 0u; f < WINDOW_FOURS; f++) {
+            for (var t = 0u; t < 4u; t++) {
+                if 4u * f + t < WINDOW_WIDTH {
+                    let x = left + i32(4u * f + t);
+                    let inside = row_inside && (PADDING_MODE != 0u || (x >= 0 && x < width));
+                    values[f][t] = select(0.0, input[line + u32(clamp(source(x, width), 0, width - 1))], inside);
+                }
             }
         }
-
         for (var r = 0u; r < ROW_TILE; r++) {
             let below = window_row - r * STRIDE_HEIGHT;  // wraps, and is then past the filter, where the row is above
             let p = below / DILATION_HEIGHT;
             if below % DILATION_HEIGHT != 0u || p >= KERNEL_HEIGHT { continue; }
             for (var q = 0u; q < KERNEL_WIDTH; q++) {
-                let tap = weight[filter_start + p * KERNEL_WIDTH + q];
-                for (var c = 0u; c < COLUMN_TILE; c++) {
-                    sums[r][c] = fma(tap, values[c * STRIDE_WIDTH + q * DILATION_WIDTH], sums[r][c]);
+                let tap = vec4f(weight[filter_start + p * KERNEL_WIDTH + q]);
+                for (var f = 0u; f < COLUMN_FOURS; f++) {
+                    var window: vec4f;
+                    for (var t = 0u; t < 4u; t++) {
+                        let i = (4u * f + t) * STRIDE_WIDTH + q * DILATION_WIDTH;
+                        window[t] = values[i / 4u][i % 4u];
+                    }
+                    sums[r][f] = fma(tap, window, sums[r][f]);
                 }
             }
         }
     }
 
     let first_output = slice * extent.out_height * extent.out_width;
-    for (var r = 0u; r < ROW_TILE && row + r < extent.out_height; r++) {
-        for (var c = 0u; c < COLUMN_TILE && column + c < extent.out_width; c++) {
-            finish(sums[r][c], channel, first_output + (row + r) * extent.out_width + column + c);
+    for (var r = 0u; r < ROW_TILE; r++) {
+        for (var f = 0u; f < COLUMN_FOURS; f++) {
+            for (var t = 0u; t < 4u; t++) {
+                let y = row + r;
+                let x = column + 4u * f + t;
+                if y < extent.out_height && x < extent.out_width {
+                    finish(sums[r][f][t], channel, first_output + y * extent.out_width + x);
+                }
+            }
         }
     }
 }

@@ -22,9 +22,6 @@ fn supports(geometry: &Geometry) -> Result<(), &'static str> {
     if geometry.in_channels_per_group() != 1 {
         return Err("it needs groups = in_channels");
     }
-    let span = |tile: u32, kernel: u32, stride: u32, dilation: u32| {
-        u64::from(tile - 1) * u64::from(stride) + u64::from(kernel - 1) * u64::from(dilation) + 1
-    };
     let (kernel, stride, dilation) = (geometry.kernel_size, geometry.stride, geometry.dilation);
     if span(COLUMN_TILE, kernel.width, stride.width, dilation.width) > MAXIMUM_WINDOW {
         return Err("it needs 3 stride + dilation (kernel_size - 1) + 1 of at most 64 along the width");
@@ -35,9 +32,18 @@ fn supports(geometry: &Geometry) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Two output rows share the input rows between them, unless the stride leaves nothing to share.
+/// The most window rows that a compiler was seen to unroll, and so to keep in registers.
+const UNROLLED_ROWS: u64 = 8;
+
+/// Two output rows share the input rows between them, where the window stays small enough.
 fn row_tile(geometry: &Geometry) -> u32 {
-    if geometry.stride.height < geometry.kernel_size.height && geometry.stride.height <= 2 { 2 } else { 1 }
+    let (kernel, stride, dilation) = (geometry.kernel_size, geometry.stride, geometry.dilation);
+    if span(2, kernel.height, stride.height, dilation.height) <= UNROLLED_ROWS { 2 } else { 1 }
+}
+
+/// How much of the input lies under `tile` neighbouring outputs along one axis.
+fn span(tile: u32, kernel: u32, stride: u32, dilation: u32) -> u64 {
+    u64::from(tile - 1) * u64::from(stride) + u64::from(kernel - 1) * u64::from(dilation) + 1
 }
 
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
