@@ -86,20 +86,35 @@ impl Pipelines {
 }
 
 fn compile(context: &Context, name: &str, source: String) -> wgpu::ComputePipeline {
+    let layout = context.device().create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(name),
+        bind_group_layouts: &[Some(context.bind_group_layout())],
+        immediate_size: 0,
+    });
+    create(context, name, source, Some(&layout))
+}
+
+/// The pipeline of a shader as it stands, with bindings of its own.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn unspecialised(context: &Context, wgsl: &str) -> wgpu::ComputePipeline {
+    create(context, "sepconv", wgsl.to_owned(), None)
+}
+
+fn create(
+    context: &Context,
+    name: &str,
+    source: String,
+    layout: Option<&wgpu::PipelineLayout>,
+) -> wgpu::ComputePipeline {
     let device = context.device();
     let module = shader_module(
         device,
         wgpu::ShaderModuleDescriptor { label: Some(name), source: wgpu::ShaderSource::Wgsl(source.into()) },
         context.runtime_checks(),
     );
-    let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some(name),
-        bind_group_layouts: &[Some(context.bind_group_layout())],
-        immediate_size: 0,
-    });
     device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: Some(name),
-        layout: Some(&layout),
+        layout,
         module: &module,
         entry_point: Some("main"),
         compilation_options: wgpu::PipelineCompilationOptions {
@@ -120,7 +135,7 @@ fn shader_module(
     if runtime_checks {
         return device.create_shader_module(descriptor);
     }
-    // SAFETY: the source is one of this crate's kernels with numbers put in. Its loops end: each counts up to an extent
+    // SAFETY: the source is one of this crate's shaders, the kernels with numbers put in. Its loops end: each counts up to an extent
     // below 2^31. Its divisors are sizes that `Conv2d::geometry` checked to be at least 1. Its indices stay inside the
     // bindings: `Conv2d::geometry` derives every extent with checked arithmetic and `Plan::bind` checks each tensor's
     // shape against it and each binding against its buffer. The tests run every kernel with the checks on as well.

@@ -325,6 +325,17 @@ impl Bound {
         })
     }
 
+    /// One dispatch that no plan made.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn single(
+        context: &Context,
+        pipeline: wgpu::ComputePipeline,
+        bind_group: wgpu::BindGroup,
+        workgroups: [u32; 3],
+    ) -> Self {
+        Self { context: context.clone(), steps: vec![Step { pipeline, bind_group, workgroups }] }
+    }
+
     /// This layer and then another, as one.
     pub(crate) fn then(mut self, next: Self) -> Self {
         self.steps.extend(next.steps);

@@ -126,6 +126,51 @@ fn devices_and_kernels_are_listed() {
     assert!(sepconv(folder.path(), shape).assert_done().contains("const KERNEL_HEIGHT: u32 = 7u;"));
 }
 
+#[test]
+fn bench_times_a_file_of_shapes() {
+    if common::context().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let shapes = r#"[{"id": "a", "kind": "conv", "c": 4, "h": 8, "w": 8, "oc": 4, "k": 3},
+                     {"id": "b", "kind": "sep", "n": 2, "c": 4, "h": 8, "w": 8, "oc": 4, "k": 3, "s": 2, "p": 1}]"#;
+    std::fs::write(folder.path().join("shapes.json"), shapes).unwrap();
+    let run = sepconv(folder.path(), "bench --shapes shapes.json --batch 3 --kernels all --json out.json");
+    assert!(run.assert_done().contains("GB/s copied"), "{run:?}");
+    let result: Value = serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap();
+    let rows = result["rows"].as_array().unwrap();
+    let chosen = rows.iter().filter(|row| row.get("candidate").is_none());
+    assert_eq!(chosen.map(|row| row["id"].as_str().unwrap()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(rows.iter().filter(|row| row["kernel"] == "direct" && row["candidate"] == true).count(), 1);
+    for row in rows {
+        assert!(row["median_ms"].as_f64().unwrap() > 0.0 && row["roofline_percent"].as_f64().unwrap() > 0.0, "{row}");
+    }
+}
+
+#[test]
+fn bench_refuses_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for (shapes, message) in [
+        ("", "not JSON"),
+        ("{}", "JSON array"),
+        ("[]", "JSON array"),
+        ("[1]", "id is missing"),
+        (r#"[{"id": "a", "kind": "pool", "c": 1, "h": 1, "w": 1, "oc": 1, "k": 1}]"#, "kind is"),
+        (r#"[{"id": "a", "kind": "conv", "h": 1, "w": 1, "oc": 1, "k": 1}]"#, "c is missing"),
+        (r#"[{"id": "a", "kind": "conv", "c": 1.5, "h": 1, "w": 1, "oc": 1, "k": 1}]"#, "c is 1.5"),
+        (r#"[{"id": "a", "kind": "conv", "n": 4294967295, "c": 1, "h": 1, "w": 1, "oc": 1, "k": 1}]"#, "--batch"),
+    ] {
+        std::fs::write(folder.path().join("shapes.json"), shapes).unwrap();
+        let run = sepconv(folder.path(), "bench --shapes shapes.json --batch 2 --json out.json");
+        assert!(run.assert_refused("shapes.json").contains(message), "{run:?}");
+    }
+    sepconv(folder.path(), "bench --shapes missing.json").assert_refused("missing.json");
+    sepconv(folder.path(), "bench --kernels fastest").assert_refused("--kernels");
+    sepconv(folder.path(), "bench --batch many").assert_refused("--batch");
+    sepconv(folder.path(), "bench --device cpu").assert_refused("--device");
+    assert!(!folder.path().join("out.json").exists());
+}
+
 /// Requests that `plan` refuses, and what it must name.
 const REFUSED: [(&str, &str); 36] = [
     ("--input 1,3,8 --weight 4,3,3,3", "--input"),

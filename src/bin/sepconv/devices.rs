@@ -30,7 +30,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
 }
 
 /// The limits by their names in `wgpu`.
-fn limits(limits: &wgpu::Limits) -> [(&'static str, u64); 7] {
+pub fn limits(limits: &wgpu::Limits) -> [(&'static str, u64); 7] {
     [
         ("max_storage_buffer_binding_size", limits.max_storage_buffer_binding_size),
         ("max_buffer_size", limits.max_buffer_size),

@@ -1,6 +1,7 @@
 //! `sepconv`: normal, grouped, depthwise, pointwise and separable convolution from the command line.
 
 mod arguments;
+mod bench;
 mod compare;
 mod compute;
 mod conv;
@@ -13,6 +14,7 @@ mod output;
 mod picture;
 mod plan;
 mod separable;
+mod shapes;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,8 @@ enum Subcommands {
     Separable(separable::Arguments),
     /// Show what a layer costs and how it would run, without its tensors.
     Plan(plan::Arguments),
+    /// Time layers beside what this device can do at most.
+    Bench(bench::Arguments),
     /// List every adapter with the limits that matter here.
     Devices(devices::Arguments),
     /// List the kernels, or print one's source.
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Some(Subcommands::Conv(arguments)) => conv::run(&arguments),
         Some(Subcommands::Separable(arguments)) => separable::run(&arguments),
         Some(Subcommands::Plan(arguments)) => plan::run(&arguments),
+        Some(Subcommands::Bench(arguments)) => bench::run(&arguments),
         Some(Subcommands::Devices(arguments)) => devices::run(&arguments),
         Some(Subcommands::Kernels(arguments)) => kernels::run(&arguments),
     };

@@ -1,0 +1,105 @@
+//! What a device can do at most, measured: its memory's bandwidth and its rate of multiply-adds. From these the roofline
+//! model (Williams, Waterman and Patterson 2009) says how long a layer must take at the least.
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::plan::Bound;
+use crate::tensor::Tensor;
+use crate::timing::Stopwatch;
+
+/// A device's two limits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Roofline {
+    /// Bytes read plus bytes written per second, by a copy from one buffer to another.
+    pub bytes_per_second: f64,
+    /// Floating-point operations per second, two for each fused multiply-add.
+    pub operations_per_second: f64,
+}
+
+/// The sizes that the shaders have as constants.
+const WORKGROUP_SIZE: u32 = 256;
+const WORKGROUPS_PER_ROW: u32 = 4096;
+const MULTIPLY_ADDS: u32 = 256 * 8 * 4;
+
+/// How often each shader runs; the fastest run counts.
+const RUNS: usize = 7;
+
+impl Roofline {
+    /// Measures both limits, which takes about a second.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`], or [`Error::Device`] if a shader is refused.
+    pub fn measure(context: &Context) -> Result<Self> {
+        // Enough to outgrow any cache, and in software enough to take a while.
+        let (rows, workgroups) = if context.target().software { (4, 256) } else { (32, 32_768) };
+        let copied = 16 * u64::from(rows * WORKGROUPS_PER_ROW * WORKGROUP_SIZE);
+        let copy = bound(context, include_str!("../shaders/roofline/copy.wgsl"), copied, [WORKGROUPS_PER_ROW, rows])?;
+        let written = 16 * u64::from(workgroups * WORKGROUP_SIZE);
+        let arithmetic = include_str!("../shaders/roofline/multiply_add.wgsl");
+        let arithmetic = bound(context, arithmetic, written, [workgroups, 1])?;
+        let operations = 2.0 * f64::from(MULTIPLY_ADDS) * f64::from(workgroups) * f64::from(WORKGROUP_SIZE);
+        Ok(Self {
+            bytes_per_second: 2.0 * copied as f64 / fastest(context, &copy)?,
+            operations_per_second: operations / fastest(context, &arithmetic)?,
+        })
+    }
+
+    /// The least time in seconds that so many bytes and multiply-adds can take.
+    #[must_use]
+    pub fn floor(&self, bytes: u64, multiply_adds: u64) -> f64 {
+        let memory = bytes as f64 / self.bytes_per_second;
+        memory.max(2.0 * multiply_adds as f64 / self.operations_per_second)
+    }
+}
+
+/// A shader with an input and an output of so many bytes.
+fn bound(context: &Context, wgsl: &str, bytes: u64, [x, y]: [u32; 2]) -> Result<Bound> {
+    let maximum = context.limits().max_storage_buffer_binding_size.min(context.limits().max_buffer_size);
+    if bytes > maximum {
+        let limit = "max_storage_buffer_binding_size";
+        return Err(Error::Limit { argument: "the measured buffer", bytes, limit, maximum });
+    }
+    let columns = u32::try_from(bytes / 4).expect("less than 2^31 bytes");
+    let (input, output) = (Tensor::zeros(context, [1, 1, 1, columns])?, Tensor::zeros(context, [1, 1, 1, columns])?);
+    context.guarded("a pipeline", 0, || {
+        let pipeline = crate::pipeline::unspecialised(context, wgsl);
+        let bind_group = context.device().create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("sepconv roofline"),
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &[
+                wgpu::BindGroupEntry { binding: 0, resource: input.buffer().as_entire_binding() },
+                wgpu::BindGroupEntry { binding: 1, resource: output.buffer().as_entire_binding() },
+            ],
+        });
+        Bound::single(context, pipeline, bind_group, [x, y, 1])
+    })
+}
+
+/// The seconds of the fastest run, by the device's clock if it has one.
+fn fastest(context: &Context, bound: &Bound) -> Result<f64> {
+    let wall = Stopwatch::wall(context);
+    wall.time(bound)?;
+    let device = Stopwatch::device(context)?;
+    let mut seconds = f64::INFINITY;
+    for _ in 0..RUNS {
+        let waited = wall.time(bound)?;
+        let counted = device.as_ref().map(|device| device.time(bound)).transpose()?;
+        // A device's clock that runs ahead of the caller's, or stands still, is not believed.
+        let time = counted.filter(|&counted| counted > 0.5 * waited && counted < 2.0 * waited).unwrap_or(waited);
+        seconds = seconds.min(time / 1e3);
+    }
+    Ok(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Roofline;
+    use approx::assert_relative_eq;
+
+    #[test]
+    fn the_floor_is_the_larger_of_two_times() {
+        let roofline = Roofline { bytes_per_second: 1e9, operations_per_second: 1e12 };
+        assert_relative_eq!(roofline.floor(1_000_000, 1), 1e-3);
+        assert_relative_eq!(roofline.floor(1, 1_000_000_000), 2e-3);
+    }
+}
