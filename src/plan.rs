@@ -71,11 +71,9 @@ impl Conv2d {
 }
 
 impl Plan {
-    /// Compiles what a schedule needs.
-    ///
-    /// # Errors
-    /// [`Error::Device`] if the device refuses the kernel, [`Error::DeviceLost`] if it is gone.
-    pub fn new(context: &Context, schedule: Schedule) -> Result<Self> {
+    /// Compiles what a schedule needs. Not public: shaders run unchecked, so that a schedule must come from a geometry
+    /// that nobody has changed since it was checked.
+    fn new(context: &Context, schedule: Schedule) -> Result<Self> {
         let compile = |part: &Part| context.pipelines().get(context, schedule.kernel, &part.variant.constants);
         let pipelines = schedule.parts.iter().map(compile).collect::<Result<_>>()?;
         Ok(Self { context: context.clone(), schedule, pipelines })
