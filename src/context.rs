@@ -22,7 +22,7 @@ struct Shared {
     target: Target,
     runtime_checks: bool,
     layout: wgpu::BindGroupLayout,
-    pipelines: Pipelines,
+    pipelines: Arc<Pipelines>,
     /// Why the device is gone, once it is.
     lost: Arc<Mutex<Option<String>>>,
 }
@@ -86,7 +86,7 @@ impl Context {
             },
             runtime_checks: false,
             layout: bind_group_layout(&device),
-            pipelines: Pipelines::default(),
+            pipelines: Arc::default(),
             lost: Arc::default(),
             device,
             queue,
@@ -98,13 +98,25 @@ impl Context {
     /// Default off: this library checks all sizes before it runs anything.
     #[must_use]
     pub fn with_runtime_checks(&self, runtime_checks: bool) -> Self {
+        self.with(self.shared.target.clone(), runtime_checks, Arc::default())
+    }
+
+    /// The same device, planned for as a processor that runs shaders in software, or as a GPU: see
+    /// [`Target::software`]. Default what the device says it is.
+    #[must_use]
+    pub fn with_software(&self, software: bool) -> Self {
+        let target = Target { software, ..self.shared.target.clone() };
+        self.with(target, self.shared.runtime_checks, self.shared.pipelines.clone())
+    }
+
+    fn with(&self, target: Target, runtime_checks: bool, pipelines: Arc<Pipelines>) -> Self {
         let shared = Shared {
             device: self.shared.device.clone(),
             queue: self.shared.queue.clone(),
-            target: self.shared.target.clone(),
+            target,
             runtime_checks,
             layout: self.shared.layout.clone(),
-            pipelines: Pipelines::default(),
+            pipelines,
             lost: self.shared.lost.clone(),
         };
         Self { shared: Arc::new(shared) }

@@ -17,11 +17,11 @@ fn layers() -> [Case; 5] {
     ]
 }
 
-/// Every plan of a layer there is on a device: one for each kernel that supports it.
+/// Every plan of a layer there is on a device, with each kernel that supports it.
 fn plans(context: &Context, (layer, shape): Case) -> Vec<Plan> {
     let geometry = layer.geometry(shape).unwrap();
     let supporting = kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry).is_ok());
-    supporting.map(|kernel| layer.plan_with_kernel(context, shape, kernel.name).unwrap()).collect()
+    supporting.flat_map(|kernel| common::plans(context, &layer, shape, kernel.name).unwrap()).collect()
 }
 
 /// Asserts that a schedule keeps to the limits and that its parts cover the output once, each grid covered once.

@@ -222,6 +222,19 @@ pub fn check_plan(context: &Context, plan: &Plan, seed: u64) {
     Trial::new(plan.geometry(), seed).check(context, plan);
 }
 
+/// Every different plan of a layer with one kernel: a GPU's tiles and a software device's, wherever it runs.
+pub fn plans(context: &Context, layer: &Conv2d, input_shape: [u32; 4], kernel: &str) -> sepconv::Result<Vec<Plan>> {
+    let mut plans: Vec<Plan> = Vec::new();
+    for software in [false, true] {
+        let plan = layer.plan_with_kernel(&context.with_software(software), input_shape, kernel)?;
+        assert_eq!(plan.kernel(), kernel);
+        if plans.iter().all(|other| other.schedule().parts[0].variant != plan.schedule().parts[0].variant) {
+            plans.push(plan);
+        }
+    }
+    Ok(plans)
+}
+
 /// Forces every kernel onto a layer: those that support it must be right, the others must refuse it, and the planner
 /// must choose one that supports it.
 pub fn check(context: &Context, layer: &Conv2d, input_shape: [u32; 4], seed: u64) {
@@ -229,17 +242,17 @@ pub fn check(context: &Context, layer: &Conv2d, input_shape: [u32; 4], seed: u64
     let trial = Trial::new(&geometry, seed);
     let mut supporting = Vec::new();
     for kernel in kernels::ALL {
-        let plan = layer.plan_with_kernel(context, input_shape, kernel.name);
+        let plans = plans(context, layer, input_shape, kernel.name);
         match (kernel.supports)(&geometry) {
             Ok(()) => {
-                let plan = plan.unwrap_or_else(|error| panic!("{} on {geometry:?}: {error}", kernel.name));
-                assert_eq!(plan.kernel(), kernel.name);
-                trial.check(context, &plan);
+                for plan in plans.unwrap_or_else(|error| panic!("{} on {geometry:?}: {error}", kernel.name)) {
+                    trial.check(context, &plan);
+                }
                 supporting.push(kernel.name);
             }
             Err(reason) => {
                 let expected = Error::Unsupported { kernel: kernel.name, reason };
-                assert_eq!(plan.err(), Some(expected), "{} on {geometry:?}", kernel.name);
+                assert_eq!(plans.err(), Some(expected), "{} on {geometry:?}", kernel.name);
             }
         }
     }
