@@ -45,6 +45,8 @@ struct Extent {
     first_workgroup_x: u32, first_workgroup_y: u32, first_workgroup_z: u32,
     // The limits, or the slope, of the activation.
     activation_low: f32, activation_high: f32,
+    // The input channels of a group that this dispatch sums over: the first to start from zero, the last to finish.
+    first_in_channel: u32, last_in_channel: u32, continues: u32, finishes: u32,
 }
 
 @group(0) @binding(0) var<uniform> extent: Extent;
@@ -79,9 +81,14 @@ fn activate(x: f32) -> f32 {
     }
 }
 
-// The fused end of every kernel: bias, residual, activation, store.
+// The fused end of every kernel: bias, residual, activation, store. A sum that is cut goes on from what is stored.
 fn finish(sum: f32, channel: u32, index: u32) {
     var y = sum;
+    if extent.continues != 0u { y += output[extent.output_offset + index]; }
+    if extent.finishes == 0u {
+        output[extent.output_offset + index] = y;
+        return;
+    }
     if HAS_BIAS { y += bias[extent.bias_offset + channel]; }
     if HAS_RESIDUAL { y += residual[extent.residual_offset + index]; }
     output[extent.output_offset + index] = activate(y);
@@ -136,7 +143,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                 positions[f][t] = first_plane + select(0u, u32(position), inside[f][t]);
             }
         }
-        for (var c = 0u; c < extent.in_channels_per_group; c++) {
+        for (var c = extent.first_in_channel; c < extent.last_in_channel; c++) {
             var values: array<vec4f, PIXEL_FOURS>;
             for (var f = 0u; f < PIXEL_FOURS; f++) {
                 let at = positions[f] + c * in_plane;

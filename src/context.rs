@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::geometry::check_range;
 use crate::kernels::Target;
-use crate::pipeline::{Pipelines, STORAGE_BUFFERS, bind_group_layout};
+use crate::pipeline::{Pipelines, bind_group_layout};
 
 /// A `wgpu` device with its queue and the pipelines compiled so far.
 ///
@@ -75,15 +74,13 @@ impl Context {
     /// Call it once for a device and clone the context: tensors of one context are refused by any other.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] if the device allows fewer storage buffers per shader than the kernels bind.
+    /// [`Error::OutOfRange`] if a limit of the device is below what the kernels take, by the limit's name.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
-        let storage_buffers = device.limits().max_storage_buffers_per_shader_stage.into();
-        check_range("max_storage_buffers_per_shader_stage", storage_buffers, STORAGE_BUFFERS, u64::from(u32::MAX))?;
+        let target =
+            Target { limits: device.limits(), software: device.adapter_info().device_type == wgpu::DeviceType::Cpu };
+        target.check()?;
         let shared = Shared {
-            target: Target {
-                limits: device.limits(),
-                software: device.adapter_info().device_type == wgpu::DeviceType::Cpu,
-            },
+            target,
             runtime_checks: false,
             layout: bind_group_layout(&device),
             pipelines: Arc::default(),

@@ -131,8 +131,8 @@ impl Activation {
 
 /// One convolution with every size known and checked.
 ///
-/// [`Conv2d::geometry`](crate::Conv2d::geometry) makes it; nothing else does, so
-/// that each field is within what the shaders can index.
+/// [`Conv2d::geometry`](crate::Conv2d::geometry) makes it, and a plan is made of that alone. A copy whose fields were
+/// changed is no longer checked.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Geometry {
@@ -245,12 +245,13 @@ impl Geometry {
         values(self.output_shape()) * self.terms()
     }
 
-    /// Bytes that must move: input, parameters and residual read once, output written once.
+    /// Bytes that must move: input, parameters and residual read once, output written once. At most [`u64::MAX`]: each
+    /// tensor is below 2⁶³ bytes, their sum need not be.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let output = values(self.output_shape());
         let residual = if self.residual { output } else { 0 };
-        4 * (values(self.input_shape()) + self.parameters() + residual + output)
+        (values(self.input_shape()) + self.parameters() + residual + output).saturating_mul(4)
     }
 
     /// Floating-point operations (two per multiply-add) per byte that must move:

@@ -29,9 +29,6 @@ pub fn specialise(wgsl: &str, constants: &[(&str, u32)]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// How many storage buffers a kernel binds.
-pub(crate) const STORAGE_BUFFERS: u64 = 5;
-
 /// The bindings that every kernel has: the extents, four tensors to read, one to write.
 pub(crate) fn bind_group_layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
     let entry = |binding, ty| wgpu::BindGroupLayoutEntry {
@@ -136,7 +133,8 @@ fn shader_module(
         return device.create_shader_module(descriptor);
     }
     // SAFETY: the source is one of this crate's shaders, the kernels with numbers put in. Its loops end: each counts up to an extent
-    // below 2^31. Its divisors are sizes that `Conv2d::geometry` checked to be at least 1. Its indices stay inside the
+    // below 2^31. Only `Conv2d::plan` brings a source here, with a geometry that nobody could change since
+    // `Conv2d::geometry` checked it. Its divisors are sizes that were checked to be at least 1. Its indices stay inside the
     // bindings: `Conv2d::geometry` derives every extent with checked arithmetic and `Plan::bind` checks each tensor's
     // shape against it and each binding against its buffer. The tests run every kernel with the checks on as well.
     unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }

@@ -201,6 +201,10 @@ impl Plan {
             first_workgroup: dispatch.first,
             activation_low,
             activation_high,
+            first_in_channel: part.in_channels.start,
+            last_in_channel: part.in_channels.end,
+            continues: (part.in_channels.start > 0).into(),
+            finishes: (part.in_channels.end == g.in_channels_per_group()).into(),
         };
         (bind_group, extent)
     }
@@ -228,6 +232,10 @@ struct Extent {
     first_workgroup: [u32; 3],
     activation_low: f32,
     activation_high: f32,
+    first_in_channel: u32,
+    last_in_channel: u32,
+    continues: u32,
+    finishes: u32,
 }
 
 /// A binding that holds a stretch of a tensor.
@@ -321,6 +329,11 @@ impl Bound {
             self.encode(&mut encoder);
             self.context.queue().submit([encoder.finish()]);
         })
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
     }
 
     /// One dispatch that no plan made.

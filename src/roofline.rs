@@ -32,6 +32,10 @@ impl Roofline {
     pub fn measure(context: &Context) -> Result<Self> {
         // Enough to outgrow any cache, and in software enough to take a while.
         let (rows, workgroups) = if context.target().software { (4, 256) } else { (32, 32_768) };
+        let limits = context.limits();
+        let row = 16 * u64::from(WORKGROUPS_PER_ROW * WORKGROUP_SIZE);
+        let fitting = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / row;
+        let rows = u32::try_from(fitting).unwrap_or(rows).min(rows);
         let copied = 16 * u64::from(rows * WORKGROUPS_PER_ROW * WORKGROUP_SIZE);
         let copy = bound(context, include_str!("../shaders/roofline/copy.wgsl"), copied, [WORKGROUPS_PER_ROW, rows])?;
         let written = 16 * u64::from(workgroups * WORKGROUP_SIZE);

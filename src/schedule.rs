@@ -1,7 +1,9 @@
 //! From a geometry and a target to kernels, pieces and grids: all of planning that needs no device.
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
-use crate::geometry::{Geometry, values};
+use crate::geometry::{Geometry, check_range, values};
 use crate::kernels::{self, Kernel, Target, Variant};
 
 /// How one convolution is computed within a device's limits.
@@ -26,6 +28,9 @@ pub struct Part {
     pub channel_start: u64,
     /// Where its slices of the output and the residual start, in values.
     pub output_start: u64,
+    /// The input channels of each group that it sums over: all of them, unless a sum is too long for one invocation.
+    /// Parts that continue a sum follow each other.
+    pub in_channels: Range<u32>,
     /// The constants and the grid that it runs with.
     pub variant: Variant,
     /// The grid, cut to what one dispatch may have.
@@ -53,6 +58,7 @@ impl Schedule {
     /// # Errors
     /// [`Error::UnknownKernel`], [`Error::Unsupported`], [`Error::Limit`] or [`Error::TooManyDispatches`].
     pub fn new(geometry: &Geometry, target: &Target, kernel: Option<&str>) -> Result<Self> {
+        target.check()?;
         let limits = &target.limits;
         let kernel = match kernel {
             None => kernels::choose(geometry),
@@ -77,12 +83,21 @@ impl Schedule {
         let mut parts = Vec::new();
         for (geometry, [input_start, channel_start, output_start]) in split(geometry, limits)? {
             let variant = (kernel.variants)(&geometry, target).swap_remove(0);
-            dispatches += fold_count(variant.grid, limits);
+            let sums = cut_sums(&geometry, target)?;
+            dispatches += fold_count(variant.grid, limits).saturating_mul(sums.len() as u64);
             if dispatches > MAXIMUM_DISPATCHES {
                 return Err(Error::TooManyDispatches { dispatches, maximum: MAXIMUM_DISPATCHES });
             }
             let dispatches = fold(variant.grid, limits.max_compute_workgroups_per_dimension);
-            parts.push(Part { geometry, input_start, channel_start, output_start, variant, dispatches });
+            parts.extend(sums.into_iter().map(|in_channels| Part {
+                geometry,
+                input_start,
+                channel_start,
+                output_start,
+                in_channels,
+                variant: variant.clone(),
+                dispatches: dispatches.clone(),
+            }));
         }
         Ok(Self { geometry: *geometry, kernel, parts })
     }
@@ -158,6 +173,27 @@ fn slices(whole: &Geometry, images: u64, groups: u64, channels: u64) -> Result<V
         }
     }
     Ok(slices)
+}
+
+/// The most products that one invocation sums. llvmpipe leaves a shader's loops, and its sums unfinished, after 65,535
+/// rounds in all, of which a product can take up to three; and a GPU's driver may have a watchdog.
+const MAXIMUM_TERMS: u32 = 1 << 14;
+
+/// Cuts the sum over a group's input channels to what one invocation may sum, evenly.
+fn cut_sums(geometry: &Geometry, target: &Target) -> Result<Vec<Range<u32>>> {
+    let taps = u64::from(geometry.kernel_size.height) * u64::from(geometry.kernel_size.width);
+    if target.software {
+        check_range("kernel_size height times width", taps, 1, MAXIMUM_TERMS.into())?;
+    }
+    let most = (u64::from(MAXIMUM_TERMS) / taps).max(1);
+    let channels = u64::from(geometry.in_channels_per_group());
+    let pieces = channels.div_ceil(most);
+    if pieces > MAXIMUM_DISPATCHES {
+        return Err(Error::TooManyDispatches { dispatches: pieces, maximum: MAXIMUM_DISPATCHES });
+    }
+    let narrow = |channel: u64| u32::try_from(channel).expect("at most the channels, which are a u32");
+    let step = channels.div_ceil(pieces);
+    Ok((0..pieces).map(|piece| narrow(piece * step)..narrow(((piece + 1) * step).min(channels))).collect())
 }
 
 fn fold_count(grid: [u64; 3], limits: &wgpu::Limits) -> u64 {
@@ -240,6 +276,21 @@ mod tests {
         assert!(matches!(output, Error::Limit { argument: "output", .. }), "{output}");
         let weight = limit(Conv2d::new(1, 1, 20).padding(10), [1, 1, 2, 2], 1000);
         assert!(matches!(weight, Error::Limit { argument: "weight", .. }), "{weight}");
+    }
+
+    #[test]
+    fn long_sums_are_cut() {
+        let sums = |channels, kernel_size| {
+            let layer = Conv2d::new(channels, 1, kernel_size).geometry([1, channels, 200, 200]).unwrap();
+            cut_sums(&layer, &Target { software: true, limits: wgpu::Limits::default() })
+        };
+        assert_eq!(sums(1 << 14, 1), Ok(vec![0..1 << 14]));
+        assert_eq!(
+            sums(66_000, 1),
+            Ok(vec![0..13_200, 13_200..26_400, 26_400..39_600, 39_600..52_800, 52_800..66_000])
+        );
+        assert_eq!(sums(3, 128), Ok(vec![0..1, 1..2, 2..3]));
+        assert!(matches!(sums(1, 129), Err(Error::OutOfRange { argument: "kernel_size height times width", .. })));
     }
 
     #[test]

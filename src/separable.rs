@@ -268,8 +268,15 @@ impl SeparablePlan {
     /// # Errors
     /// Those of [`Plan::bind`], with the tensor named within its part.
     pub fn bind(&self, operands: SeparableOperands<'_>) -> Result<Bound> {
-        if operands.input.buffer() == operands.output.buffer() {
-            return Err(Error::SharedBuffer { argument: "input" });
+        // The pointwise part compares its own tensors with the output.
+        for (argument, tensor) in [
+            ("input", Some(operands.input)),
+            ("depthwise weight", Some(operands.depthwise_weight)),
+            ("depthwise bias", operands.depthwise_bias),
+        ] {
+            if tensor.is_some_and(|tensor| tensor.buffer() == operands.output.buffer()) {
+                return Err(Error::SharedBuffer { argument });
+            }
         }
         let between = Tensor::zeros(&self.context, self.depthwise.output_shape())?;
         let depthwise = Operands::new(operands.input, operands.depthwise_weight, &between);

@@ -89,23 +89,24 @@ impl Summary {
     /// Twice the bytes of all outputs: values going forward and gradients coming back, as `torchsummary` counts.
     #[must_use]
     pub fn forward_backward_bytes(&self) -> u64 {
-        2 * 4 * self.total(|geometry| values(geometry.output_shape()))
+        self.total(|geometry| values(geometry.output_shape())).saturating_mul(2 * 4)
     }
 
     /// The bytes of all learned numbers.
     #[must_use]
     pub fn parameter_bytes(&self) -> u64 {
-        4 * self.parameters()
+        self.parameters().saturating_mul(4)
     }
 
     /// Input, forward and backward pass, and parameters together, in bytes.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
-        self.input_bytes() + self.forward_backward_bytes() + self.parameter_bytes()
+        self.input_bytes().saturating_add(self.forward_backward_bytes()).saturating_add(self.parameter_bytes())
     }
 
+    /// A sum over the layers, or [`u64::MAX`] where it is larger.
     fn total(&self, of: impl Fn(&Geometry) -> u64) -> u64 {
-        self.rows.iter().map(|row| of(&row.geometry)).sum()
+        self.rows.iter().map(|row| of(&row.geometry)).fold(0, u64::saturating_add)
     }
 }
 

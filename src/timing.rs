@@ -126,8 +126,11 @@ impl<'a> Stopwatch<'a> {
     /// Runs a layer once, waits for it, and returns its milliseconds.
     ///
     /// # Errors
-    /// Those of [`Bound::run`].
+    /// Those of [`Bound::run`], and [`Error::OtherContext`] for a layer of another context.
     pub fn time(&self, bound: &Bound) -> Result<f64> {
+        if !bound.context().is_same(self.context) {
+            return Err(Error::OtherContext { argument: "the bound layer" });
+        }
         if let Some(stamps) = &self.stamps {
             return stamps.time(self.context, bound);
         }

@@ -22,14 +22,7 @@ pub fn largest_error(reference: &Reference, activation: Activation, terms: u64, 
     if actual.len() != reference.values.len() {
         return f64::INFINITY;
     }
-    // How much the activation can stretch an error of its argument, and the roundings of its own.
-    let (slope, roundings) = match activation {
-        Activation::LeakyRelu(slope) => (f64::from(slope).abs().max(1.0), 1),
-        // WGSL allows exp an error of 3 + 2|x| units in the last place, of which at most 4 are left after division.
-        Activation::Silu => (1.1, 8),
-        Activation::HardSwish => (1.5, 4),
-        Activation::None | Activation::Relu | Activation::Relu6 | Activation::Clamp(..) => (1.0, 0),
-    };
+    let (slope, roundings) = stretch(activation);
     let relative = slope * (terms + EXTRA_ROUNDINGS + roundings) as f64 * UNIT_ROUNDOFF;
     // A device may flush each product that is too small for a normal number to zero.
     let absolute = (terms + EXTRA_ROUNDINGS) as f64 * f64::from(f32::MIN_POSITIVE);
@@ -48,8 +41,22 @@ pub fn largest_error(reference: &Reference, activation: Activation, terms: u64, 
     errors.fold(0.0, f64::max)
 }
 
-/// The reference of a separable layer: the pointwise part of the depthwise part's unrounded values, with magnitudes
+/// How much an activation can stretch an error of its argument, and how many roundings of its own it adds.
+fn stretch(activation: Activation) -> (f64, u64) {
+    match activation {
+        Activation::LeakyRelu(slope) => (f64::from(slope).abs().max(1.0), 1),
+        // WGSL allows exp an error of 3 + 2|x| units in the last place, of which at most 4 are left after division.
+        Activation::Silu => (1.1, 8),
+        Activation::HardSwish => (1.5, 4),
+        Activation::None | Activation::Relu | Activation::Relu6 | Activation::Clamp(..) => (1.0, 0),
+    }
+}
+
+/// The reference of a separable layer without a residual: the pointwise part of the depthwise part's unrounded values, with magnitudes
 /// that carry the depthwise part's errors through the pointwise weights.
+///
+/// # Panics
+/// Where [`reference::conv2d`] does; a pointwise part with a residual has none to give it.
 #[must_use]
 pub fn separable_reference(
     (depthwise, pointwise): (&Geometry, &Geometry),
@@ -61,7 +68,11 @@ pub fn separable_reference(
     let result = reference::conv2d(pointwise, &between.values, pointwise_weight, pointwise_bias, None);
     let absolute = |slice: &[f32]| slice.iter().map(|value| value.abs()).collect::<Vec<_>>();
     let (weight, bias) = (absolute(pointwise_weight), pointwise_bias.map(absolute));
-    let magnitudes = reference::conv2d(pointwise, &between.magnitudes, &weight, bias.as_deref(), None).magnitudes;
+    // What the activation made of each sum's error, and of the sum.
+    let (slope, _) = stretch(depthwise.activation);
+    let sums = between.magnitudes.iter().zip(&between.values);
+    let carried: Vec<f64> = sums.map(|(magnitude, value)| (slope * magnitude).max(value.abs())).collect();
+    let magnitudes = reference::conv2d(pointwise, &carried, &weight, bias.as_deref(), None).magnitudes;
     Reference { values: result.values, magnitudes }
 }
 

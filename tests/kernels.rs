@@ -43,7 +43,7 @@ fn sizes_around_tiles(kernel: &kernels::Kernel, case: impl Fn(u32) -> Case) -> V
 fn sizes_around_every_tile() {
     let Some(context) = context() else { return };
     let layers: [fn(u32) -> Conv2d; 5] = [
-        |_| Conv2d::new(2, 3, 3).padding(1),
+        |_| Conv2d::new(2, 5, 3).padding(1),
         |_| depthwise(2, 2, 3).padding(1),
         |_| depthwise(2, 1, 3).padding([1, 2]).stride([3, 2]),
         |_| Conv2d::new(3, 5, 1),
@@ -131,7 +131,7 @@ fn named_padding_by_stride_dilation_and_parity() {
             for dilation in 1..=2 {
                 for kernel_size in 1..=4 {
                     for [height, width] in [[8, 11], [9, 10], [10, 9], [7, 8]] {
-                        for layer in [Conv2d::new(2, 3, kernel_size), depthwise(2, 1, kernel_size)] {
+                        for layer in [Conv2d::new(2, 5, kernel_size), depthwise(2, 1, kernel_size)] {
                             let layer = layer.padding(padding).stride(stride).dilation(dilation);
                             let shape = [1, 2, height, width];
                             let output = layer.geometry(shape).unwrap().output;
@@ -181,7 +181,7 @@ fn kernel_sizes() {
         KERNEL_SIZES.into_iter().flat_map(|[height, width]| {
             [
                 (Conv2d::new(3, 5, [height, width]).padding([height / 2, width / 2]), [1, 3, 13, 12]),
-                (Conv2d::new(2, 3, [height, width]), [2, 2, 11, 14]),
+                (Conv2d::new(2, 5, [height, width]), [2, 2, 11, 14]),
                 (depthwise(3, 2, [height, width]).padding([height / 2, width / 2]), [1, 3, 13, 12]),
                 (depthwise(2, 1, [height, width]).stride([2, 1]).padding([height - 1, width - 1]), [2, 2, 11, 14]),
             ]
@@ -205,18 +205,18 @@ fn padding_modes_by_kernel_size() {
             let [top, left] = [kernel_height.min(most[0]), (kernel_width / 3).min(most[1])];
             let uneven = [top, left, (kernel_height - 1).min(most[0]), kernel_width.min(most[1])];
             for layer in
-                [Conv2d::new(2, 3, [kernel_height, kernel_width]), depthwise(2, 1, [kernel_height, kernel_width])]
+                [Conv2d::new(2, 5, [kernel_height, kernel_width]), depthwise(2, 1, [kernel_height, kernel_width])]
             {
                 let layer = layer.padding_mode(mode);
                 for padding in [Padding::from(moderate), uneven.into(), most.into()] {
                     cases.push((layer.padding(padding), [2, 2, height, width]));
                 }
-                cases.push((layer.padding(most).stride([2, 3]), [1, 2, height, width]));
             }
         }
-        for layer in [Conv2d::new(2, 3, 3), depthwise(2, 1, 3)] {
+        for layer in [Conv2d::new(2, 5, 3), depthwise(2, 1, 3)] {
             cases.push((layer.padding_mode(mode).padding(Padding::Same).dilation(2), [1, 2, height, width]));
             cases.push((layer.padding_mode(mode).padding(Padding::SameLower).stride(2), [1, 2, height, width]));
+            cases.push((layer.padding_mode(mode).padding(most).stride([2, 3]), [1, 2, height, width]));
         }
     }
     check_all(context, cases.into_iter().filter(|(layer, shape)| layer.geometry(*shape).is_ok()));
@@ -232,25 +232,25 @@ fn edges() -> Vec<Case> {
         (depthwise(3, 1, 3).padding(1).padding_mode(PaddingMode::Replicate), [1, 3, 1, 1]),
         (Conv2d::new(1, 1, 3).padding(1).padding_mode(PaddingMode::Circular), [1, 1, 1, 1]),
         // One row, one column.
-        (Conv2d::new(2, 3, 3).padding([1, 0]), [2, 2, 1, 9]),
+        (Conv2d::new(2, 5, 3).padding([1, 0]), [2, 2, 1, 9]),
         (depthwise(2, 1, 3).padding([0, 1]), [2, 2, 9, 1]),
         // One pixel out.
-        (Conv2d::new(2, 3, [5, 6]), [2, 2, 5, 6]),
+        (Conv2d::new(2, 5, [5, 6]), [2, 2, 5, 6]),
         (depthwise(2, 3, [5, 6]), [2, 2, 5, 6]),
         // Outputs that see nothing but padding.
-        (Conv2d::new(2, 3, 3).padding(3), [2, 2, 4, 5]),
-        (Conv2d::new(2, 3, 2).padding([5, 2, 3, 4]), [1, 2, 3, 2]),
+        (Conv2d::new(2, 5, 3).padding(3), [2, 2, 4, 5]),
+        (Conv2d::new(2, 5, 2).padding([5, 2, 3, 4]), [1, 2, 3, 2]),
         (depthwise(2, 2, 3).padding([4, 3, 5, 6]), [2, 2, 4, 5]),
         (Conv2d::new(3, 2, 1).padding(1), [1, 3, 4, 4]),
         (depthwise(3, 1, 1).padding(2).activation(Activation::Silu), [1, 3, 4, 4]),
         // A stride past the kernel, past the input.
-        (Conv2d::new(2, 3, 2).stride(3), [1, 2, 11, 10]),
+        (Conv2d::new(2, 5, 2).stride(3), [1, 2, 11, 10]),
         (depthwise(2, 1, 2).stride([3, 4]), [1, 2, 11, 13]),
         (Conv2d::new(3, 4, 1).stride([3, 2]), [2, 3, 10, 9]),
         (Conv2d::new(3, 4, 1).stride(50), [2, 3, 10, 9]),
         (depthwise(3, 2, 3).stride(50).padding(1), [2, 3, 10, 9]),
         // Taps far apart, some or all of them in the padding.
-        (Conv2d::new(2, 3, 3).dilation([3, 2]), [1, 2, 12, 11]),
+        (Conv2d::new(2, 5, 3).dilation([3, 2]), [1, 2, 12, 11]),
         (depthwise(2, 2, 3).dilation([2, 3]).padding([2, 3]), [1, 2, 12, 11]),
         (depthwise(2, 1, 3).dilation(20).padding(20), [1, 2, 5, 6]),
         (Conv2d::new(2, 2, 3).dilation(9).padding(9), [1, 2, 4, 4]),
@@ -396,4 +396,22 @@ fn separable_layers() {
     check(SeparableConv2d::new(1, 1, 1), [1, 1, 1, 1]);
     check(SeparableConv2d::new(2, 3, [70, 1]).depth_multiplier(2), [1, 2, 75, 3]);
     check(SeparableConv2d::new(64, 128, 3).padding(1).stride(2).activation(Activation::Relu6), [1, 64, 14, 14]);
+}
+
+/// A driver may leave a loop after 65,535 rounds without a word.
+#[test]
+fn sums_too_long_for_one_invocation() {
+    let Some(context) = common::context() else { return };
+    let layers = [
+        (Conv2d::new(1 << 14, 8, 1), [1, 1 << 14, 1, 1], 1),
+        (Conv2d::new(66_000, 8, 1), [1, 66_000, 1, 2], 5),
+        (Conv2d::new(66_000, 3, 1).residual(true).activation(Activation::Relu), [1, 66_000, 1, 1], 5),
+        (Conv2d::new(1450, 8, 7), [1, 1450, 7, 8], 5),
+        (Conv2d::new(2, 4, 128), [1, 2, 129, 128], 2),
+        (Conv2d::new(40_000, 8, 1).groups(2).bias(false), [2, 40_000, 1, 1], 2),
+    ];
+    for (seed, (layer, shape, parts)) in (0..).zip(layers) {
+        assert_eq!(layer.plan(context, shape).unwrap().schedule().parts.len(), parts, "{layer:?}");
+        common::check(context, &layer, shape, seed);
+    }
 }

@@ -1,7 +1,7 @@
 //! No size that can be asked for makes planning panic.
 
 use proptest::prelude::*;
-use sepconv::{Activation, Conv2d, Padding, PaddingMode, Schedule, SeparableConv2d, kernels};
+use sepconv::{Activation, Conv2d, Padding, PaddingMode, Schedule, SeparableConv2d, Summary, kernels};
 
 /// Small sizes, which get far, and any others.
 fn size() -> impl Strategy<Value = u32> {
@@ -42,7 +42,7 @@ proptest! {
             ..Default::default()
         });
         let options = |layer: Conv2d| {
-            layer.stride(stride).dilation(dilation).padding(padding).padding_mode(mode)
+            layer.stride(stride).dilation(dilation).padding(padding).padding_mode(mode).residual(stride[0] % 2 == 0)
                 .activation(Activation::Clamp(low, high))
         };
         // What the shape of the weight says, and the same with its channels made to fit the input.
@@ -59,4 +59,17 @@ proptest! {
             let _ = (Schedule::new(&depthwise, &limits, None), Schedule::new(&pointwise, &limits, None));
         }
     }
+}
+
+/// Each tensor is below 2^63 bytes; all of them together are above 2^64.
+#[test]
+fn a_sum_of_bytes_does_not_overflow() {
+    let shape = [i32::MAX.unsigned_abs(), 1, 1 << 15, (1 << 15) - 1];
+    let geometry = Conv2d::new(1, 1, 1).residual(true).geometry(shape).unwrap();
+    assert_eq!(geometry.bytes(), u64::MAX);
+    assert!(geometry.arithmetic_intensity() > 0.0);
+    let layer = Conv2d::new(1, 1, 1);
+    let summary = Summary::new(shape).conv2d("first", &layer).unwrap().conv2d("second", &layer).unwrap();
+    assert_eq!((summary.bytes(), summary.total_bytes()), (u64::MAX, u64::MAX));
+    assert!(summary.to_string().contains("second"));
 }

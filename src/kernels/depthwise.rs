@@ -14,7 +14,7 @@ pub(super) static KERNEL: Kernel = Kernel {
 };
 
 /// The widest window row that is kept in registers.
-const MAXIMUM_WINDOW: u64 = 64;
+const MAXIMUM_WINDOW: u64 = 32;
 
 const COLUMN_TILE: u32 = 4;
 
@@ -24,10 +24,10 @@ fn supports(geometry: &Geometry) -> Result<(), &'static str> {
     }
     let (kernel, stride, dilation) = (geometry.kernel_size, geometry.stride, geometry.dilation);
     if span(COLUMN_TILE, kernel.width, stride.width, dilation.width) > MAXIMUM_WINDOW {
-        return Err("it needs 3 stride + dilation (kernel_size - 1) + 1 of at most 64 along the width");
+        return Err("it needs 3 stride + dilation (kernel_size - 1) + 1 of at most 32 along the width");
     }
     if span(row_tile(geometry), kernel.height, stride.height, dilation.height) > MAXIMUM_WINDOW {
-        return Err("it needs dilation (kernel_size - 1) + 1 of at most 64 along the height");
+        return Err("it needs dilation (kernel_size - 1) + 1 of at most 32 along the height");
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ mod gemm;
 mod pointwise;
 
 use crate::error::{Error, Result};
-use crate::geometry::{Activation, Geometry, PaddingMode};
+use crate::geometry::{Activation, Geometry, PaddingMode, check_range};
 
 /// One kernel: its shader, what it can compute, and how it is specialised and launched.
 #[derive(Debug)]
@@ -35,6 +35,29 @@ pub struct Target {
     /// Whether the device is a processor that runs shaders in software: its loads cost far more than its arithmetic,
     /// so that it wants larger tiles and fewer invocations than a GPU.
     pub software: bool,
+}
+
+impl Target {
+    /// Refuses limits below what the kernels take.
+    pub(crate) fn check(&self) -> Result<()> {
+        let limits = &self.limits;
+        for (limit, value, least) in [
+            ("max_bind_groups", u64::from(limits.max_bind_groups), 1),
+            ("max_bindings_per_bind_group", limits.max_bindings_per_bind_group.into(), 6),
+            ("max_storage_buffers_per_shader_stage", limits.max_storage_buffers_per_shader_stage.into(), 5),
+            ("max_uniform_buffers_per_shader_stage", limits.max_uniform_buffers_per_shader_stage.into(), 1),
+            ("max_uniform_buffer_binding_size", limits.max_uniform_buffer_binding_size, 96),
+            ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup.into(), 64),
+            ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x.into(), 16),
+            ("max_compute_workgroup_size_y", limits.max_compute_workgroup_size_y.into(), 8),
+            ("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension.into(), 1),
+            ("min_storage_buffer_offset_alignment", limits.min_storage_buffer_offset_alignment.into(), 1),
+            ("min_uniform_buffer_offset_alignment", limits.min_uniform_buffer_offset_alignment.into(), 1),
+        ] {
+            check_range(limit, value, least, u64::MAX)?;
+        }
+        Ok(())
+    }
 }
 
 impl From<wgpu::Limits> for Target {

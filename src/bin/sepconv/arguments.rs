@@ -15,14 +15,16 @@ pub struct LayerOptions {
     /// Distance between filter taps: `2`, or `1,2` for height,width.
     #[arg(long, value_name = "D", default_value = "1", value_parser = size, allow_hyphen_values = true)]
     pub dilation: Size,
-    /// `1`, `1,2` for height,width, `1,0,2,3` for top,left,bottom,right, `same`, `same-lower` or `valid`.
+    /// Rows and columns added around the input: `1`, `1,2` for height,width, `1,0,2,3` for top,left,bottom,right,
+    /// `same`, `same-lower` or `valid` [default: none, but `same` for a picture].
     #[arg(long, value_name = "P", value_parser = padding, allow_hyphen_values = true)]
     pub padding: Option<Padding>,
-    /// What stands in the padding: `zeros`, `reflect`, `replicate` or `circular`.
-    #[arg(long, value_name = "MODE", value_parser = padding_mode)]
+    /// What stands in the padding: `zeros`, `reflect`, `replicate` or `circular` [default: zeros, but `replicate` for a
+    /// picture].
+    #[arg(long, value_name = "MODE", value_parser = padding_mode, allow_hyphen_values = true)]
     pub padding_mode: Option<PaddingMode>,
-    /// `none`, `relu`, `relu6`, `silu`, `hardswish`, `leaky-relu` (or `leaky-relu=SLOPE`), or `clamp=LOW,HIGH`.
-    #[arg(long, value_name = "FUNCTION", default_value = "none", value_parser = activation)]
+    /// Applied to each output: `none`, `relu`, `relu6`, `silu`, `hardswish`, `leaky-relu` (or `leaky-relu=SLOPE`), or `clamp=LOW,HIGH`.
+    #[arg(long, value_name = "FUNCTION", default_value = "none", value_parser = activation, allow_hyphen_values = true)]
     pub activation: Activation,
 }
 
@@ -128,9 +130,19 @@ fn padding_mode(text: &str) -> Result<PaddingMode, String> {
 /// The slope of PyTorch's `LeakyReLU`.
 const LEAKY_SLOPE: f32 = 0.01;
 
+/// A number that an `f32` holds; infinity only where it is written out.
+fn float(text: &str) -> Result<f32, String> {
+    match f32::from_str(text) {
+        Ok(number) if number.is_infinite() && text.bytes().any(|byte| byte.is_ascii_digit()) => {
+            Err(format!("{text} is past the largest f32, {:e}", f32::MAX))
+        }
+        Ok(number) => Ok(number),
+        Err(_) => Err(format!("{text:?} is not a number")),
+    }
+}
+
 /// A function's name, with its numbers behind `=`.
 pub fn activation(text: &str) -> Result<Activation, String> {
-    let float = |text: &str| f32::from_str(text).map_err(|_| format!("{text:?} is not a number"));
     match text.split_once('=') {
         None => match text {
             "none" => Ok(Activation::None),
@@ -179,6 +191,7 @@ mod tests {
         assert_eq!(shape("1,3,64,64"), Ok([1, 3, 64, 64]));
         assert_eq!(activation("clamp=-1,0.5"), Ok(Activation::Clamp(-1.0, 0.5)));
         assert_eq!(activation("leaky-relu"), Ok(Activation::LeakyRelu(0.01)));
+        assert_eq!(activation("clamp=-inf,6"), Ok(Activation::Clamp(f32::NEG_INFINITY, 6.0)));
         assert_eq!(number("4294967295"), Ok(u32::MAX));
     }
 
@@ -192,7 +205,18 @@ mod tests {
         for text in ["1,2,3", "1,2,3,4,5"] {
             assert!(size(text).is_err() && padding(text).is_err() && shape(text).is_err(), "{text:?}");
         }
-        for text in ["Relu", "clamp", "clamp=1", "clamp=a,b", "relu=1", "leaky-relu=", "=", ""] {
+        for text in [
+            "Relu",
+            "clamp",
+            "clamp=1",
+            "clamp=a,b",
+            "clamp=0,1e39",
+            "leaky-relu=-1e99",
+            "relu=1",
+            "leaky-relu=",
+            "=",
+            "",
+        ] {
             assert!(activation(text).is_err(), "{text:?}");
         }
     }

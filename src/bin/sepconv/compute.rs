@@ -1,6 +1,6 @@
 //! One layer computed on a device, or by the reference.
 
-use sepconv::{Conv2d, Operands, Plan, SeparableConv2d, SeparableOperands, Tensor, reference};
+use sepconv::{Conv2d, Geometry, Operands, Plan, SeparableConv2d, SeparableOperands, Tensor, reference};
 
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
@@ -34,13 +34,10 @@ impl Device {
     ) -> Outcome<Output> {
         let geometry = layer.geometry(input_shape)?;
         let shape = geometry.output_shape();
-        let context = match (self, kernel) {
-            (Self::Adapter(context), _) => context,
-            (Self::Reference, Some(_)) => {
-                let message = "--kernel names a kernel of an adapter; the CPU reference has none".to_owned();
-                return Err(Failure::Request(message));
-            }
-            (Self::Reference, None) => {
+        let context = match self {
+            Self::Adapter(context) => context,
+            Self::Reference => {
+                check_reference(&geometry, kernel)?;
                 let values = rounded(&reference::conv2d(&geometry, input, weight, bias, None).values);
                 return Ok(Output { shape, values, kernel: "reference".to_owned() });
             }
@@ -67,6 +64,8 @@ impl Device {
         let (depthwise, pointwise) = layer.geometry(input_shape)?;
         let shape = pointwise.output_shape();
         let Self::Adapter(context) = self else {
+            check_reference(&depthwise, None)?;
+            check_reference(&pointwise, None)?;
             let between = reference::conv2d(&depthwise, input, weights.depthwise, weights.depthwise_bias, None).values;
             let values =
                 reference::conv2d(&pointwise, &between, weights.pointwise, weights.pointwise_bias, None).values;
@@ -94,6 +93,35 @@ impl Device {
         let kernel = format!("{} + {}", plan.depthwise().kernel(), plan.pointwise().kernel());
         Ok(Output { shape, values: output.read_blocking(context)?, kernel })
     }
+}
+
+/// The most bytes of a tensor that the reference is given. It takes four times as much for its results, in `f64` and
+/// with their bounds, and no device stands in the way of a request that this computer has no memory for.
+const MAXIMUM_REFERENCE: u64 = 1 << 30;
+
+/// Refuses what the reference cannot do.
+pub fn check_reference(geometry: &Geometry, kernel: Option<&str>) -> Outcome {
+    if kernel.is_some() {
+        let message = "--kernel names a kernel of an adapter; the CPU reference has none";
+        return Err(Failure::Request(message.to_owned()));
+    }
+    let bytes = |shape: [u32; 4]| shape.iter().fold(4, |bytes: u64, &size| bytes.saturating_mul(size.into()));
+    // For each row and column of the output it lists where each tap of the filter reads.
+    let taps = |outputs: u32, taps: u32| bytes([outputs, taps, 4, 1]);
+    let (output, filter) = (geometry.output, geometry.kernel_size);
+    for (what, bytes) in [
+        ("input", bytes(geometry.input_shape())),
+        ("weight", bytes(geometry.weight_shape())),
+        ("output", bytes(geometry.output_shape())),
+        ("kernel_size height times output height", taps(output.height, filter.height)),
+        ("kernel_size width times output width", taps(output.width, filter.width)),
+    ] {
+        if bytes > MAXIMUM_REFERENCE {
+            let message = format!("{what} needs {bytes} bytes; the CPU reference allows {MAXIMUM_REFERENCE}");
+            return Err(Failure::Request(message));
+        }
+    }
+    Ok(())
 }
 
 /// The reference's values, as an `f32` result holds them.

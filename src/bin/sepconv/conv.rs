@@ -9,9 +9,11 @@ use crate::arguments::{ConvOptions, DeviceOption};
 use crate::compute::Output;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
-use crate::files::{self, Array, Format, Tensors};
+use crate::files::{self, Format, check_out};
+use crate::npy;
 use crate::output::print;
 use crate::picture::{self, Filter, byte};
+use crate::tensors::{Array, Tensors};
 
 /// What `conv` takes.
 #[derive(Debug, clap::Args)]
@@ -75,16 +77,6 @@ pub fn run(arguments: &Arguments) -> Outcome {
     report(&arguments.out, &output, &device)
 }
 
-/// Refuses a name to write to that ends in none of these formats, before anything is computed.
-pub fn check_out(path: &Path, formats: &[Format]) -> Outcome {
-    if Format::of(path).is_some_and(|format| formats.contains(&format)) {
-        return Ok(());
-    }
-    let endings = formats.iter().map(|format| format!(".{}", format!("{format:?}").to_lowercase()));
-    let endings = endings.collect::<Vec<_>>().join(" or ");
-    Err(Failure::Request(format!("--out is {}; its name must end in {endings}", path.display())))
-}
-
 /// Says in a line what ran and what it made.
 pub fn report(path: &Path, output: &Output, device: &Device) -> Outcome {
     print(&format!("{}: {:?}, kernel {}, on {device}", path.display(), output.shape, output.kernel))
@@ -94,12 +86,11 @@ fn load(arguments: &Arguments) -> Outcome<Layer> {
     let path = &arguments.input;
     match Format::of(path) {
         Some(Format::Npy) => {
-            let npy = |path: &PathBuf| files::parse_npy(path, &files::read(path)?);
             let missing = || Failure::Request("--weight is missing; an .npy input needs it".to_owned());
             Ok(Layer {
-                input: npy(path)?,
-                weight: npy(arguments.weight.as_ref().ok_or_else(missing)?)?,
-                bias: arguments.bias.as_ref().map(npy).transpose()?,
+                input: npy::read(path)?,
+                weight: npy::read(arguments.weight.as_ref().ok_or_else(missing)?)?,
+                bias: arguments.bias.as_deref().map(npy::read).transpose()?,
             })
         }
         Some(Format::Safetensors) => {
@@ -107,8 +98,7 @@ fn load(arguments: &Arguments) -> Outcome<Layer> {
                 let message = "--weight goes with an .npy input; a .safetensors file has its own `weight`".to_owned();
                 return Err(Failure::Request(message));
             }
-            let bytes = files::read(path)?;
-            let tensors = Tensors::parse(path, &bytes)?;
+            let mut tensors = Tensors::open(path)?;
             let (input, weight) = (tensors.required("input")?, tensors.required("weight")?);
             Ok(Layer { input, weight, bias: tensors.optional("bias")? })
         }

@@ -3,6 +3,7 @@
 use sepconv::{Context, adapters};
 
 use crate::failure::{Failure, Outcome};
+use crate::output::complain;
 
 /// What computes.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl Device {
         }
         let adapters = pollster::block_on(adapters());
         let Some(best) = adapters.first() else {
-            eprintln!("No adapter: the CPU reference computes instead. To get one, {DRIVER_HINT}.");
+            complain(&format!("No adapter: the CPU reference computes instead. To get one, {DRIVER_HINT}."));
             return Ok(Self::Reference);
         };
         Self::on(best)
@@ -46,11 +47,13 @@ impl Device {
     }
 }
 
-/// The best adapter whose name holds `name`, in any case.
+/// The best adapter whose name holds `name`, in any case; an empty name names none.
 pub fn named(name: &str) -> Outcome<wgpu::Adapter> {
     let adapters = pollster::block_on(adapters());
     let mut names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
-    let matches = |adapter: &wgpu::Adapter| adapter.get_info().name.to_lowercase().contains(&name.to_lowercase());
+    let matches = |adapter: &wgpu::Adapter| {
+        !name.is_empty() && adapter.get_info().name.to_lowercase().contains(&name.to_lowercase())
+    };
     adapters.into_iter().find(matches).ok_or_else(|| {
         names.push("cpu".to_owned());
         Failure::Request(format!("--device is {name:?}; it may be part of: {}", names.join(", ")))

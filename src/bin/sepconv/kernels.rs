@@ -3,7 +3,7 @@
 use comfy_table::{Table, presets};
 use sepconv::{kernels, specialise};
 
-use crate::arguments::{self, ConvOptions};
+use crate::arguments::{self, ConvOptions, DeviceOption};
 use crate::failure::{Failure, Outcome};
 use crate::output::print;
 use crate::plan::Shapes;
@@ -21,16 +21,18 @@ pub struct Arguments {
     #[arg(long, requires = "name")]
     wgsl: bool,
     /// The input's shape.
-    #[arg(long, value_name = "N,C,H,W", value_parser = arguments::shape, requires_all = ["wgsl", "weight"])]
+    #[arg(long, value_name = "N,C,H,W", value_parser = arguments::shape, requires_all = ["wgsl", "weight"], allow_hyphen_values = true)]
     input: Option<[u32; 4]>,
     /// The weight's shape.
-    #[arg(long, value_name = "O,I,KH,KW", value_parser = arguments::shape, requires = "input")]
+    #[arg(long, value_name = "O,I,KH,KW", value_parser = arguments::shape, requires = "input", allow_hyphen_values = true)]
     weight: Option<[u32; 4]>,
     /// The bias's length, if there is one.
-    #[arg(long, value_name = "LEN", value_parser = arguments::length, requires = "input")]
+    #[arg(long, value_name = "LEN", value_parser = arguments::length, requires = "input", allow_hyphen_values = true)]
     bias: Option<u64>,
     #[command(flatten)]
     options: ConvOptions,
+    #[command(flatten)]
+    device: DeviceOption,
 }
 
 /// Runs it.
@@ -54,7 +56,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
         return Err(Failure::Request(format!("--kernel contradicts NAME, which is {name}")));
     }
     let options = ConvOptions { kernel: Some(name.clone()), ..arguments.options.clone() };
-    let (schedule, _) = Shapes { input, weight, bias: arguments.bias }.schedule(&options, None)?;
+    let shapes = Shapes { input, weight, bias: arguments.bias };
+    // With the name of a kernel, the reference is refused: there is a schedule.
+    let Some(schedule) = shapes.planned(&options, arguments.device.device.as_deref())?.schedule else { return Ok(()) };
     print(&specialise(kernel.wgsl, &schedule.parts[0].variant.constants).trim_end())
 }
 

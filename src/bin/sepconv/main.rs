@@ -10,11 +10,13 @@ mod devices;
 mod failure;
 mod files;
 mod kernels;
+mod npy;
 mod output;
 mod picture;
 mod plan;
 mod separable;
 mod shapes;
+mod tensors;
 
 use std::process::ExitCode;
 
@@ -70,7 +72,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {}", one_line(&failure.to_string()));
+            output::complain(&format!("error: {failure}"));
             ExitCode::from(failure.status())
         }
     }
@@ -84,11 +86,6 @@ fn refuse(error: &clap::Error) -> ExitCode {
     }
     let text = error.to_string();
     let what = text.split("\n\n").next().unwrap_or_default();
-    eprintln!("{}", one_line(what));
+    output::complain(what);
     ExitCode::from(2)
-}
-
-/// A message without the line breaks that a library may have put into it.
-fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }

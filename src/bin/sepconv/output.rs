@@ -1,4 +1,4 @@
-//! Standard output, which its reader may close at any time.
+//! Standard output and standard error, which their readers may close at any time.
 
 use std::io::{self, Write};
 
@@ -12,5 +12,27 @@ pub fn print(text: &impl std::fmt::Display) -> Outcome {
             Err(Failure::Computation(format!("standard output: {error}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// Writes a message to standard error, in one line. Nothing is left to say it with where that fails.
+pub fn complain(message: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", one_line(message));
+}
+
+/// A message without the line breaks that a library may have put into it, and without the control characters by which
+/// a name in a file could write over the terminal.
+fn one_line(message: &str) -> String {
+    let words = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    words.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_harmless_line() {
+        assert_eq!(one_line("a\n  b \x1b[31mred\u{9b}é"), "a b \\u{1b}[31mred\\u{9b}é");
     }
 }

@@ -22,8 +22,28 @@ pub fn load(path: &Path) -> Outcome<Picture> {
     decode(&files::read(path)?, &path.display().to_string())
 }
 
-/// More decoded bytes than this per byte of file are a lie: Deflate packs at most 1032 into one.
+/// More bytes of pixels than this per byte of file are a lie: Deflate packs at most 1032 into one.
 const MAXIMUM_RATIO: u64 = 2048;
+
+/// The most bytes that a picture is decoded to.
+const MAXIMUM_DECODED: u64 = 1 << 29;
+
+/// The bits that a pixel takes in a file before it is packed. A PNG file has from 1 to 64, and the decoder widens them
+/// to whole bytes and palettes to colours; bit depth and colour type stand at fixed places of its first chunk.
+fn bits_per_pixel(bytes: &[u8], decoder: &impl ImageDecoder) -> u64 {
+    match *bytes {
+        [0x89, b'P', b'N', b'G', ..] if bytes.len() > 25 => {
+            let channels = match bytes[25] {
+                2 => 3,
+                4 => 2,
+                6 => 4,
+                _ => 1,
+            };
+            channels * u64::from(bytes[24])
+        }
+        _ => decoder.color_type().bits_per_pixel().into(),
+    }
+}
 
 /// Decodes a PNG or JPEG file's bytes; `name` is for messages.
 pub fn decode(bytes: &[u8], name: &str) -> Outcome<Picture> {
@@ -31,9 +51,13 @@ pub fn decode(bytes: &[u8], name: &str) -> Outcome<Picture> {
     let format = image::guess_format(bytes).map_err(|error| refused(error.to_string()))?;
     let decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder();
     let decoder = decoder.map_err(|error| refused(error.to_string()))?;
-    if decoder.total_bytes() > MAXIMUM_RATIO * bytes.len() as u64 {
-        let (width, height) = decoder.dimensions();
+    let (width, height) = decoder.dimensions();
+    let packed = (u64::from(width) * u64::from(height)).saturating_mul(bits_per_pixel(bytes, &decoder)) / 8;
+    if packed > MAXIMUM_RATIO * bytes.len() as u64 {
         return Err(refused(format!("it claims to be {width} x {height}, more than its {} bytes hold", bytes.len())));
+    }
+    if decoder.total_bytes() > MAXIMUM_DECODED {
+        return Err(refused(format!("it is {width} x {height}; at most {MAXIMUM_DECODED} bytes are decoded")));
     }
     let picture = DynamicImage::from_decoder(decoder).map_err(|error| refused(error.to_string()))?.to_rgb8();
     let (width, height) = picture.dimensions();
@@ -134,17 +158,28 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn png() -> Vec<u8> {
+    fn encoded(format: ImageFormat) -> Vec<u8> {
         let mut bytes = Vec::new();
         let picture = DynamicImage::new_rgb8(3, 2);
-        picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+        picture.write_to(&mut Cursor::new(&mut bytes), format).unwrap();
         bytes
+    }
+
+    fn png() -> Vec<u8> {
+        encoded(ImageFormat::Png)
     }
 
     #[test]
     fn a_picture_is_three_planes() {
         let picture = decode(&png(), "a.png").unwrap();
         assert_eq!((picture.height, picture.width, picture.values.len()), (2, 3, 18));
+    }
+
+    #[test]
+    fn a_blank_picture_of_one_bit_per_pixel_is_read() {
+        // 4000 x 4000 pixels in 6 kB, decoded to 16 MB.
+        let bytes = include_bytes!("../../../tests/blank.png");
+        assert_eq!(decode(bytes, "a.png").unwrap().values.len(), 3 * 4000 * 4000);
     }
 
     #[test]
@@ -162,8 +197,9 @@ mod tests {
         fn no_bytes_make_the_decoder_panic(
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
             length in any::<prop::sample::Index>(),
+            format in prop_oneof![Just(ImageFormat::Png), Just(ImageFormat::Jpeg)],
         ) {
-            let mut bytes = png();
+            let mut bytes = encoded(format);
             for (index, value) in changes {
                 let index = index.index(bytes.len());
                 bytes[index] = value;

@@ -5,6 +5,7 @@ use sepconv::{Geometry, Schedule, SeparableConv2d, adapters};
 use serde_json::{Value, json};
 
 use crate::arguments::{self, ConvOptions, DeviceOption};
+use crate::compute::check_reference;
 use crate::device;
 use crate::failure::Outcome;
 use crate::output::print;
@@ -42,18 +43,63 @@ pub struct Shapes {
 }
 
 impl Shapes {
-    /// The schedule of the layer that these shapes and options describe, and whose limits it keeps to.
-    pub fn schedule(&self, options: &ConvOptions, device: Option<&str>) -> Outcome<(Schedule, String)> {
+    /// How a device would run the layer that these shapes and options describe.
+    pub fn planned(&self, options: &ConvOptions, device: Option<&str>) -> Outcome<Planned> {
         let geometry = options.layer(self.weight, self.bias)?.geometry(self.input)?;
+        let kernel = options.kernel.as_deref();
+        if device.is_some_and(|name| name.eq_ignore_ascii_case("cpu")) {
+            check_reference(&geometry, kernel)?;
+            return Ok(Planned { geometry, schedule: None, whose: "the CPU reference".to_owned() });
+        }
         let (target, whose) = target(device)?;
-        Ok((Schedule::new(&geometry, &target, options.kernel.as_deref())?, whose))
+        Ok(Planned { geometry, schedule: Some(Schedule::new(&geometry, &target, kernel)?), whose })
+    }
+}
+
+/// A layer and how it would run.
+pub struct Planned {
+    geometry: Geometry,
+    /// None for the reference, which has no kernels.
+    pub schedule: Option<Schedule>,
+    /// Whose limits it keeps to.
+    whose: String,
+}
+
+impl Planned {
+    /// The kernel's name, and when it is chosen.
+    fn kernel(&self) -> (&'static str, &'static str) {
+        let of = |schedule: &Schedule| (schedule.kernel.name, schedule.kernel.chosen);
+        self.schedule.as_ref().map_or(("reference", "for --device cpu"), of)
+    }
+
+    fn parts(&self) -> usize {
+        self.schedule.as_ref().map_or(1, |schedule| schedule.parts.len())
+    }
+
+    /// The kernels before the chosen one, and what each of them needs.
+    fn passed_over(&self) -> Vec<(&'static str, &'static str)> {
+        let Some(schedule) = &self.schedule else { return Vec::new() };
+        let before = kernels::ALL.into_iter().take_while(|kernel| kernel.name != schedule.kernel.name);
+        before.filter_map(|kernel| Some((kernel.name, (kernel.supports)(&self.geometry).err()?))).collect()
+    }
+
+    /// Each different grid, with how many dispatches have it.
+    fn grids(&self) -> Vec<([u32; 3], usize)> {
+        let mut grids: Vec<([u32; 3], usize)> = Vec::new();
+        let parts = self.schedule.iter().flat_map(|schedule| &schedule.parts);
+        for dispatch in parts.flat_map(|part| &part.dispatches) {
+            match grids.iter_mut().find(|(grid, _)| *grid == dispatch.workgroups) {
+                Some((_, count)) => *count += 1,
+                None => grids.push((dispatch.workgroups, 1)),
+            }
+        }
+        grids
     }
 }
 
 /// What to plan for: the chosen adapter, or WebGPU's default limits where there is none.
 fn target(device: Option<&str>) -> Outcome<(Target, String)> {
     let adapter = match device {
-        Some(name) if name.eq_ignore_ascii_case("cpu") => None,
         Some(name) => Some(device::named(name)?),
         None => pollster::block_on(adapters()).into_iter().next(),
     };
@@ -68,12 +114,12 @@ fn target(device: Option<&str>) -> Outcome<(Target, String)> {
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
-    let (schedule, whose) = arguments.shapes.schedule(&arguments.options, arguments.device.device.as_deref())?;
-    let separable = Separable::of(&schedule.geometry);
+    let planned = arguments.shapes.planned(&arguments.options, arguments.device.device.as_deref())?;
+    let separable = Separable::of(&planned.geometry);
     if arguments.json {
-        return print(&format!("{:#}", to_json(&schedule, &whose, separable.as_ref())));
+        return print(&format!("{:#}", to_json(&planned, separable.as_ref())));
     }
-    print(&to_text(&schedule, &whose, separable.as_ref()))
+    print(&to_text(&planned, separable.as_ref()))
 }
 
 /// The separable layer that could stand in a normal one's place.
@@ -109,73 +155,58 @@ impl Separable {
     }
 
     fn bytes(&self) -> u64 {
-        self.depthwise.bytes() + self.pointwise.bytes()
+        self.depthwise.bytes().saturating_add(self.pointwise.bytes())
     }
 }
 
-/// The kernels before the chosen one, and what each of them needs.
-fn passed_over(schedule: &Schedule) -> Vec<(&'static str, &'static str)> {
-    let before = kernels::ALL.into_iter().take_while(|kernel| kernel.name != schedule.kernel.name);
-    before.filter_map(|kernel| Some((kernel.name, (kernel.supports)(&schedule.geometry).err()?))).collect()
+/// How much of a normal layer's number a separable layer needs.
+fn compared(normal: u64, separable: u64) -> String {
+    let times = normal as f64 / separable as f64;
+    if times < 1.0 { format!("{:.2} times more", 1.0 / times) } else { format!("{times:.2} times fewer") }
 }
 
-/// Each different grid of a schedule, with how many dispatches have it.
-fn grids(schedule: &Schedule) -> Vec<([u32; 3], usize)> {
-    let mut grids: Vec<([u32; 3], usize)> = Vec::new();
-    for dispatch in schedule.parts.iter().flat_map(|part| &part.dispatches) {
-        match grids.iter_mut().find(|(grid, _)| *grid == dispatch.workgroups) {
-            Some((_, count)) => *count += 1,
-            None => grids.push((dispatch.workgroups, 1)),
-        }
-    }
-    grids
-}
-
-fn to_text(schedule: &Schedule, whose: &str, separable: Option<&Separable>) -> String {
-    let g = &schedule.geometry;
-    let passed_over = passed_over(schedule).into_iter().map(|(name, needs)| format!("not {name}: {needs}"));
-    let reasons: Vec<String> = [schedule.kernel.chosen.to_owned()].into_iter().chain(passed_over).collect();
-    let grids = grids(schedule);
-    let grids = grids.iter().map(|([x, y, z], count)| format!("{count} of {x} x {y} x {z} workgroups"));
+fn to_text(planned: &Planned, separable: Option<&Separable>) -> String {
+    let (g, whose) = (&planned.geometry, &planned.whose);
+    let (kernel, chosen) = planned.kernel();
+    let passed_over = planned.passed_over().into_iter().map(|(name, needs)| format!("not {name}: {needs}"));
+    let reasons: Vec<String> = [chosen.to_owned()].into_iter().chain(passed_over).collect();
+    let grids = planned.grids().into_iter().map(|([x, y, z], count)| format!("{count} of {x} x {y} x {z} workgroups"));
+    let grids = grids.collect::<Vec<_>>().join(", ");
     let mut lines = vec![
         format!("output                {:?}", g.output_shape()),
         format!("parameters            {}", g.parameters()),
         format!("multiply-adds         {}", g.multiply_adds()),
         format!("bytes                 {} (input, parameters and output once each)", g.bytes()),
         format!("arithmetic intensity  {:.2} FLOP/byte", g.arithmetic_intensity()),
-        format!("kernel                {} ({})", schedule.kernel.name, reasons.join("; ")),
-        format!("parts                 {}", schedule.parts.len()),
-        format!("dispatches            {}", grids.collect::<Vec<_>>().join(", ")),
+        format!("kernel                {} ({})", kernel, reasons.join("; ")),
+        format!("parts                 {}", planned.parts()),
+        format!("dispatches            {}", if grids.is_empty() { "none" } else { &grids }),
         "workspace             0 bytes".to_owned(),
         format!("limits                {whose}"),
     ];
     if let Some(separable) = separable {
-        let times = |normal: u64, separable: u64| normal as f64 / separable as f64;
+        let (parameters, multiply_adds) = (separable.parameters(), separable.multiply_adds());
+        let between = 8 * separable.depthwise.output_shape().iter().map(|&size| u64::from(size)).product::<u64>();
         lines.extend([
             String::new(),
             "separable instead".to_owned(),
+            format!("  depthwise weight    {:?}", separable.depthwise.weight_shape()),
+            format!("  pointwise weight    {:?}", separable.pointwise.weight_shape()),
+            format!("  parameters          {parameters} ({})", compared(g.parameters(), parameters)),
+            format!("  multiply-adds       {multiply_adds} ({})", compared(g.multiply_adds(), multiply_adds)),
             format!(
-                "  parameters          {} ({:.2} times fewer)",
-                separable.parameters(),
-                times(g.parameters(), separable.parameters())
-            ),
-            format!(
-                "  multiply-adds       {} ({:.2} times fewer)",
-                separable.multiply_adds(),
-                times(g.multiply_adds(), separable.multiply_adds())
-            ),
-            format!(
-                "  bytes               {}, of which {} are the tensor between the parts, written and read",
+                "  bytes               {} ({}), of which {between} are the tensor between the parts, written and read",
                 separable.bytes(),
-                8 * separable.depthwise.output_shape().iter().map(|&size| u64::from(size)).product::<u64>()
+                compared(g.bytes(), separable.bytes())
             ),
         ]);
     }
     lines.join("\n")
 }
 
-fn to_json(schedule: &Schedule, whose: &str, separable: Option<&Separable>) -> Value {
-    let g = &schedule.geometry;
+fn to_json(planned: &Planned, separable: Option<&Separable>) -> Value {
+    let g = &planned.geometry;
+    let (kernel, chosen) = planned.kernel();
     let sides = g.padding;
     json!({
         "input_shape": g.input_shape(),
@@ -186,16 +217,18 @@ fn to_json(schedule: &Schedule, whose: &str, separable: Option<&Separable>) -> V
         "multiply_adds": g.multiply_adds(),
         "bytes": g.bytes(),
         "arithmetic_intensity": g.arithmetic_intensity(),
-        "kernel": schedule.kernel.name,
-        "kernel_chosen": schedule.kernel.chosen,
-        "passed_over": passed_over(schedule).iter()
+        "kernel": kernel,
+        "kernel_chosen": chosen,
+        "passed_over": planned.passed_over().iter()
             .map(|(name, needs)| json!({ "kernel": name, "needs": needs })).collect::<Vec<_>>(),
-        "parts": schedule.parts.len(),
-        "dispatches": grids(schedule).iter()
+        "parts": planned.parts(),
+        "dispatches": planned.grids().iter()
             .map(|(workgroups, count)| json!({ "workgroups": workgroups, "count": count })).collect::<Vec<_>>(),
         "workspace_bytes": 0,
-        "limits": whose,
+        "limits": planned.whose,
         "separable": separable.map(|separable| json!({
+            "depthwise_weight_shape": separable.depthwise.weight_shape(),
+            "pointwise_weight_shape": separable.pointwise.weight_shape(),
             "parameters": separable.parameters(),
             "multiply_adds": separable.multiply_adds(),
             "bytes": separable.bytes(),

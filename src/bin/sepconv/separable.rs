@@ -6,10 +6,11 @@ use sepconv::{Activation, SeparableConv2d};
 
 use crate::arguments::{self, DeviceOption, LayerOptions};
 use crate::compute::SeparableWeights;
-use crate::conv::{check_out, report};
+use crate::conv::report;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
-use crate::files::{self, Array, Format, Tensors};
+use crate::files::{self, Format, check_out};
+use crate::tensors::{Array, Tensors};
 
 /// What `separable` takes.
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,7 @@ pub struct Arguments {
     #[arg(long, value_name = "OUT")]
     out: PathBuf,
     /// Applied between the two parts; `--activation` is applied at the end.
-    #[arg(long, value_name = "FUNCTION", default_value = "none", value_parser = arguments::activation)]
+    #[arg(long, value_name = "FUNCTION", default_value = "none", value_parser = arguments::activation, allow_hyphen_values = true)]
     depthwise_activation: Activation,
     #[command(flatten)]
     layer: LayerOptions,
@@ -35,8 +36,7 @@ pub struct Arguments {
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
     check_out(&arguments.out, &[Format::Safetensors, Format::Npy])?;
-    let bytes = files::read(&arguments.input)?;
-    let tensors = Tensors::parse(&arguments.input, &bytes)?;
+    let mut tensors = Tensors::open(&arguments.input)?;
     let input = tensors.required("input")?;
     let depthwise = tensors.required("depthwise.weight")?;
     let pointwise = tensors.required("pointwise.weight")?;

@@ -35,9 +35,10 @@ pub fn at_most(picture: Picture, side: u32) -> Picture {
     if longest <= side {
         return picture;
     }
-    let scaled = |size: u32| (size * side / longest).max(1);
+    let scaled =
+        |size: u32| u32::try_from(u64::from(size) * u64::from(side) / u64::from(longest)).unwrap_or(side).max(1);
     let (height, width) = (scaled(picture.height), scaled(picture.width));
-    let planes = picture.values.chunks((picture.height * picture.width) as usize).flat_map(|plane| {
+    let planes = picture.values.chunks(picture.height as usize * picture.width as usize).flat_map(|plane| {
         let plane: ImageBuffer<Luma<f32>, _> =
             ImageBuffer::from_raw(picture.width, picture.height, plane.to_vec()).expect("as many values as pixels");
         imageops::resize(&plane, width, height, imageops::FilterType::Triangle).into_raw()
