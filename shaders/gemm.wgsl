@@ -21,6 +21,8 @@ const STRIDE_WIDTH: u32 = 1u;
 const DILATION_HEIGHT: u32 = 1u;
 const DILATION_WIDTH: u32 = 1u;
 const PADDING_MODE: u32 = 0u;  // 0 zeros, 1 reflect, 2 replicate, 3 circular
+const CONTINUES: bool = false;  // whether an earlier dispatch began these sums
+const FINISHES: bool = true;  // whether no later one goes on with them
 const HAS_BIAS: bool = true;
 const HAS_RESIDUAL: bool = false;
 const ACTIVATION: u32 = 0u;  // 0 none, 1 limits, 2 leaky relu, 3 silu, 4 hardswish
@@ -45,8 +47,9 @@ struct Extent {
     first_workgroup_x: u32, first_workgroup_y: u32, first_workgroup_z: u32,
     // The limits, or the slope, of the activation.
     activation_low: f32, activation_high: f32,
-    // The input channels of a group that this dispatch sums over: the first to start from zero, the last to finish.
-    first_in_channel: u32, last_in_channel: u32, continues: u32, finishes: u32,
+    // The input channels of a group that this dispatch sums over, the last one not included.
+    first_in_channel: u32, last_in_channel: u32,
+    unused_0: u32, unused_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> extent: Extent;
@@ -84,8 +87,8 @@ fn activate(x: f32) -> f32 {
 // The fused end of every kernel: bias, residual, activation, store. A sum that is cut goes on from what is stored.
 fn finish(sum: f32, channel: u32, index: u32) {
     var y = sum;
-    if extent.continues != 0u { y += output[extent.output_offset + index]; }
-    if extent.finishes == 0u {
+    if CONTINUES { y += output[extent.output_offset + index]; }
+    if !FINISHES {
         output[extent.output_offset + index] = y;
         return;
     }

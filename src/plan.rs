@@ -203,8 +203,7 @@ impl Plan {
             activation_high,
             first_in_channel: part.in_channels.start,
             last_in_channel: part.in_channels.end,
-            continues: (part.in_channels.start > 0).into(),
-            finishes: (part.in_channels.end == g.in_channels_per_group()).into(),
+            unused: [0; 2],
         };
         (bind_group, extent)
     }
@@ -234,8 +233,7 @@ struct Extent {
     activation_high: f32,
     first_in_channel: u32,
     last_in_channel: u32,
-    continues: u32,
-    finishes: u32,
+    unused: [u32; 2],
 }
 
 /// A binding that holds a stretch of a tensor.

@@ -89,14 +89,14 @@ impl Schedule {
                 return Err(Error::TooManyDispatches { dispatches, maximum: MAXIMUM_DISPATCHES });
             }
             let dispatches = fold(variant.grid, limits.max_compute_workgroups_per_dimension);
-            parts.extend(sums.into_iter().map(|in_channels| Part {
-                geometry,
-                input_start,
-                channel_start,
-                output_start,
-                in_channels,
-                variant: variant.clone(),
-                dispatches: dispatches.clone(),
+            parts.extend(sums.into_iter().map(|in_channels| {
+                let mut variant = variant.clone();
+                variant.constants.extend([
+                    ("CONTINUES", (in_channels.start > 0).into()),
+                    ("FINISHES", (in_channels.end == geometry.in_channels_per_group()).into()),
+                ]);
+                let dispatches = dispatches.clone();
+                Part { geometry, input_start, channel_start, output_start, in_channels, variant, dispatches }
             }));
         }
         Ok(Self { geometry: *geometry, kernel, parts })
