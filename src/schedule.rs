@@ -284,7 +284,7 @@ mod tests {
             let layer = Conv2d::new(channels, 1, kernel_size).geometry([1, channels, 200, 200]).unwrap();
             cut_sums(&layer, &Target { software: true, limits: wgpu::Limits::default() })
         };
-        assert_eq!(sums(1 << 14, 1), Ok(vec![0..1 << 14]));
+        assert_eq!(sums(1 << 14, 1).unwrap().len(), 1);
         assert_eq!(
             sums(66_000, 1),
             Ok(vec![0..13_200, 13_200..26_400, 26_400..39_600, 39_600..52_800, 52_800..66_000])
