@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
 use sepconv::Context;
 use sepconv::roofline::Roofline;
 use sepconv::timing::{Timing, measure};
@@ -15,7 +14,7 @@ use crate::device::Device;
 use crate::devices::limits;
 use crate::failure::{Failure, Outcome};
 use crate::files;
-use crate::output::print;
+use crate::output::{print, progress};
 use crate::shapes::{self, Candidate};
 
 /// What `bench` takes.
@@ -78,9 +77,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         let message = "bench times an adapter, and there is none (or --device is cpu): see `sepconv devices`";
         return Err(Failure::Request(message.to_owned()));
     };
-    let progress = ProgressBar::new(1 + shapes.len() as u64).with_style(
-        ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
+    let progress = progress(1 + shapes.len());
     progress.set_message("the device's limits");
     let roofline = Roofline::measure(&context)?;
     progress.inc(1);

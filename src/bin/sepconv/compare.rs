@@ -6,13 +6,12 @@ mod photograph;
 use std::path::PathBuf;
 
 use comfy_table::{CellAlignment, Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
 use sepconv::{Conv2d, SeparableConv2d, Summary};
 use serde_json::{Value, json};
 
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
-use crate::output::print;
+use crate::output::{print, progress};
 use crate::picture::{self, Picture};
 use layers::{Cost, LAYERS, Layer};
 
@@ -50,9 +49,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let device = Device::open(arguments.device.as_deref())?;
     let (normal, separable) = starting_example()?;
 
-    let progress = ProgressBar::new(1 + LAYERS.len() as u64).with_style(
-        ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
+    let progress = progress(1 + LAYERS.len());
     progress.set_message("photograph");
     let photograph = photograph::compute(&device, &picture)?;
     let files = photograph.write(&picture, &arguments.out)?;

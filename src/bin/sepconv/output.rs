@@ -2,7 +2,15 @@
 
 use std::io::{self, Write};
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 use crate::failure::{Failure, Outcome};
+
+/// A bar on a terminal's standard error, and nothing elsewhere.
+pub fn progress(steps: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
+    ProgressBar::new(steps as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
 
 /// Writes text and ends it with a newline. A closed pipe is no failure: its reader has seen enough.
 pub fn print(text: &impl std::fmt::Display) -> Outcome {
