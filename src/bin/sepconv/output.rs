@@ -1,4 +1,4 @@
-//! Standard output and standard error, which their readers may close at any time.
+//! What the reader sees: standard output, which may be closed at any time, and the progress bar.
 
 use std::io::{self, Write};
 
