@@ -39,7 +39,7 @@ struct Extent {
     activation_low: f32, activation_high: f32,
     // The input channels of a group that this dispatch sums over, the last one not included.
     first_in_channel: u32, last_in_channel: u32,
-    unused_0: u32, unused_1: u32,
+    batch: u32, unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> extent: Extent;
@@ -74,15 +74,20 @@ fn activate(x: f32) -> f32 {
     }
 }
 
-// The fused end of every kernel: bias, residual, activation, store. A sum that is cut goes on from what is stored.
-fn finish(sum: f32, channel: u32, index: u32) {
+// What a sum starts from.
+fn start(channel: u32) -> f32 {
+    if HAS_BIAS && !CONTINUES { return bias[extent.bias_offset + channel]; }
+    return 0.0;
+}
+
+// The fused end of every kernel: residual, activation, store. A sum that is cut goes on from what is stored.
+fn finish(sum: f32, index: u32) {
     var y = sum;
     if CONTINUES { y += output[extent.output_offset + index]; }
     if !FINISHES {
         output[extent.output_offset + index] = y;
         return;
     }
-    if HAS_BIAS { y += bias[extent.bias_offset + channel]; }
     if HAS_RESIDUAL { y += residual[extent.residual_offset + index]; }
     output[extent.output_offset + index] = activate(y);
 }
@@ -115,6 +120,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     }
 
     var sums: array<f32, CHANNEL_TILE>;
+    for (var t = 0u; t < channels; t++) { sums[t] = start(first_channel + t); }
     for (var c = extent.first_in_channel; c < extent.last_in_channel; c++) {
         for (var p = 0u; p < KERNEL_HEIGHT; p++) {
             let y = top + i32(p * DILATION_HEIGHT);
@@ -135,6 +141,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let out_plane = extent.out_height * extent.out_width;
     let first_output = (image * extent.out_channels + first_channel) * out_plane + row * extent.out_width + column;
     for (var t = 0u; t < channels; t++) {
-        finish(sums[t], first_channel + t, first_output + t * out_plane);
+        finish(sums[t], first_output + t * out_plane);
     }
 }

@@ -49,7 +49,7 @@ struct Extent {
     activation_low: f32, activation_high: f32,
     // The input channels of a group that this dispatch sums over, the last one not included.
     first_in_channel: u32, last_in_channel: u32,
-    unused_0: u32, unused_1: u32,
+    batch: u32, unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> extent: Extent;
@@ -84,15 +84,20 @@ fn activate(x: f32) -> f32 {
     }
 }
 
-// The fused end of every kernel: bias, residual, activation, store. A sum that is cut goes on from what is stored.
-fn finish(sum: f32, channel: u32, index: u32) {
+// What a sum starts from.
+fn start(channel: u32) -> f32 {
+    if HAS_BIAS && !CONTINUES { return bias[extent.bias_offset + channel]; }
+    return 0.0;
+}
+
+// The fused end of every kernel: residual, activation, store. A sum that is cut goes on from what is stored.
+fn finish(sum: f32, index: u32) {
     var y = sum;
     if CONTINUES { y += output[extent.output_offset + index]; }
     if !FINISHES {
         output[extent.output_offset + index] = y;
         return;
     }
-    if HAS_BIAS { y += bias[extent.bias_offset + channel]; }
     if HAS_RESIDUAL { y += residual[extent.residual_offset + index]; }
     output[extent.output_offset + index] = activate(y);
 }
@@ -131,6 +136,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     }
 
     var sums: array<array<array<vec4f, PIXEL_FOURS>, 4>, CHANNEL_FOURS>;
+    for (var o = 0u; o < CHANNEL_FOURS; o++) {
+        for (var i = 0u; i < 4u; i++) {
+            let first = vec4f(start(first_channel + min(4u * o + i, channels - 1u)));
+            for (var f = 0u; f < PIXEL_FOURS; f++) { sums[o][i][f] = first; }
+        }
+    }
     for (var tap = 0u; tap < KERNEL_HEIGHT * KERNEL_WIDTH; tap++) {
         let down = i32(tap / KERNEL_WIDTH * DILATION_HEIGHT);
         let along = i32(tap % KERNEL_WIDTH * DILATION_WIDTH);
@@ -170,7 +181,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
             for (var f = 0u; f < PIXEL_FOURS; f++) {
                 for (var t = 0u; t < 4u; t++) {
                     let pixel = first_pixel + (4u * f + t) * WORKGROUP_WIDTH;
-                    if pixel < out_plane { finish(sums[o][i][f][t], channel, first_output + pixel); }
+                    if pixel < out_plane { finish(sums[o][i][f][t], first_output + pixel); }
                 }
             }
         }

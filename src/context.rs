@@ -48,14 +48,14 @@ impl Context {
         pollster::block_on(Self::new())
     }
 
-    /// Opens a device on this adapter, with all its limits, and with timestamp queries where it has them.
+    /// Opens a device on this adapter, with all its limits, and with timestamp queries and subgroups where it has them.
     ///
     /// # Errors
     /// [`Error::NoDevice`] if it does not open.
     pub async fn from_adapter(adapter: &wgpu::Adapter) -> Result<Self> {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("sepconv"),
-            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
             required_limits: adapter.limits(),
             ..Default::default()
         };
@@ -76,8 +76,7 @@ impl Context {
     /// # Errors
     /// [`Error::OutOfRange`] if a limit of the device is below what the kernels take, by the limit's name.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
-        let target =
-            Target { limits: device.limits(), software: device.adapter_info().device_type == wgpu::DeviceType::Cpu };
+        let target = Target::from(&device);
         target.check()?;
         let shared = Shared {
             target,

@@ -203,7 +203,8 @@ impl Plan {
             activation_high,
             first_in_channel: part.in_channels.start,
             last_in_channel: part.in_channels.end,
-            unused: [0; 2],
+            batch: g.batch,
+            unused: 0,
         };
         (bind_group, extent)
     }
@@ -233,7 +234,8 @@ struct Extent {
     activation_high: f32,
     first_in_channel: u32,
     last_in_channel: u32,
-    unused: [u32; 2],
+    batch: u32,
+    unused: u32,
 }
 
 /// A binding that holds a stretch of a tensor.

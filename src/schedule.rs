@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::geometry::{Geometry, check_range, values};
+use crate::geometry::{Geometry, MAXIMUM_EXTENT, Size, check_range, values};
 use crate::kernels::{self, Kernel, Target, Variant};
 
 /// How one convolution is computed within a device's limits.
@@ -61,11 +61,11 @@ impl Schedule {
         target.check()?;
         let limits = &target.limits;
         let kernel = match kernel {
-            None => kernels::choose(geometry),
+            None => kernels::choose(geometry, target),
             Some(name) => {
                 let kernel = kernels::by_name(name)?;
                 let unsupported = |reason| Error::Unsupported { kernel: kernel.name, reason };
-                (kernel.supports)(geometry).map_err(unsupported)?;
+                (kernel.supports)(geometry, target).map_err(unsupported)?;
                 kernel
             }
         };
@@ -82,6 +82,7 @@ impl Schedule {
         let mut dispatches = 0;
         let mut parts = Vec::new();
         for (geometry, [input_start, channel_start, output_start]) in split(geometry, limits)? {
+            let geometry = in_one_row(geometry);
             let variant = (kernel.variants)(&geometry, target).swap_remove(0);
             let sums = cut_sums(&geometry, target)?;
             dispatches += fold_count(variant.grid, limits).saturating_mul(sums.len() as u64);
@@ -100,6 +101,20 @@ impl Schedule {
             }));
         }
         Ok(Self { geometry: *geometry, kernel, parts })
+    }
+}
+
+/// A 1 × 1 convolution that visits every pixel sees no rows: its planes become one row each, which tiles better.
+fn in_one_row(geometry: Geometry) -> Geometry {
+    let one = Size::from(1);
+    let is_pixelwise = geometry.kernel_size == one && geometry.stride == one && geometry.input == geometry.output;
+    let pixels = u64::from(geometry.input.height) * u64::from(geometry.input.width);
+    match u32::try_from(pixels) {
+        Ok(width) if is_pixelwise && pixels <= MAXIMUM_EXTENT => {
+            let row = Size { height: 1, width };
+            Geometry { input: row, output: row, dilation: one, ..geometry }
+        }
+        _ => geometry,
     }
 }
 
@@ -282,7 +297,7 @@ mod tests {
     fn long_sums_are_cut() {
         let sums = |channels, kernel_size| {
             let layer = Conv2d::new(channels, 1, kernel_size).geometry([1, channels, 200, 200]).unwrap();
-            cut_sums(&layer, &Target { software: true, limits: wgpu::Limits::default() })
+            cut_sums(&layer, &Target { software: true, ..wgpu::Limits::default().into() })
         };
         assert_eq!(sums(1 << 14, 1).unwrap().len(), 1);
         assert_eq!(

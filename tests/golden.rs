@@ -56,7 +56,7 @@ fn check_kernels(case: &Golden, layer: &Conv2d, data: &Data, tensor: &str) {
     let Some(context) = context() else { return };
     let shape = case.shape("input");
     let geometry = layer.geometry(shape).unwrap();
-    for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry).is_ok()) {
+    for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry, context.target()).is_ok()) {
         let plan = layer.plan_with_kernel(context, shape, kernel.name).unwrap();
         assert_eq!(plan.kernel(), kernel.name);
         assert_eq!(plan.output_shape(), case.shape(tensor), "{}", case.name);

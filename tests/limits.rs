@@ -20,7 +20,7 @@ fn layers() -> [Case; 5] {
 /// Every plan of a layer there is on a device, with each kernel that supports it.
 fn plans(context: &Context, (layer, shape): Case) -> Vec<Plan> {
     let geometry = layer.geometry(shape).unwrap();
-    let supporting = kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry).is_ok());
+    let supporting = kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry, context.target()).is_ok());
     supporting.flat_map(|kernel| common::plans(context, &layer, shape, kernel.name).unwrap()).collect()
 }
 
@@ -169,8 +169,9 @@ fn any_limits_are_kept_or_refused_by_name() {
             let limits = limits(binding, workgroups);
             for (layer, shape) in large.into_iter().chain(layers()) {
                 let geometry = layer.geometry(shape).unwrap();
-                for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry).is_ok()) {
-                    match Schedule::new(&geometry, &limits.clone().into(), Some(kernel.name)) {
+                let target = kernels::Target { limits: limits.clone(), software: true, subgroup_size: Some(8) };
+                for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry, &target).is_ok()) {
+                    match Schedule::new(&geometry, &target, Some(kernel.name)) {
                         Ok(schedule) => {
                             assert_eq!(schedule.kernel.name, kernel.name);
                             check_schedule(&schedule, &limits);

@@ -51,12 +51,12 @@ fn geometries() -> Vec<Geometry> {
 
 /// Every text that a kernel is compiled from: the file as it is, and each variant for each geometry it supports.
 fn sources(kernel: &Kernel) -> BTreeSet<String> {
-    let supported = |geometry: &Geometry| (kernel.supports)(geometry).is_ok();
     let targets = common::targets();
-    let variants = geometries()
-        .into_iter()
-        .filter(supported)
-        .flat_map(|geometry| targets.each_ref().map(|target| (kernel.variants)(&geometry, target)).concat());
+    let geometries = geometries();
+    let layers = geometries.iter().flat_map(|geometry| targets.iter().map(move |target| (geometry, target)));
+    let variants = layers
+        .filter(|(geometry, target)| (kernel.supports)(geometry, target).is_ok())
+        .flat_map(|(geometry, target)| (kernel.variants)(geometry, target));
     let specialised = variants.map(|variant| specialise(kernel.wgsl, &variant.constants));
     std::iter::once(kernel.wgsl.to_owned()).chain(specialised).collect()
 }
@@ -70,7 +70,7 @@ fn every_variant_is_valid() {
         for source in sources {
             let module = naga::front::wgsl::parse_str(&source);
             let module = module.unwrap_or_else(|error| panic!("{}", error.emit_to_string(&source)));
-            let result = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
+            let result = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP).validate(&module);
             result.unwrap_or_else(|error| panic!("{}", error.emit_to_string(&source)));
             assert_eq!(module.entry_points.len(), 1);
             assert_eq!(module.entry_points[0].name, "main");
@@ -88,7 +88,9 @@ fn tint_takes_them_too() {
         let sources = sources(kernel);
         let step = sources.len().div_ceil(MOST);
         for source in std::iter::once(kernel.wgsl.to_owned()).chain(sources.into_iter().step_by(step)) {
-            std::fs::write(&input, &source).unwrap();
+            // naga does not know this directive, and browsers want it.
+            let directive = if source.contains("subgroup") { "enable subgroups;\n" } else { "" };
+            std::fs::write(&input, format!("{directive}{source}")).unwrap();
             let run = Command::new("tint").args(["--format", "wgsl"]).arg(&input).arg("-o").arg(&output).output();
             let result = match run {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -123,6 +125,7 @@ fn what_shaders_share_is_the_same_in_each() {
     let shared = [
         ("struct Extent {", output, true),
         ("fn activate(", "}", true),
+        ("fn start(", "}", true),
         ("fn finish(", "}", true),
         // Kernels without padding have no use for it.
         ("fn source(", "}", false),

@@ -9,7 +9,8 @@ pub(super) static KERNEL: Kernel = Kernel {
     summary: "any convolution, straight from its definition",
     chosen: "where no other kernel can",
     bound_by: "loads: 1 input and up to 4 weights for 4 multiply-adds",
-    supports: |_| Ok(()),
+    supports: |_, _| Ok(()),
+    suits: |_, _| true,
     variants,
 };
 

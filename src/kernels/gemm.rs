@@ -10,10 +10,11 @@ pub(super) static KERNEL: Kernel = Kernel {
     chosen: "for 4 or more output channels per group",
     bound_by: "loads: a tile of 8 channels and 4 pixels takes 12 for 32 multiply-adds",
     supports,
+    suits: |_, _| true,
     variants,
 };
 
-fn supports(geometry: &Geometry) -> Result<(), &'static str> {
+fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
     if geometry.out_channels_per_group() < 4 { Err("it needs 4 output channels per group") } else { Ok(()) }
 }
 

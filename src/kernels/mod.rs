@@ -4,6 +4,8 @@ mod depthwise;
 mod direct;
 mod gemm;
 mod pointwise;
+mod subgroup_gemm;
+mod tiled_gemm;
 
 use crate::error::{Error, Result};
 use crate::geometry::{Activation, Geometry, PaddingMode, check_range};
@@ -21,8 +23,10 @@ pub struct Kernel {
     pub chosen: &'static str,
     /// What its speed ends at.
     pub bound_by: &'static str,
-    /// `Err` with what it needs, for a geometry that it cannot compute.
-    pub supports: fn(&Geometry) -> Result<(), &'static str>,
+    /// `Err` with what it needs, for a geometry or a target that it cannot compute on.
+    pub supports: fn(&Geometry, &Target) -> Result<(), &'static str>,
+    /// Whether it is worth its place, where it is supported and no kernel before it is chosen.
+    pub suits: fn(&Geometry, &Target) -> bool,
     /// The ways to tile a geometry that it supports on a target, best guess first; never empty.
     pub variants: fn(&Geometry, &Target) -> Vec<Variant>,
 }
@@ -35,9 +39,21 @@ pub struct Target {
     /// Whether the device is a processor that runs shaders in software: its loads cost far more than its arithmetic,
     /// so that it wants larger tiles and fewer invocations than a GPU.
     pub software: bool,
+    /// How many invocations its subgroups have, if they may be used and all have the same.
+    pub subgroup_size: Option<u32>,
 }
 
 impl Target {
+    fn new(limits: wgpu::Limits, features: wgpu::Features, info: &wgpu::AdapterInfo) -> Self {
+        let has_subgroups =
+            features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
+        Self {
+            limits,
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            subgroup_size: has_subgroups.then_some(info.subgroup_min_size),
+        }
+    }
+
     /// Refuses limits below what the kernels take.
     pub(crate) fn check(&self) -> Result<()> {
         let limits = &self.limits;
@@ -60,10 +76,24 @@ impl Target {
     }
 }
 
+impl From<&wgpu::Device> for Target {
+    /// What may be used of a device that is open.
+    fn from(device: &wgpu::Device) -> Self {
+        Self::new(device.limits(), device.features(), &device.adapter_info())
+    }
+}
+
+impl From<&wgpu::Adapter> for Target {
+    /// What [`Context::from_adapter`](crate::Context::from_adapter) opens.
+    fn from(adapter: &wgpu::Adapter) -> Self {
+        Self::new(adapter.limits(), adapter.features(), &adapter.get_info())
+    }
+}
+
 impl From<wgpu::Limits> for Target {
-    /// A GPU with these limits.
+    /// A GPU with these limits, without subgroups.
     fn from(limits: wgpu::Limits) -> Self {
-        Self { limits, software: false }
+        Self { limits, software: false, subgroup_size: None }
     }
 }
 
@@ -77,7 +107,14 @@ pub struct Variant {
 }
 
 /// Every kernel, fastest and most special first. `direct` supports everything and comes last.
-pub static ALL: [&Kernel; 4] = [&depthwise::KERNEL, &pointwise::KERNEL, &gemm::KERNEL, &direct::KERNEL];
+pub static ALL: [&Kernel; 6] = [
+    &depthwise::KERNEL,
+    &subgroup_gemm::KERNEL,
+    &tiled_gemm::KERNEL,
+    &pointwise::KERNEL,
+    &gemm::KERNEL,
+    &direct::KERNEL,
+];
 
 /// The kernel of this name.
 ///
@@ -88,11 +125,11 @@ pub fn by_name(name: &str) -> Result<&'static Kernel> {
     found.ok_or_else(|| Error::UnknownKernel { name: name.to_owned() })
 }
 
-/// The first kernel in [`ALL`] that supports a geometry.
+/// The first kernel in [`ALL`] that supports a geometry on a target and suits it.
 #[must_use]
-pub fn choose(geometry: &Geometry) -> &'static Kernel {
-    let supporting = ALL.into_iter().find(|kernel| (kernel.supports)(geometry).is_ok());
-    supporting.unwrap_or(&direct::KERNEL)
+pub fn choose(geometry: &Geometry, target: &Target) -> &'static Kernel {
+    let suits = |kernel: &&Kernel| (kernel.supports)(geometry, target).is_ok() && (kernel.suits)(geometry, target);
+    ALL.into_iter().find(suits).unwrap_or(&direct::KERNEL)
 }
 
 /// The names in [`ALL`], for messages.
@@ -163,6 +200,11 @@ fn register_tile(geometry: &Geometry, target: &Target) -> (Vec<(&'static str, u3
         u64::from(geometry.batch) * u64::from(geometry.groups),
     ];
     (constants, grid)
+}
+
+/// How much of the input lies under `tile` neighbouring outputs along one axis.
+fn span(tile: u32, kernel: u32, stride: u32, dilation: u32) -> u64 {
+    u64::from(tile - 1) * u64::from(stride) + u64::from(kernel - 1) * u64::from(dilation) + 1
 }
 
 /// How many tiles cover `size`.

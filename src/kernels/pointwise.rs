@@ -10,10 +10,11 @@ pub(super) static KERNEL: Kernel = Kernel {
     chosen: "for kernel_size 1 without padding",
     bound_by: "arithmetic for many channels, memory for few",
     supports,
+    suits: |_, _| true,
     variants,
 };
 
-fn supports(geometry: &Geometry) -> Result<(), &'static str> {
+fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
     if geometry.kernel_size != Size::from(1) {
         return Err("it needs kernel_size 1");
     }

@@ -11,9 +11,14 @@ use sepconv::{
 
 pub mod golden;
 
-/// A GPU and a device in software, both with WebGPU's default limits: what they differ in is tiles.
-pub fn targets() -> [kernels::Target; 2] {
-    [false, true].map(|software| kernels::Target { software, limits: wgpu::Limits::default() })
+/// A GPU and devices in software, all with WebGPU's default limits: what they differ in is tiles and kernels.
+pub fn targets() -> [kernels::Target; 3] {
+    let limits = wgpu::Limits::default;
+    [(false, None), (true, None), (true, Some(8))].map(|(software, subgroup_size)| kernels::Target {
+        limits: limits(),
+        software,
+        subgroup_size,
+    })
 }
 
 /// Whether the tests are to do without a device.
@@ -240,15 +245,17 @@ pub fn plans(context: &Context, layer: &Conv2d, input_shape: [u32; 4], kernel: &
 pub fn check(context: &Context, layer: &Conv2d, input_shape: [u32; 4], seed: u64) {
     let geometry = layer.geometry(input_shape).unwrap_or_else(|error| panic!("{layer:?} on {input_shape:?}: {error}"));
     let trial = Trial::new(&geometry, seed);
-    let mut supporting = Vec::new();
+    let mut suiting = Vec::new();
     for kernel in kernels::ALL {
         let plans = plans(context, layer, input_shape, kernel.name);
-        match (kernel.supports)(&geometry) {
+        match (kernel.supports)(&geometry, context.target()) {
             Ok(()) => {
                 for plan in plans.unwrap_or_else(|error| panic!("{} on {geometry:?}: {error}", kernel.name)) {
                     trial.check(context, &plan);
                 }
-                supporting.push(kernel.name);
+                if (kernel.suits)(&geometry, context.target()) {
+                    suiting.push(kernel.name);
+                }
             }
             Err(reason) => {
                 let expected = Error::Unsupported { kernel: kernel.name, reason };
@@ -257,7 +264,7 @@ pub fn check(context: &Context, layer: &Conv2d, input_shape: [u32; 4], seed: u64
         }
     }
     let chosen = layer.plan(context, input_shape).unwrap();
-    assert_eq!(Some(&chosen.kernel()), supporting.first(), "the kernel chosen for {geometry:?}");
+    assert_eq!(Some(&chosen.kernel()), suiting.first(), "the kernel chosen for {geometry:?}");
 }
 
 /// [`check`] for each of these, its index as the seed.
@@ -313,8 +320,8 @@ impl SeparableData {
     pub fn run(&self, context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4]) -> [Vec<f32>; 3] {
         let plan = layer.plan(context, input_shape).unwrap();
         let (depthwise, pointwise) = (plan.depthwise().geometry(), plan.pointwise().geometry());
-        assert_eq!(plan.depthwise().kernel(), kernels::choose(depthwise).name);
-        assert_eq!(plan.pointwise().kernel(), kernels::choose(pointwise).name);
+        assert_eq!(plan.depthwise().kernel(), kernels::choose(depthwise, context.target()).name);
+        assert_eq!(plan.pointwise().kernel(), kernels::choose(pointwise, context.target()).name);
         let tensor = |shape, data: &[f32]| Tensor::from_slice(context, shape, data).unwrap();
         let optional = |shape, data: &Option<Vec<f32>>| data.as_ref().map(|data| tensor(shape, data));
         let input = tensor(input_shape, &self.input);
@@ -389,7 +396,7 @@ pub fn check_separable(context: &Context, layer: &SeparableConv2d, input_shape: 
         let Some(normal) = layer.equivalent() else { continue };
         let geometry = normal.geometry(input_shape).unwrap();
         let folded = data.folded(layer);
-        for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry).is_ok()) {
+        for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry, context.target()).is_ok()) {
             let plan = normal.plan_with_kernel(context, input_shape, kernel.name).unwrap();
             assert_eq!(plan.kernel(), kernel.name);
             for actual in folded.run(context, &plan) {

@@ -49,10 +49,11 @@ impl Shapes {
         let kernel = options.kernel.as_deref();
         if device.is_some_and(|name| name.eq_ignore_ascii_case("cpu")) {
             check_reference(&geometry, kernel)?;
-            return Ok(Planned { geometry, schedule: None, whose: "the CPU reference".to_owned() });
+            return Ok(Planned { geometry, schedule: None, target: None, whose: "the CPU reference".to_owned() });
         }
         let (target, whose) = target(device)?;
-        Ok(Planned { geometry, schedule: Some(Schedule::new(&geometry, &target, kernel)?), whose })
+        let schedule = Some(Schedule::new(&geometry, &target, kernel)?);
+        Ok(Planned { geometry, schedule, target: Some(target), whose })
     }
 }
 
@@ -61,6 +62,8 @@ pub struct Planned {
     geometry: Geometry,
     /// None for the reference, which has no kernels.
     pub schedule: Option<Schedule>,
+    /// What the schedule is for.
+    target: Option<Target>,
     /// Whose limits it keeps to.
     whose: String,
 }
@@ -78,9 +81,10 @@ impl Planned {
 
     /// The kernels before the chosen one, and what each of them needs.
     fn passed_over(&self) -> Vec<(&'static str, &'static str)> {
-        let Some(schedule) = &self.schedule else { return Vec::new() };
+        let (Some(schedule), Some(target)) = (&self.schedule, &self.target) else { return Vec::new() };
         let before = kernels::ALL.into_iter().take_while(|kernel| kernel.name != schedule.kernel.name);
-        before.filter_map(|kernel| Some((kernel.name, (kernel.supports)(&self.geometry).err()?))).collect()
+        let reason = |kernel: &kernels::Kernel| (kernel.supports)(&self.geometry, target).err();
+        before.map(|kernel| (kernel.name, reason(kernel).unwrap_or("it does not pay here"))).collect()
     }
 
     /// Each different grid, with how many dispatches have it.
@@ -104,10 +108,7 @@ fn target(device: Option<&str>) -> Outcome<(Target, String)> {
         None => pollster::block_on(adapters()).into_iter().next(),
     };
     Ok(match adapter {
-        Some(adapter) => {
-            let info = adapter.get_info();
-            (Target { limits: adapter.limits(), software: info.device_type == wgpu::DeviceType::Cpu }, info.name)
-        }
+        Some(adapter) => (Target::from(&adapter), adapter.get_info().name),
         None => (wgpu::Limits::default().into(), "WebGPU's default limits, without an adapter".to_owned()),
     })
 }

@@ -88,7 +88,8 @@ impl Shape {
             Layer::Normal(layer) => {
                 let geometry = layer.geometry(self.input).map_err(refused)?;
                 let chosen = layer.plan(context, self.input)?.kernel();
-                let supported = kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry).is_ok());
+                let target = context.target();
+                let supported = kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry, target).is_ok());
                 let others = supported.map(|kernel| kernel.name).filter(|&name| all && name != chosen);
                 let names: Vec<_> = [chosen].into_iter().chain(others).collect();
                 self.normal(context, layer, &names)
