@@ -60,7 +60,7 @@ fn normal(context: &Context, layer: &Conv2d, input_shape: [u32; 4]) -> (Bound, u
 
 fn separable(context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4]) -> Bound {
     let plan = layer.plan(context, input_shape).expect("a plan");
-    let (d, p) = (plan.depthwise().geometry(), plan.pointwise().geometry());
+    let (d, p) = plan.geometry();
     let (x, input) = upload(context, d.input_shape());
     let (dw, depthwise_weight) = upload(context, d.weight_shape());
     let (db, depthwise_bias) = upload(context, d.bias_shape());

@@ -60,14 +60,15 @@ fn source(position: i32, size: i32) -> i32 {
     }
 }
 
-// Written with comparisons, not min and max, so that a NaN passes through.
-fn activate(x: f32) -> f32 {
-    switch ACTIVATION {
+// Written with comparisons, not min and max, so that a NaN passes through. `low` and `high` are its limits, or `low` its
+// slope.
+fn activate(x: f32, activation: u32, low: f32, high: f32) -> f32 {
+    switch activation {
         case 1u: {
-            let raised = select(x, extent.activation_low, x < extent.activation_low);
-            return select(raised, extent.activation_high, x > extent.activation_high);
+            let raised = select(x, low, x < low);
+            return select(raised, high, x > high);
         }
-        case 2u: { return select(x, x * extent.activation_low, x < 0.0); }
+        case 2u: { return select(x, x * low, x < 0.0); }
         case 3u: { return x / (1.0 + exp(-x)); }
         case 4u: { return select(x * min(x + 3.0, 6.0) / 6.0, 0.0, x <= -3.0); }
         default: { return x; }
@@ -89,7 +90,7 @@ fn finish(sum: f32, index: u32) {
         return;
     }
     if HAS_RESIDUAL { y += residual[extent.residual_offset + index]; }
-    output[extent.output_offset + index] = activate(y);
+    output[extent.output_offset + index] = activate(y, ACTIVATION, extent.activation_low, extent.activation_high);
 }
 
 @compute @workgroup_size(WORKGROUP_WIDTH, WORKGROUP_HEIGHT)

@@ -8,7 +8,7 @@
 //            pixels with long sums still fill a device. Grid: x over pixels, y over channels, z over groups.
 // Traffic    An input value is read once per tap and workgroup along the channels, a weight once per workgroup along the
 //            pixels; from workgroup memory an invocation reads 4 + CHANNEL_TILE values per 4 * CHANNEL_TILE multiply-adds.
-// Needs      4 output channels per group.
+// Needs      4 output channels per group; CHANNEL_TILES a multiple of 4 and at most DEPTH.
 // Bound by   Arithmetic, and reads of workgroup memory, for long sums; memory for short ones.
 // Rust row   src/kernels/tiled_gemm.rs
 
@@ -71,14 +71,15 @@ fn source(position: i32, size: i32) -> i32 {
     }
 }
 
-// Written with comparisons, not min and max, so that a NaN passes through.
-fn activate(x: f32) -> f32 {
-    switch ACTIVATION {
+// Written with comparisons, not min and max, so that a NaN passes through. `low` and `high` are its limits, or `low` its
+// slope.
+fn activate(x: f32, activation: u32, low: f32, high: f32) -> f32 {
+    switch activation {
         case 1u: {
-            let raised = select(x, extent.activation_low, x < extent.activation_low);
-            return select(raised, extent.activation_high, x > extent.activation_high);
+            let raised = select(x, low, x < low);
+            return select(raised, high, x > high);
         }
-        case 2u: { return select(x, x * extent.activation_low, x < 0.0); }
+        case 2u: { return select(x, x * low, x < 0.0); }
         case 3u: { return x / (1.0 + exp(-x)); }
         case 4u: { return select(x * min(x + 3.0, 6.0) / 6.0, 0.0, x <= -3.0); }
         default: { return x; }
@@ -100,7 +101,7 @@ fn finish(sum: f32, index: u32) {
         return;
     }
     if HAS_RESIDUAL { y += residual[extent.residual_offset + index]; }
-    output[extent.output_offset + index] = activate(y);
+    output[extent.output_offset + index] = activate(y, ACTIVATION, extent.activation_low, extent.activation_high);
 }
 
 // Per team: input values by term and pixel, weights by term and channel.
@@ -122,25 +123,27 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let terms = extent.in_channels_per_group * TAPS;
     let last_term = extent.last_in_channel * TAPS;
 
+    // The pixel that this invocation fetches values of; neighbouring invocations have neighbouring pixels.
+    let pixel = min(first_pixel + member % PIXELS, pixels - 1u);
+    let position = pixel % out_plane;
+    let top = i32(position / extent.out_width * STRIDE_HEIGHT) - i32(extent.padding_top);
+    let left = i32(position % extent.out_width * STRIDE_WIDTH) - i32(extent.padding_left);
+    let first_channel = pixel / out_plane * extent.in_channels + group * extent.in_channels_per_group;
+
     var sums: array<array<vec4f, 4>, CHANNEL_FOURS>;
     for (var start_term = extent.first_in_channel * TAPS; start_term < last_term; start_term += DEPTH * SPLIT) {
         let first_term = start_term + team * DEPTH;
-        // Neighbouring invocations read neighbouring pixels.
-        for (var i = member; i < DEPTH * PIXELS; i += TEAM) {
-            let term = first_term + i / PIXELS;
-            let pixel = min(first_pixel + i % PIXELS, pixels - 1u);
-            let image = pixel / out_plane;
-            let position = pixel % out_plane;
+        for (var d = member / PIXELS; d < DEPTH; d += TEAM / PIXELS) {
+            let term = first_term + d;
             let tap = term % TAPS;
-            let y = i32(position / extent.out_width * STRIDE_HEIGHT + tap / KERNEL_WIDTH * DILATION_HEIGHT) - i32(extent.padding_top);
-            let x = i32(position % extent.out_width * STRIDE_WIDTH + tap % KERNEL_WIDTH * DILATION_WIDTH) - i32(extent.padding_left);
+            let y = top + i32(tap / KERNEL_WIDTH * DILATION_HEIGHT);
+            let x = left + i32(tap % KERNEL_WIDTH * DILATION_WIDTH);
             var value = 0.0;
             if term < last_term && (PADDING_MODE != 0u || (y >= 0 && y < height && x >= 0 && x < width)) {
-                let channel = image * extent.in_channels + group * extent.in_channels_per_group + term / TAPS;
                 let offset = u32(source(y, height)) * extent.in_width + u32(source(x, width));
-                value = input[extent.input_offset + channel * in_plane + offset];
+                value = input[extent.input_offset + (first_channel + term / TAPS) * in_plane + offset];
             }
-            values[team][i / PIXELS][i % PIXELS / 4u][i % 4u] = value;
+            values[team][d][member % PIXELS / 4u][member % 4u] = value;
         }
         // Neighbouring invocations read neighbouring terms. Past the group's last channel the last one is read again.
         for (var i = member; i < DEPTH * CHANNELS; i += TEAM) {
@@ -183,10 +186,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
             let channel = group * extent.out_channels_per_group + channel_in_group;
             let first = start(channel);
             for (var t = 0u; t < 4u; t++) {
-                let pixel = first_pixel + 4u * local.x + t;
-                if pixel < pixels {
-                    let plane = pixel / out_plane * extent.out_channels + channel;
-                    finish(sums[o][c][t] + first, plane * out_plane + pixel % out_plane);
+                let own = first_pixel + 4u * local.x + t;
+                if own < pixels {
+                    let plane = own / out_plane * extent.out_channels + channel;
+                    finish(sums[o][c][t] + first, plane * out_plane + own % out_plane);
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::kernels::Target;
-use crate::pipeline::{Pipelines, bind_group_layout};
+use crate::pipeline::Pipelines;
 
 /// A `wgpu` device with its queue and the pipelines compiled so far.
 ///
@@ -20,7 +20,6 @@ struct Shared {
     queue: wgpu::Queue,
     target: Target,
     runtime_checks: bool,
-    layout: wgpu::BindGroupLayout,
     pipelines: Arc<Pipelines>,
     /// Why the device is gone, once it is.
     lost: Arc<Mutex<Option<String>>>,
@@ -78,15 +77,8 @@ impl Context {
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
         let target = Target::from(&device);
         target.check()?;
-        let shared = Shared {
-            target,
-            runtime_checks: false,
-            layout: bind_group_layout(&device),
-            pipelines: Arc::default(),
-            lost: Arc::default(),
-            device,
-            queue,
-        };
+        let shared =
+            Shared { target, runtime_checks: false, pipelines: Arc::default(), lost: Arc::default(), device, queue };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -111,7 +103,6 @@ impl Context {
             queue: self.shared.queue.clone(),
             target,
             runtime_checks,
-            layout: self.shared.layout.clone(),
             pipelines,
             lost: self.shared.lost.clone(),
         };
@@ -162,10 +153,6 @@ impl Context {
 
     pub(crate) fn runtime_checks(&self) -> bool {
         self.shared.runtime_checks
-    }
-
-    pub(crate) fn bind_group_layout(&self) -> &wgpu::BindGroupLayout {
-        &self.shared.layout
     }
 
     pub(crate) fn pipelines(&self) -> &Pipelines {

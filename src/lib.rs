@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod bound;
 mod context;
 mod conv;
 mod error;
+mod fused;
 mod geometry;
 pub mod kernels;
 mod pipeline;
@@ -18,14 +20,15 @@ mod tensor;
 pub mod timing;
 pub mod verify;
 
+pub use bound::Bound;
 pub use context::{Context, adapters};
 pub use conv::Conv2d;
 pub use error::{Error, Result};
 pub use geometry::{Activation, Geometry, Padding, PaddingMode, Sides, Size};
 pub use pipeline::specialise;
-pub use plan::{Bound, Operands, Plan};
+pub use plan::{Operands, Plan};
 pub use schedule::{Dispatch, Part, Schedule};
-pub use separable::{SeparableConv2d, SeparableOperands, SeparablePlan};
+pub use separable::{CHAINED, SeparableConv2d, SeparableOperands, SeparablePlan};
 pub use summary::Summary;
 pub use tensor::{Shape, Tensor};
 pub use wgpu;

@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::context::Context;
 use crate::error::Result;
-use crate::kernels::Kernel;
 
 /// Replaces the values of `const NAME: TYPE = value;` in a shader, and nothing else: every line stays where it was.
 ///
@@ -29,27 +28,27 @@ pub fn specialise(wgsl: &str, constants: &[(&str, u32)]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The bindings that every kernel has: the extents, four tensors to read, one to write.
-pub(crate) fn bind_group_layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
+/// A shader of this crate whose constants are to be put in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shader {
+    pub name: &'static str,
+    pub wgsl: &'static str,
+    /// How many tensors it reads. It writes one.
+    pub inputs: u32,
+}
+
+/// The bindings that every kernel has: the extent, the tensors to read, the one to write.
+fn bind_group_layout(device: &wgpu::Device, inputs: u32) -> wgpu::BindGroupLayout {
     let entry = |binding, ty| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
         ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
         count: None,
     };
-    let read = wgpu::BufferBindingType::Storage { read_only: true };
-    let write = wgpu::BufferBindingType::Storage { read_only: false };
-    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-        label: Some("sepconv"),
-        entries: &[
-            entry(0, wgpu::BufferBindingType::Uniform),
-            entry(1, read),
-            entry(2, read),
-            entry(3, read),
-            entry(4, read),
-            entry(5, write),
-        ],
-    })
+    let storage = |binding| entry(binding, wgpu::BufferBindingType::Storage { read_only: binding <= inputs });
+    let entries: Vec<_> =
+        [entry(0, wgpu::BufferBindingType::Uniform)].into_iter().chain((1..=inputs + 1).map(storage)).collect();
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some("sepconv"), entries: &entries })
 }
 
 type Key = (&'static str, Vec<(&'static str, u32)>);
@@ -59,19 +58,19 @@ type Key = (&'static str, Vec<(&'static str, u32)>);
 pub(crate) struct Pipelines(Mutex<HashMap<Key, wgpu::ComputePipeline>>);
 
 impl Pipelines {
-    /// The pipeline of a kernel with these constants, compiled at the first call.
+    /// The pipeline of a shader with these constants, compiled at the first call.
     pub(crate) fn get(
         &self,
         context: &Context,
-        kernel: &'static Kernel,
+        shader: Shader,
         constants: &[(&'static str, u32)],
     ) -> Result<wgpu::ComputePipeline> {
-        let key = (kernel.name, constants.to_vec());
+        let key = (shader.name, constants.to_vec());
         if let Some(pipeline) = self.lock().get(&key) {
             return Ok(pipeline.clone());
         }
-        let source = specialise(kernel.wgsl, constants);
-        let pipeline = context.guarded("a pipeline", 0, || compile(context, kernel.name, source))?;
+        let source = specialise(shader.wgsl, constants);
+        let pipeline = context.guarded("a pipeline", 0, || compile(context, shader, source))?;
         self.lock().insert(key, pipeline.clone());
         Ok(pipeline)
     }
@@ -82,13 +81,13 @@ impl Pipelines {
     }
 }
 
-fn compile(context: &Context, name: &str, source: String) -> wgpu::ComputePipeline {
+fn compile(context: &Context, shader: Shader, source: String) -> wgpu::ComputePipeline {
     let layout = context.device().create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some(name),
-        bind_group_layouts: &[Some(context.bind_group_layout())],
+        label: Some(shader.name),
+        bind_group_layouts: &[Some(&bind_group_layout(context.device(), shader.inputs))],
         immediate_size: 0,
     });
-    create(context, name, source, Some(&layout))
+    create(context, shader.name, source, Some(&layout))
 }
 
 /// The pipeline of a shader as it stands, with bindings of its own.

@@ -1,9 +1,10 @@
-//! `Plan` and `Bound`: a convolution ready to take tensors, and one ready to be recorded.
+//! `Plan`: a convolution ready to take tensors.
 
+use crate::bound::{Argument, Bound, Call, check, slice};
 use crate::context::Context;
 use crate::conv::Conv2d;
-use crate::error::{Error, Result};
-use crate::geometry::{Geometry, values};
+use crate::error::Result;
+use crate::geometry::Geometry;
 use crate::kernels::activation_limits;
 use crate::schedule::{Dispatch, Part, Schedule};
 use crate::tensor::Tensor;
@@ -74,7 +75,7 @@ impl Plan {
     /// Compiles what a schedule needs. Not public: shaders run unchecked, so that a schedule must come from a geometry
     /// that nobody has changed since it was checked.
     fn new(context: &Context, schedule: Schedule) -> Result<Self> {
-        let compile = |part: &Part| context.pipelines().get(context, schedule.kernel, &part.variant.constants);
+        let compile = |part: &Part| context.pipelines().get(context, schedule.kernel.shader(), &part.variant.constants);
         let pipelines = schedule.parts.iter().map(compile).collect::<Result<_>>()?;
         Ok(Self { context: context.clone(), schedule, pipelines })
     }
@@ -109,50 +110,31 @@ impl Plan {
     /// [`Error::Shape`], [`Error::Missing`], [`Error::Unexpected`], [`Error::SharedBuffer`] or
     /// [`Error::OtherContext`], by the tensor's name; [`Error::OutOfMemory`] or [`Error::DeviceLost`].
     pub fn bind(&self, operands: Operands<'_>) -> Result<Bound> {
-        check(&self.context, self.geometry(), &operands)?;
-        let alignment = self.context.limits().min_uniform_buffer_offset_alignment;
-        let stride = size_of::<Extent>().next_multiple_of(alignment as usize);
-        let dispatches = || {
-            self.schedule
-                .parts
-                .iter()
-                .zip(&self.pipelines)
-                .flat_map(|(part, pipeline)| part.dispatches.iter().map(move |dispatch| (part, pipeline, dispatch)))
-        };
-        let bytes = (stride * dispatches().count()) as u64;
-
-        let bound: Result<_, String> = self.context.guarded("bindings", bytes, || {
-            let device = self.context.device();
-            let extents = device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("sepconv extents"),
-                size: bytes,
-                usage: wgpu::BufferUsages::UNIFORM,
-                mapped_at_creation: true,
-            });
-            let view = extents.slice(..).get_mapped_range_mut();
-            let mut view = view.map_err(|error| error.to_string())?;
-            let mut steps = Vec::new();
-            for (index, (part, pipeline, dispatch)) in dispatches().enumerate() {
-                let start = stride * index;
-                let (bind_group, extent) = self.bind_part(part, dispatch, &operands, &extents, start as u64);
-                view.slice(start..start + size_of::<Extent>()).copy_from_slice(bytemuck::bytes_of(&extent));
-                steps.push(Step { pipeline: pipeline.clone(), bind_group, workgroups: dispatch.workgroups });
-            }
-            drop(view);
-            extents.unmap();
-            Ok(Bound { context: self.context.clone(), steps })
-        })?;
-        bound.map_err(|reason| self.context.mark_lost(reason))
+        let g = self.geometry();
+        let argument = |name, wanted, tensor, shape| Argument { name, wanted, tensor, shape };
+        let arguments = [
+            argument("bias", g.bias, operands.bias, g.bias_shape()),
+            argument("residual", g.residual, operands.residual, g.output_shape()),
+            argument("input", true, Some(operands.input), g.input_shape()),
+            argument("weight", true, Some(operands.weight), g.weight_shape()),
+            argument("output", true, Some(operands.output), g.output_shape()),
+        ];
+        check(&self.context, &arguments, operands.output)?;
+        let parts = self.schedule.parts.iter().zip(&self.pipelines);
+        let calls = parts.flat_map(|(part, pipeline)| {
+            let call = |dispatch: &Dispatch| self.call(part, pipeline, dispatch, &operands);
+            part.dispatches.iter().map(call).collect::<Vec<_>>()
+        });
+        Bound::new(&self.context, &calls.collect::<Vec<_>>())
     }
 
-    fn bind_part<'a>(
+    fn call<'a>(
         &self,
         part: &Part,
+        pipeline: &'a wgpu::ComputePipeline,
         dispatch: &Dispatch,
         operands: &Operands<'a>,
-        extents: &wgpu::Buffer,
-        extent_offset: u64,
-    ) -> (wgpu::BindGroup, Extent) {
+    ) -> Call<'a, Extent> {
         let g = &part.geometry;
         let alignment = u64::from(self.context.limits().min_storage_buffer_offset_alignment);
         let input = slice(operands.input, part.input_start, g.input_shape(), alignment);
@@ -165,22 +147,6 @@ impl Plan {
         let bias = optional(operands.bias, part.channel_start, g.bias_shape());
         let residual = optional(operands.residual, part.output_start, g.output_shape());
         let output = slice(operands.output, part.output_start, g.output_shape(), alignment);
-
-        let extent_binding = wgpu::BufferBinding {
-            buffer: extents,
-            offset: extent_offset,
-            size: wgpu::BufferSize::new(size_of::<Extent>() as u64),
-        };
-        let bindings = [extent_binding, input.binding, weight.binding, bias.binding, residual.binding, output.binding];
-        let entries: Vec<_> = (0..)
-            .zip(bindings)
-            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(buffer) })
-            .collect();
-        let bind_group = self.context.device().create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("sepconv"),
-            layout: self.context.bind_group_layout(),
-            entries: &entries,
-        });
         let [activation_low, activation_high] = activation_limits(g.activation);
         let extent = Extent {
             in_channels: g.in_channels,
@@ -206,7 +172,8 @@ impl Plan {
             batch: g.batch,
             unused: 0,
         };
-        (bind_group, extent)
+        let tensors = vec![input, weight, bias, residual, output];
+        Call { pipeline, workgroups: dispatch.workgroups, extent, tensors }
     }
 }
 
@@ -236,120 +203,4 @@ struct Extent {
     last_in_channel: u32,
     batch: u32,
     unused: u32,
-}
-
-/// A binding that holds a stretch of a tensor.
-#[derive(Clone)]
-struct Slice<'a> {
-    binding: wgpu::BufferBinding<'a>,
-    /// Where in the binding the stretch starts, in values.
-    offset: u32,
-}
-
-/// The stretch of `shape` that starts `start` values into a tensor.
-fn slice(tensor: &Tensor, start: u64, shape: [u32; 4], alignment: u64) -> Slice<'_> {
-    let first_byte = tensor.offset() + 4 * start;
-    let bound_byte = first_byte - first_byte % alignment;
-    let size = first_byte - bound_byte + 4 * values(shape);
-    let offset = u32::try_from((first_byte - bound_byte) / 4).expect("less than the alignment, which is a u32");
-    let binding =
-        wgpu::BufferBinding { buffer: tensor.buffer(), offset: bound_byte, size: wgpu::BufferSize::new(size) };
-    Slice { binding, offset }
-}
-
-fn check(context: &Context, geometry: &Geometry, operands: &Operands<'_>) -> Result<()> {
-    let present = |argument, wanted, tensor: Option<&Tensor>| match (wanted, tensor.is_some()) {
-        (true, false) => Err(Error::Missing { argument }),
-        (false, true) => Err(Error::Unexpected { argument }),
-        _ => Ok(()),
-    };
-    present("bias", geometry.bias, operands.bias)?;
-    present("residual", geometry.residual, operands.residual)?;
-    let output = operands.output;
-    let tensors = [
-        ("input", Some(operands.input), geometry.input_shape()),
-        ("weight", Some(operands.weight), geometry.weight_shape()),
-        ("bias", operands.bias, geometry.bias_shape()),
-        ("residual", operands.residual, geometry.output_shape()),
-        ("output", Some(output), geometry.output_shape()),
-    ];
-    let given = || tensors.into_iter().filter_map(|(argument, tensor, shape)| Some((argument, tensor?, shape)));
-    for (argument, tensor, expected) in given() {
-        let shape = tensor.shape();
-        if shape != expected {
-            return Err(Error::Shape { argument, shape, expected });
-        }
-        tensor.check_context(argument, context)?;
-    }
-    // Buffers can be compared only now: those of two devices may look alike.
-    match given().find(|(argument, tensor, _)| *argument != "output" && tensor.buffer() == output.buffer()) {
-        Some((argument, ..)) => Err(Error::SharedBuffer { argument }),
-        None => Ok(()),
-    }
-}
-
-/// A plan with its tensors: recording it allocates nothing and touches no queue.
-#[derive(Debug, Clone)]
-pub struct Bound {
-    context: Context,
-    steps: Vec<Step>,
-}
-
-#[derive(Debug, Clone)]
-struct Step {
-    pipeline: wgpu::ComputePipeline,
-    bind_group: wgpu::BindGroup,
-    workgroups: [u32; 3],
-}
-
-impl Bound {
-    /// Records the layer into the caller's compute pass. It replaces the pass's pipeline and bind group 0.
-    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        for step in &self.steps {
-            let [x, y, z] = step.workgroups;
-            pass.set_pipeline(&step.pipeline);
-            pass.set_bind_group(0, &step.bind_group, &[]);
-            pass.dispatch_workgroups(x, y, z);
-        }
-    }
-
-    /// Records the layer into a compute pass of its own in the caller's encoder.
-    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
-        self.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
-    }
-
-    /// Submits the layer, without waiting for it: reading the output waits.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::DeviceLost`], or [`Error::Device`] if the device refuses it.
-    pub fn run(&self) -> Result<()> {
-        self.context.guarded("a submission", 0, || {
-            let device = self.context.device();
-            let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            self.encode(&mut encoder);
-            self.context.queue().submit([encoder.finish()]);
-        })
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn context(&self) -> &Context {
-        &self.context
-    }
-
-    /// One dispatch that no plan made.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn single(
-        context: &Context,
-        pipeline: wgpu::ComputePipeline,
-        bind_group: wgpu::BindGroup,
-        workgroups: [u32; 3],
-    ) -> Self {
-        Self { context: context.clone(), steps: vec![Step { pipeline, bind_group, workgroups }] }
-    }
-
-    /// This layer and then another, as one.
-    pub(crate) fn then(mut self, next: Self) -> Self {
-        self.steps.extend(next.steps);
-        self
-    }
 }

@@ -1,9 +1,9 @@
 //! What a device can do at most, measured: its memory's bandwidth and its rate of multiply-adds. From these the roofline
 //! model (Williams, Waterman and Patterson 2009) says how long a layer must take at the least.
 
+use crate::bound::Bound;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::plan::Bound;
 use crate::tensor::Tensor;
 use crate::timing::Stopwatch;
 

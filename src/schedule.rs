@@ -118,15 +118,20 @@ fn in_one_row(geometry: Geometry) -> Geometry {
     }
 }
 
+/// The most bytes of a tensor that a binding can hold, wherever in its buffer they start.
+pub(crate) fn binding_maximum(limits: &wgpu::Limits) -> u64 {
+    // They may start between two places where a binding may, so that the binding starts before them.
+    let slack = u64::from(limits.min_storage_buffer_offset_alignment);
+    limits.max_storage_buffer_binding_size.min(MAXIMUM_BINDING).saturating_sub(slack)
+}
+
 /// A smaller convolution and the first value of its input, its channels and its output.
 type Slice = (Geometry, [u64; 3]);
 
 /// Cuts a convolution until each slice of each tensor fits in a binding: by images, then by groups, then by the
 /// output channels of one group.
 fn split(whole: &Geometry, limits: &wgpu::Limits) -> Result<Vec<Slice>> {
-    // A slice may start between two places where a binding may, so that its binding starts before it.
-    let slack = u64::from(limits.min_storage_buffer_offset_alignment);
-    let maximum = limits.max_storage_buffer_binding_size.min(MAXIMUM_BINDING).saturating_sub(slack);
+    let maximum = binding_maximum(limits);
     let fits = |bytes: u64| maximum / bytes;
     let per_group = |size: u64| size / u64::from(whole.groups);
 
@@ -192,7 +197,7 @@ fn slices(whole: &Geometry, images: u64, groups: u64, channels: u64) -> Result<V
 
 /// The most products that one invocation sums. llvmpipe leaves a shader's loops, and its sums unfinished, after 65,535
 /// rounds in all, of which a product can take up to three; and a GPU's driver may have a watchdog.
-const MAXIMUM_TERMS: u32 = 1 << 14;
+pub(crate) const MAXIMUM_TERMS: u32 = 1 << 14;
 
 /// Cuts the sum over a group's input channels to what one invocation may sum, evenly.
 fn cut_sums(geometry: &Geometry, target: &Target) -> Result<Vec<Range<u32>>> {

@@ -3,11 +3,14 @@
 //! Sifre, *Rigid-motion scattering for image classification*, 2014; Chollet, *Xception*, 2017;
 //! Howard et al., *`MobileNets`*, 2017.
 
+use crate::bound::{Argument, Bound, check};
 use crate::context::Context;
 use crate::conv::Conv2d;
 use crate::error::{Error, Result};
+use crate::fused::{self, Fused};
 use crate::geometry::{Activation, Geometry, Padding, PaddingMode, Size, element_count, extent, values};
-use crate::plan::{Bound, Operands, Plan};
+use crate::kernels::{self, SeparableKernel, Variant};
+use crate::plan::{Operands, Plan};
 use crate::tensor::Tensor;
 
 /// A depthwise-separable convolution: one filter per input channel, then a 1 × 1 convolution.
@@ -199,24 +202,80 @@ impl SeparableConv2d {
         Ok((depthwise, pointwise))
     }
 
-    /// Plans both parts for one input shape.
+    /// Plans the layer for one input shape: as one dispatch where a cost model says that it pays, or else as two.
     ///
     /// # Errors
     /// Those of [`Conv2d::plan`].
     pub fn plan(&self, context: &Context, input_shape: [u32; 4]) -> Result<SeparablePlan> {
+        let geometries = self.geometry(input_shape)?;
+        let target = context.target();
+        for kernel in kernels::SEPARABLE {
+            if !(kernel.suits)(&geometries, target) {
+                continue;
+            }
+            if let Ok(variant) = fused::variant(kernel, &geometries, target, 0) {
+                return Self::plan_fused(context, geometries, kernel, variant);
+            }
+        }
+        self.plan_chained(context, input_shape)
+    }
+
+    /// [`plan`](Self::plan) with the kernel of this name in [`kernels::SEPARABLE`], in one of its variants, from 0, or as
+    /// two dispatches for [`CHAINED`].
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan), [`Error::UnknownKernel`], and [`Error::Unsupported`] if that kernel cannot.
+    pub fn plan_with_kernel(
+        &self,
+        context: &Context,
+        input_shape: [u32; 4],
+        kernel: &str,
+        variant: usize,
+    ) -> Result<SeparablePlan> {
+        if kernel == CHAINED {
+            return self.plan_chained(context, input_shape);
+        }
+        let geometries = self.geometry(input_shape)?;
+        let kernel = kernels::separable_by_name(kernel)?;
+        let variant = fused::variant(kernel, &geometries, context.target(), variant)?;
+        Self::plan_fused(context, geometries, kernel, variant)
+    }
+
+    fn plan_fused(
+        context: &Context,
+        (depthwise, pointwise): (Geometry, Geometry),
+        kernel: &'static SeparableKernel,
+        variant: Variant,
+    ) -> Result<SeparablePlan> {
+        let way = Way::Fused(Fused::new(context, kernel, variant)?);
+        Ok(SeparablePlan { context: context.clone(), depthwise, pointwise, way })
+    }
+
+    fn plan_chained(&self, context: &Context, input_shape: [u32; 4]) -> Result<SeparablePlan> {
         let (depthwise, pointwise) = self.layers()?;
-        let depthwise = depthwise.plan(context, input_shape).map_err(Error::within("depthwise"))?;
-        let pointwise = pointwise.plan(context, depthwise.output_shape()).map_err(Error::within("pointwise"))?;
-        Ok(SeparablePlan { context: context.clone(), depthwise, pointwise })
+        let first = depthwise.plan(context, input_shape).map_err(Error::within("depthwise"))?;
+        let second = pointwise.plan(context, first.output_shape()).map_err(Error::within("pointwise"))?;
+        let (depthwise, pointwise) = (*first.geometry(), *second.geometry());
+        Ok(SeparablePlan { context: context.clone(), depthwise, pointwise, way: Way::Chained(first, second) })
     }
 }
+
+/// The name of a separable layer's computation as two dispatches.
+pub const CHAINED: &str = "chained";
 
 /// A separable layer planned for one input shape.
 #[derive(Debug, Clone)]
 pub struct SeparablePlan {
     context: Context,
-    depthwise: Plan,
-    pointwise: Plan,
+    depthwise: Geometry,
+    pointwise: Geometry,
+    way: Way,
+}
+
+#[derive(Debug, Clone)]
+enum Way {
+    Chained(Plan, Plan),
+    Fused(Fused),
 }
 
 /// The tensors of a separable layer.
@@ -239,16 +298,28 @@ pub struct SeparableOperands<'a> {
 }
 
 impl SeparablePlan {
-    /// The plan of the depthwise part.
+    /// The sizes of the depthwise part and of the pointwise part.
     #[must_use]
-    pub fn depthwise(&self) -> &Plan {
-        &self.depthwise
+    pub fn geometry(&self) -> (&Geometry, &Geometry) {
+        (&self.depthwise, &self.pointwise)
     }
 
-    /// The plan of the pointwise part.
+    /// The name of the kernel that computes it, or of the two.
     #[must_use]
-    pub fn pointwise(&self) -> &Plan {
-        &self.pointwise
+    pub fn kernel(&self) -> String {
+        match &self.way {
+            Way::Chained(depthwise, pointwise) => format!("{} + {}", depthwise.kernel(), pointwise.kernel()),
+            Way::Fused(fused) => fused.kernel.name.to_owned(),
+        }
+    }
+
+    /// The constants and the grid that it runs with, if it is one dispatch.
+    #[must_use]
+    pub fn fused_variant(&self) -> Option<&Variant> {
+        match &self.way {
+            Way::Chained(..) => None,
+            Way::Fused(fused) => Some(&fused.variant),
+        }
     }
 
     /// `[batch, out_channels, height, width]`
@@ -257,13 +328,18 @@ impl SeparablePlan {
         self.pointwise.output_shape()
     }
 
-    /// The bytes of device memory that each [`bind`](Self::bind) takes for the tensor between the two parts.
+    /// The bytes of device memory that each [`bind`](Self::bind) takes for the tensor between the two parts: none if it
+    /// is one dispatch.
     #[must_use]
     pub fn workspace_bytes(&self) -> u64 {
-        4 * values(self.depthwise.output_shape())
+        match &self.way {
+            Way::Chained(..) => 4 * values(self.depthwise.output_shape()),
+            Way::Fused(_) => 0,
+        }
     }
 
-    /// Checks these tensors, allocates the tensor between the two parts and makes everything that recording takes.
+    /// Checks these tensors, allocates the tensor between the two parts, if there is to be one, and makes everything that
+    /// recording takes.
     ///
     /// # Errors
     /// Those of [`Plan::bind`], with the tensor named within its part.
@@ -278,13 +354,39 @@ impl SeparablePlan {
                 return Err(Error::SharedBuffer { argument });
             }
         }
-        let between = Tensor::zeros(&self.context, self.depthwise.output_shape())?;
-        let depthwise = Operands::new(operands.input, operands.depthwise_weight, &between);
-        let pointwise = Operands::new(&between, operands.pointwise_weight, operands.output);
-        let first = self.depthwise.bind(depthwise.bias(operands.depthwise_bias));
-        let second = self.pointwise.bind(pointwise.bias(operands.pointwise_bias).residual(operands.residual));
-        let first = first.map_err(Error::within("depthwise"))?;
-        Ok(first.then(second.map_err(Error::within("pointwise"))?))
+        match &self.way {
+            Way::Chained(depthwise, pointwise) => {
+                let between = Tensor::zeros(&self.context, depthwise.output_shape())?;
+                let first = Operands::new(operands.input, operands.depthwise_weight, &between);
+                let first = depthwise.bind(first.bias(operands.depthwise_bias)).map_err(Error::within("depthwise"))?;
+                let second = Operands::new(&between, operands.pointwise_weight, operands.output);
+                let second = pointwise.bind(second.bias(operands.pointwise_bias).residual(operands.residual));
+                Ok(first.then(second.map_err(Error::within("pointwise"))?))
+            }
+            Way::Fused(fused) => {
+                self.check(&operands)?;
+                fused.bind(&self.context, self.geometry(), &operands)
+            }
+        }
+    }
+
+    /// Checks what both parts would, but for the tensor between them.
+    fn check(&self, operands: &SeparableOperands<'_>) -> Result<()> {
+        let argument = |name, wanted, tensor, shape| Argument { name, wanted, tensor, shape };
+        let (d, p) = self.geometry();
+        let depthwise = [
+            argument("bias", d.bias, operands.depthwise_bias, d.bias_shape()),
+            argument("input", true, Some(operands.input), d.input_shape()),
+            argument("weight", true, Some(operands.depthwise_weight), d.weight_shape()),
+        ];
+        let pointwise = [
+            argument("bias", p.bias, operands.pointwise_bias, p.bias_shape()),
+            argument("residual", p.residual, operands.residual, p.output_shape()),
+            argument("weight", true, Some(operands.pointwise_weight), p.weight_shape()),
+            argument("output", true, Some(operands.output), p.output_shape()),
+        ];
+        check(&self.context, &depthwise, operands.output).map_err(Error::within("depthwise"))?;
+        check(&self.context, &pointwise, operands.output).map_err(Error::within("pointwise"))
     }
 }
 

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::bound::Bound;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::plan::Bound;
 
 /// Which clock a time was taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

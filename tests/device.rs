@@ -109,7 +109,7 @@ impl Chain {
         let plan = |layer: Conv2d, shape| layer.plan(context, shape).unwrap();
         let first = plan(Conv2d::new(3, 4, 3).padding(1), SHAPE);
         let second = plan(Conv2d::new(4, 2, 1).stride(2), first.output_shape());
-        assert_eq!([first.kernel(), second.kernel()], ["gemm", "pointwise"]);
+        assert_ne!(first.kernel(), second.kernel(), "the chain is to change pipelines");
         // Whole numbers, so that the first layer's values are exact.
         let data = [&first, &second].map(|plan| Data::integers(plan.geometry(), 9));
         Self { plans: [first, second], data }
@@ -284,8 +284,8 @@ fn operands_that_do_not_fit_are_refused_by_name() {
 fn separable_operands_that_do_not_fit_are_refused_by_name() {
     let Some(context) = context() else { return };
     let plan = SeparableConv2d::new(3, 5, 3).plan(context, SHAPE).unwrap();
-    let depthwise = Tensors::new(context, plan.depthwise().geometry());
-    let pointwise = Tensors::new(context, plan.pointwise().geometry());
+    let depthwise = Tensors::new(context, plan.geometry().0);
+    let pointwise = Tensors::new(context, plan.geometry().1);
     let good = sepconv::SeparableOperands {
         input: &depthwise.input,
         depthwise_weight: &depthwise.weight,

@@ -71,8 +71,10 @@ fn check(case: &Golden) {
         let (depthwise, data) = depthwise_half(case);
         check_kernels(case, &depthwise, &data, "intermediate");
         let Some(context) = context() else { return };
-        for actual in separable_data(case).run(context, &case.separable_layer(), case.shape("input")) {
-            case.assert_close("output", &actual, "separable");
+        for plan in common::separable_plans(context, &case.separable_layer(), case.shape("input")) {
+            for actual in separable_data(case).run(context, &plan) {
+                case.assert_close("output", &actual, &plan.kernel());
+            }
         }
     } else {
         check_kernels(case, &case.layer(), &data(case), "output");

@@ -49,24 +49,48 @@ fn geometries() -> Vec<Geometry> {
     layers.iter().flat_map(|layer| shapes.map(|shape| layer.geometry(shape))).filter_map(Result::ok).collect()
 }
 
-/// Every text that a kernel is compiled from: the file as it is, and each variant for each geometry it supports.
-fn sources(kernel: &Kernel) -> BTreeSet<String> {
-    let targets = common::targets();
+/// A shader with every text that it is compiled to: the file as it is, and each variant for each layer it supports.
+struct Shader {
+    name: &'static str,
+    wgsl: &'static str,
+    sources: BTreeSet<String>,
+}
+
+impl Shader {
+    fn of<Layer>(kernel: &Kernel<Layer>, layers: &[Layer]) -> Self {
+        let targets = common::targets();
+        let layers = layers.iter().flat_map(|layer| targets.iter().map(move |target| (layer, target)));
+        let variants = layers
+            .filter(|(layer, target)| (kernel.supports)(layer, target).is_ok())
+            .flat_map(|(layer, target)| (kernel.variants)(layer, target));
+        let specialised = variants.map(|variant| specialise(kernel.wgsl, &variant.constants));
+        let sources = std::iter::once(kernel.wgsl.to_owned()).chain(specialised).collect();
+        Self { name: kernel.name, wgsl: kernel.wgsl, sources }
+    }
+}
+
+/// Every shader that computes a layer.
+fn shaders() -> Vec<Shader> {
     let geometries = geometries();
-    let layers = geometries.iter().flat_map(|geometry| targets.iter().map(move |target| (geometry, target)));
-    let variants = layers
-        .filter(|(geometry, target)| (kernel.supports)(geometry, target).is_ok())
-        .flat_map(|(geometry, target)| (kernel.variants)(geometry, target));
-    let specialised = variants.map(|variant| specialise(kernel.wgsl, &variant.constants));
-    std::iter::once(kernel.wgsl.to_owned()).chain(specialised).collect()
+    let separable: Vec<_> = geometries
+        .iter()
+        .filter(|depthwise| depthwise.in_channels_per_group() == 1)
+        .flat_map(|depthwise| {
+            [3, 40, 300].map(|out_channels| {
+                let pointwise = Conv2d::new(depthwise.out_channels, out_channels, 1).bias(depthwise.bias);
+                (*depthwise, pointwise.geometry(depthwise.output_shape()).unwrap())
+            })
+        })
+        .collect();
+    let alone = kernels::ALL.iter().map(|kernel| Shader::of(kernel, &geometries));
+    alone.chain(kernels::SEPARABLE.iter().map(|kernel| Shader::of(kernel, &separable))).collect()
 }
 
 #[test]
 fn every_variant_is_valid() {
-    for kernel in kernels::ALL {
-        let sources = sources(kernel);
-        println!("{}: {} variants", kernel.name, sources.len());
-        assert!(sources.len() >= 20, "{} has only {} variants here", kernel.name, sources.len());
+    for Shader { name, sources, .. } in shaders() {
+        println!("{name}: {} variants", sources.len());
+        assert!(sources.len() >= 20, "{name} has only {} variants here", sources.len());
         for source in sources {
             let module = naga::front::wgsl::parse_str(&source);
             let module = module.unwrap_or_else(|error| panic!("{}", error.emit_to_string(&source)));
@@ -84,10 +108,9 @@ fn tint_takes_them_too() {
     const MOST: usize = 40;
     let folder = tempfile::tempdir().unwrap();
     let [input, output] = ["in.wgsl", "out.wgsl"].map(|name| folder.path().join(name));
-    for kernel in kernels::ALL {
-        let sources = sources(kernel);
+    for Shader { name, wgsl, sources } in shaders() {
         let step = sources.len().div_ceil(MOST);
-        for source in std::iter::once(kernel.wgsl.to_owned()).chain(sources.into_iter().step_by(step)) {
+        for source in std::iter::once(wgsl.to_owned()).chain(sources.into_iter().step_by(step)) {
             // naga does not know this directive, and browsers want it.
             let directive = if source.contains("subgroup") { "enable subgroups;\n" } else { "" };
             std::fs::write(&input, format!("{directive}{source}")).unwrap();
@@ -100,7 +123,7 @@ fn tint_takes_them_too() {
                 run => run.unwrap(),
             };
             let message = String::from_utf8_lossy(&result.stderr);
-            assert!(result.status.success(), "tint refuses {}: {message}\n{source}", kernel.name);
+            assert!(result.status.success(), "tint refuses {name}: {message}\n{source}");
         }
     }
 }
@@ -122,6 +145,7 @@ fn declaration<'a>(wgsl: &'a str, first: &str, last: &str) -> Option<Vec<&'a str
 #[test]
 fn what_shaders_share_is_the_same_in_each() {
     let output = "@group(0) @binding(5) var<storage, read_write> output: array<f32>;";
+    let shaders = shaders();
     let shared = [
         ("struct Extent {", output, true),
         ("fn activate(", "}", true),
@@ -132,9 +156,11 @@ fn what_shaders_share_is_the_same_in_each() {
     ];
     for (first, last, everywhere) in shared {
         let mut versions = BTreeSet::new();
-        for kernel in kernels::ALL {
-            let declaration = declaration(kernel.wgsl, first, last);
-            assert!(declaration.is_some() || !everywhere, "{} has no {first}", kernel.name);
+        // A separable layer has tensors and sizes of its own.
+        let bound_alike = |shader: &&Shader| first != "struct Extent {" || kernels::by_name(shader.name).is_ok();
+        for shader in shaders.iter().filter(bound_alike) {
+            let declaration = declaration(shader.wgsl, first, last);
+            assert!(declaration.is_some() || !everywhere, "{} has no {first}", shader.name);
             versions.extend(declaration);
         }
         assert_eq!(versions.len(), 1, "{first} differs between the shaders: {versions:#?}");
@@ -143,9 +169,8 @@ fn what_shaders_share_is_the_same_in_each() {
 
 #[test]
 fn every_header_says_what_a_reader_needs() {
-    for kernel in kernels::ALL {
-        let name = kernel.name;
-        let header: Vec<_> = kernel.wgsl.lines().map_while(|line| line.strip_prefix("//")).collect();
+    for Shader { name, wgsl, .. } in shaders() {
+        let header: Vec<_> = wgsl.lines().map_while(|line| line.strip_prefix("//")).collect();
         assert!(header[0].starts_with(&format!(" {name}: ")), "{name}: {:?}", header[0]);
         for section in ["Formula", "Mapping", "Traffic", "Needs", "Bound by", "Rust row"] {
             let line = header.iter().find_map(|line| line.strip_prefix(&format!(" {section} ")));
@@ -170,10 +195,11 @@ fn the_shaders_that_measure_are_valid() {
 fn every_file_is_a_row_and_every_row_a_file() {
     let names = std::fs::read_dir(SHADERS).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let files: BTreeSet<_> = names.filter(|name| name != "roofline").collect();
-    let rows: BTreeSet<_> = kernels::ALL.iter().map(|kernel| format!("{}.wgsl", kernel.name)).collect();
+    let shaders = shaders();
+    let rows: BTreeSet<_> = shaders.iter().map(|shader| format!("{}.wgsl", shader.name)).collect();
     assert_eq!(files, rows);
-    for kernel in kernels::ALL {
-        let file = std::fs::read_to_string(Path::new(SHADERS).join(format!("{}.wgsl", kernel.name))).unwrap();
-        assert!(file == kernel.wgsl, "{} is not made from its file", kernel.name);
+    for shader in shaders {
+        let file = std::fs::read_to_string(Path::new(SHADERS).join(format!("{}.wgsl", shader.name))).unwrap();
+        assert!(file == shader.wgsl, "{} is not made from its file", shader.name);
     }
 }

@@ -4,15 +4,19 @@ mod depthwise;
 mod direct;
 mod gemm;
 mod pointwise;
+mod separable;
 mod subgroup_gemm;
 mod tiled_gemm;
 
 use crate::error::{Error, Result};
 use crate::geometry::{Activation, Geometry, PaddingMode, check_range};
+use crate::pipeline::Shader;
 
 /// One kernel: its shader, what it can compute, and how it is specialised and launched.
+///
+/// `Layer` is what it computes: one convolution, or the two of a separable layer.
 #[derive(Debug)]
-pub struct Kernel {
+pub struct Kernel<Layer = Geometry> {
     /// Its name, and that of its file in `shaders/`.
     pub name: &'static str,
     /// Its source: complete WGSL with default constants.
@@ -24,11 +28,26 @@ pub struct Kernel {
     /// What its speed ends at.
     pub bound_by: &'static str,
     /// `Err` with what it needs, for a geometry or a target that it cannot compute on.
-    pub supports: fn(&Geometry, &Target) -> Result<(), &'static str>,
+    pub supports: fn(&Layer, &Target) -> Result<(), &'static str>,
     /// Whether it is worth its place, where it is supported and no kernel before it is chosen.
-    pub suits: fn(&Geometry, &Target) -> bool,
+    pub suits: fn(&Layer, &Target) -> bool,
     /// The ways to tile a geometry that it supports on a target, best guess first; never empty.
-    pub variants: fn(&Geometry, &Target) -> Vec<Variant>,
+    pub variants: fn(&Layer, &Target) -> Vec<Variant>,
+}
+
+/// A kernel that computes a whole separable layer: its depthwise part, its pointwise part.
+pub type SeparableKernel = Kernel<(Geometry, Geometry)>;
+
+impl Kernel {
+    pub(crate) fn shader(&self) -> Shader {
+        Shader { name: self.name, wgsl: self.wgsl, inputs: 4 }
+    }
+}
+
+impl SeparableKernel {
+    pub(crate) fn shader(&self) -> Shader {
+        Shader { name: self.name, wgsl: self.wgsl, inputs: 6 }
+    }
 }
 
 /// What planning knows of a device.
@@ -116,12 +135,24 @@ pub static ALL: [&Kernel; 6] = [
     &direct::KERNEL,
 ];
 
+/// Every kernel that computes a separable layer in one dispatch.
+pub static SEPARABLE: [&SeparableKernel; 1] = [&separable::KERNEL];
+
 /// The kernel of this name.
 ///
 /// # Errors
 /// [`Error::UnknownKernel`], which lists the names there are.
 pub fn by_name(name: &str) -> Result<&'static Kernel> {
     let found = ALL.into_iter().find(|kernel| kernel.name == name);
+    found.ok_or_else(|| Error::UnknownKernel { name: name.to_owned() })
+}
+
+/// The kernel of this name in [`SEPARABLE`].
+///
+/// # Errors
+/// [`Error::UnknownKernel`].
+pub fn separable_by_name(name: &str) -> Result<&'static SeparableKernel> {
+    let found = SEPARABLE.into_iter().find(|kernel| kernel.name == name);
     found.ok_or_else(|| Error::UnknownKernel { name: name.to_owned() })
 }
 
@@ -158,14 +189,22 @@ fn window(geometry: &Geometry) -> Vec<(&'static str, u32)> {
 
 /// The constants of what every kernel does before it stores a value.
 fn epilogue(geometry: &Geometry) -> Vec<(&'static str, u32)> {
-    let activation = match geometry.activation {
+    vec![
+        ("HAS_BIAS", geometry.bias.into()),
+        ("HAS_RESIDUAL", geometry.residual.into()),
+        ("ACTIVATION", activation(geometry)),
+    ]
+}
+
+/// The number by which the shaders know an activation.
+fn activation(geometry: &Geometry) -> u32 {
+    match geometry.activation {
         Activation::None => 0,
         Activation::Relu | Activation::Relu6 | Activation::Clamp(..) => 1,
         Activation::LeakyRelu(_) => 2,
         Activation::Silu => 3,
         Activation::HardSwish => 4,
-    };
-    vec![("HAS_BIAS", geometry.bias.into()), ("HAS_RESIDUAL", geometry.residual.into()), ("ACTIVATION", activation)]
+    }
 }
 
 /// The two numbers that a shader's activation reads: its limits, or its slope.

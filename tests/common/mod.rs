@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use sepconv::reference::{self, Reference};
 use sepconv::{
-    Activation, Context, Conv2d, Error, Geometry, Operands, Plan, SeparableConv2d, SeparableOperands, Tensor, kernels,
-    verify,
+    Activation, CHAINED, Context, Conv2d, Error, Geometry, Operands, Plan, SeparableConv2d, SeparableOperands,
+    SeparablePlan, Tensor, kernels, verify,
 };
 
 pub mod golden;
@@ -316,12 +316,10 @@ impl SeparableData {
         expected
     }
 
-    /// Plans the layer and runs it three times, into a poisoned output. Says which kernels ran.
-    pub fn run(&self, context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4]) -> [Vec<f32>; 3] {
-        let plan = layer.plan(context, input_shape).unwrap();
-        let (depthwise, pointwise) = (plan.depthwise().geometry(), plan.pointwise().geometry());
-        assert_eq!(plan.depthwise().kernel(), kernels::choose(depthwise, context.target()).name);
-        assert_eq!(plan.pointwise().kernel(), kernels::choose(pointwise, context.target()).name);
+    /// Runs a plan three times, into a poisoned output.
+    pub fn run(&self, context: &Context, plan: &SeparablePlan) -> [Vec<f32>; 3] {
+        let (depthwise, pointwise) = plan.geometry();
+        let input_shape = depthwise.input_shape();
         let tensor = |shape, data: &[f32]| Tensor::from_slice(context, shape, data).unwrap();
         let optional = |shape, data: &Option<Vec<f32>>| data.as_ref().map(|data| tensor(shape, data));
         let input = tensor(input_shape, &self.input);
@@ -361,7 +359,31 @@ impl SeparableData {
     }
 }
 
-/// Runs a separable layer and, where there is one, its equivalent normal layer under every kernel that supports it,
+/// Every different plan of a separable layer: the planner's own, two dispatches, and each fused kernel's variants.
+pub fn separable_plans(context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4]) -> Vec<SeparablePlan> {
+    let own = layer.plan(context, input_shape).unwrap();
+    let chained = layer.plan_with_kernel(context, input_shape, CHAINED, 0).unwrap();
+    let (depthwise, pointwise) = chained.geometry();
+    let chosen = [depthwise, pointwise].map(|part| kernels::choose(part, context.target()).name);
+    assert_eq!(chained.kernel(), chosen.join(" + "));
+    let geometries = (*depthwise, *pointwise);
+    let mut plans = vec![own, chained];
+    for kernel in kernels::SEPARABLE {
+        assert_eq!((kernel.supports)(&geometries, context.target()), Ok(()));
+        for variant in 0..(kernel.variants)(&geometries, context.target()).len() {
+            match layer.plan_with_kernel(context, input_shape, kernel.name, variant) {
+                Ok(plan) => {
+                    assert_eq!(plan.kernel(), kernel.name);
+                    plans.push(plan);
+                }
+                Err(error) => assert!(matches!(error, Error::Unsupported { .. }), "{error}"),
+            }
+        }
+    }
+    plans
+}
+
+/// Runs a separable layer, in every way there is, and, where there is one, its equivalent normal layer under every kernel that supports it,
 /// on random data and on small integers, and compares all of it with one reference.
 pub fn check_separable(context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4], seed: u64) {
     let (depthwise, pointwise) = layer.geometry(input_shape).unwrap();
@@ -390,8 +412,10 @@ pub fn check_separable(context: &Context, layer: &SeparableConv2d, input_shape: 
                 assert_close(&expected, pointwise.activation, terms, actual, &what);
             }
         };
-        for actual in data.run(context, layer, input_shape) {
-            compare(terms, &actual, "separable");
+        for plan in separable_plans(context, layer, input_shape) {
+            for actual in data.run(context, &plan) {
+                compare(terms, &actual, &plan.kernel());
+            }
         }
         let Some(normal) = layer.equivalent() else { continue };
         let geometry = normal.geometry(input_shape).unwrap();

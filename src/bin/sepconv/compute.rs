@@ -90,7 +90,7 @@ impl Device {
             output: &output,
         };
         plan.bind(operands)?.run()?;
-        let kernel = format!("{} + {}", plan.depthwise().kernel(), plan.pointwise().kernel());
+        let kernel = plan.kernel();
         Ok(Output { shape, values: output.read_blocking(context)?, kernel })
     }
 }

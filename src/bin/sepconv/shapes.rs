@@ -128,7 +128,7 @@ impl Shape {
 
     fn separable(&self, context: &Context, layer: &SeparableConv2d) -> Outcome<Candidate> {
         let plan = layer.plan(context, self.input)?;
-        let (d, p) = (plan.depthwise().geometry(), plan.pointwise().geometry());
+        let (d, p) = plan.geometry();
         let shapes = [d.input_shape(), d.weight_shape(), d.bias_shape(), p.weight_shape(), p.bias_shape()];
         let [x, dw, db, pw, pb] = shapes.map(values);
         let tensor = |shape, values: &[f32]| Tensor::from_slice(context, shape, values);
@@ -144,7 +144,7 @@ impl Shape {
         })?;
         let expected = verify::separable_reference((d, p), &x, (&dw, Some(&db)), (&pw, Some(&pb)));
         Ok(Candidate {
-            kernel: format!("{} + {}", plan.depthwise().kernel(), plan.pointwise().kernel()),
+            kernel: plan.kernel(),
             is_chosen: true,
             error: error(context, &bound, &output, &expected, d.terms() + p.terms())?,
             bound,
