@@ -6,6 +6,7 @@ mod gemm;
 mod pointwise;
 mod separable;
 mod subgroup_gemm;
+mod subgroup_separable;
 mod tiled_gemm;
 
 use crate::error::{Error, Result};
@@ -136,7 +137,7 @@ pub static ALL: [&Kernel; 6] = [
 ];
 
 /// Every kernel that computes a separable layer in one dispatch.
-pub static SEPARABLE: [&SeparableKernel; 1] = [&separable::KERNEL];
+pub static SEPARABLE: [&SeparableKernel; 2] = [&subgroup_separable::KERNEL, &separable::KERNEL];
 
 /// The kernel of this name.
 ///
@@ -194,6 +195,11 @@ fn epilogue(geometry: &Geometry) -> Vec<(&'static str, u32)> {
         ("HAS_RESIDUAL", geometry.residual.into()),
         ("ACTIVATION", activation(geometry)),
     ]
+}
+
+/// The constants of what a separable kernel does to a value in between.
+fn between_constants(depthwise: &Geometry) -> [(&'static str, u32); 2] {
+    [("HAS_BETWEEN_BIAS", depthwise.bias.into()), ("BETWEEN_ACTIVATION", activation(depthwise))]
 }
 
 /// The number by which the shaders know an activation.

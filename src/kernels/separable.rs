@@ -1,6 +1,6 @@
 //! The row of `shaders/separable.wgsl`.
 
-use super::{SeparableKernel, Target, Variant, activation, epilogue, tiles, window};
+use super::{SeparableKernel, Target, Variant, between_constants, epilogue, tiles, window};
 use crate::geometry::Geometry;
 
 pub(super) static KERNEL: SeparableKernel = SeparableKernel {
@@ -90,10 +90,9 @@ fn variants((depthwise, pointwise): &(Geometry, Geometry), _: &Target) -> Vec<Va
     let others = TILINGS.into_iter().filter(|tiling| tiling.channels() < best.channels()).rev().take(2);
     let variant = |tiling: Tiling| {
         let mut constants = window(depthwise);
+        constants.extend(between_constants(depthwise));
         constants.extend(epilogue(pointwise));
         constants.extend([
-            ("HAS_BETWEEN_BIAS", depthwise.bias.into()),
-            ("BETWEEN_ACTIVATION", activation(depthwise)),
             ("PIXEL_FOURS", PIXEL_FOURS),
             ("CHANNEL_TILES", tiling.channel_tiles),
             ("CHANNEL_TILE", tiling.channel_tile),
