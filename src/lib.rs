@@ -13,6 +13,7 @@ mod schedule;
 mod separable;
 pub mod summary;
 mod tensor;
+pub mod text;
 pub mod timing;
 pub mod verify;
 
