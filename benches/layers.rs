@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use sepconv::timing::{Stopwatch, measure};
+use sepconv::timing::{Stopwatch, measure_blocking};
 use sepconv::{
     Activation, Bound, Context, Conv2d, Operands, SeparableConv2d, SeparableOperands, Tensor, reference, verify,
 };
@@ -92,7 +92,7 @@ fn layers(criterion: &mut Criterion) {
         let layer = SeparableConv2d::new(in_channels, out_channels, 3).padding(1).stride(stride);
         let separable = separable(&context, &layer, input_shape);
 
-        let (_, clock) = measure(&context, &normal, Duration::from_millis(100)).expect("a time").best();
+        let (_, clock) = measure_blocking(&context, &normal, Duration::from_millis(100)).expect("a time").best();
         let mut group = criterion.benchmark_group(format!("{name}, {}, {clock}", info.name));
         // Both forms count the normal form's multiply-adds: what is compared is the same job done.
         group.throughput(Throughput::Elements(multiply_adds));
@@ -105,7 +105,8 @@ fn layers(criterion: &mut Criterion) {
                 };
                 let stopwatch = stopwatch.unwrap_or_else(|| Stopwatch::wall(&context));
                 bencher.iter_custom(|iterations| {
-                    let times = (0..iterations).map(|_| stopwatch.time(bound).expect("the layer runs"));
+                    let times =
+                        (0..iterations).map(|_| pollster::block_on(stopwatch.time(bound)).expect("the layer runs"));
                     Duration::from_secs_f64(times.sum::<f64>() / 1e3)
                 });
             });

@@ -100,13 +100,11 @@ impl Bound {
         })
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn context(&self) -> &Context {
         &self.context
     }
 
     /// One dispatch that no plan made.
-    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn single(
         context: &Context,
         pipeline: wgpu::ComputePipeline,

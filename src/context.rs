@@ -1,4 +1,8 @@
 //! `Context`: a device and its queue, with the pipelines that were made on it.
+#![cfg_attr(
+    target_arch = "wasm32",
+    expect(clippy::arc_with_non_send_sync, reason = "a browser's handles stay in their thread")
+)]
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,8 +25,21 @@ struct Shared {
     target: Target,
     runtime_checks: bool,
     pipelines: Arc<Pipelines>,
-    /// Why the device is gone, once it is.
-    lost: Arc<Mutex<Option<String>>>,
+    health: Arc<Health>,
+}
+
+/// What the device has said of itself between calls.
+#[derive(Debug, Default)]
+struct Health {
+    /// Why it is gone, once it is.
+    lost: Mutex<Option<String>>,
+    /// What it refused after the call had returned, as a browser's does, until a call reports it.
+    refused: Mutex<Option<String>>,
+}
+
+fn lock(words: &Mutex<Option<String>>) -> std::sync::MutexGuard<'_, Option<String>> {
+    // Words are whole after any panic.
+    words.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Context {
@@ -32,9 +49,12 @@ impl Context {
     /// [`Error::NoAdapter`] if there is none; [`Error::NoDevice`] if it does not open.
     pub async fn new() -> Result<Self> {
         let adapters = adapters().await;
-        let best = adapters
-            .first()
-            .ok_or_else(|| Error::NoAdapter { reason: "no Vulkan, Metal or DX12 driver answered".to_owned() })?;
+        let reason = if cfg!(target_arch = "wasm32") {
+            "this browser gives no WebGPU adapter"
+        } else {
+            "no Vulkan, Metal or DX12 driver answered"
+        };
+        let best = adapters.first().ok_or_else(|| Error::NoAdapter { reason: reason.to_owned() })?;
         Self::from_adapter(best).await
     }
 
@@ -61,10 +81,17 @@ impl Context {
         let opened = adapter.request_device(&descriptor).await;
         let (device, queue) = opened.map_err(|error| Error::NoDevice { reason: error.to_string() })?;
         let context = Self::from_wgpu(device, queue)?;
-        let lost = context.shared.lost.clone();
+        let health = context.shared.health.clone();
         context.device().set_device_lost_callback(move |reason, message| {
-            *lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{reason:?}: {message}"));
+            *lock(&health.lost) = Some(format!("{reason:?}: {message}"));
         });
+        #[cfg(target_arch = "wasm32")]
+        {
+            let health = context.shared.health.clone();
+            context.device().on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+                lock(&health.refused).get_or_insert(error.to_string());
+            }));
+        }
         Ok(context)
     }
 
@@ -78,7 +105,7 @@ impl Context {
         let target = Target::from(&device);
         target.check()?;
         let shared =
-            Shared { target, runtime_checks: false, pipelines: Arc::default(), lost: Arc::default(), device, queue };
+            Shared { target, runtime_checks: false, pipelines: Arc::default(), health: Arc::default(), device, queue };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -104,7 +131,7 @@ impl Context {
             target,
             runtime_checks,
             pipelines,
-            lost: self.shared.lost.clone(),
+            health: self.shared.health.clone(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -142,13 +169,61 @@ impl Context {
     /// Why the device is gone, if it is: then every call fails and a new context is needed.
     #[must_use]
     pub fn lost(&self) -> Option<String> {
-        self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.shared.health.lost).clone()
+    }
+
+    /// Waits until the device has done all that was submitted to it.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] if the device is gone. In a browser, where a device opened by this library answers only
+    /// after a call has returned, also [`Error::Device`] with what it refused since.
+    pub async fn wait(&self) -> Result<()> {
+        let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
+        self.queue().on_submitted_work_done(move || {
+            // The receiver lives until it has received; nobody is told if it does not.
+            let _ = sender.send(());
+        });
+        self.block()?;
+        receiver.receive().await;
+        self.check_alive()
+    }
+
+    /// Copies out what a mappable buffer holds once the device is done with it.
+    pub(crate) async fn download<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer) -> Result<Vec<T>> {
+        let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
+        buffer.slice(..).map_async(wgpu::MapMode::Read, move |result| {
+            // The receiver lives until it has received; nobody is told if it does not.
+            let _ = sender.send(result);
+        });
+        self.block()?;
+        let lost = |reason: String| self.mark_lost(reason);
+        receiver
+            .receive()
+            .await
+            .ok_or_else(|| lost("a read-back was dropped".to_owned()))?
+            .map_err(|error| lost(error.to_string()))?;
+        let view = buffer.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?;
+        let values = bytemuck::pod_collect_to_vec(&view);
+        drop(view);
+        buffer.unmap();
+        self.check_alive()?;
+        Ok(values)
+    }
+
+    /// Blocks until the device has answered all calls; does nothing in a browser, where the answers come by themselves.
+    #[cfg_attr(target_arch = "wasm32", expect(clippy::unnecessary_wraps, clippy::unused_self))]
+    fn block(&self) -> Result<()> {
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Err(error) = self.device().poll(wgpu::PollType::wait_indefinitely()) {
+            return Err(self.mark_lost(error.to_string()));
+        }
+        Ok(())
     }
 
     /// Whether this is the other one, a clone of it, or made of it by [`with_runtime_checks`](Self::with_runtime_checks).
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         // Handles of devices cannot be compared: two devices of different instances may have the same id.
-        Arc::ptr_eq(&self.shared.lost, &other.shared.lost)
+        Arc::ptr_eq(&self.shared.health, &other.shared.health)
     }
 
     pub(crate) fn runtime_checks(&self) -> bool {
@@ -159,9 +234,13 @@ impl Context {
         &self.shared.pipelines
     }
 
-    /// An error if the device is known to be gone.
+    /// An error if the device is known to be gone, or to have refused something since the last call.
     pub(crate) fn check_alive(&self) -> Result<()> {
-        self.lost().map_or(Ok(()), |reason| Err(Error::DeviceLost { reason }))
+        if let Some(reason) = self.lost() {
+            return Err(Error::DeviceLost { reason });
+        }
+        let refused = lock(&self.shared.health.refused).take();
+        refused.map_or(Ok(()), |reason| Err(Error::Device { operation: "an earlier call", reason }))
     }
 
     /// Marks the device as gone and returns the error that says so.
@@ -169,7 +248,7 @@ impl Context {
         // A poll lets the device-lost callback speak first: it knows the driver's reason.
         #[cfg(not(target_arch = "wasm32"))]
         let _ = self.device().poll(wgpu::PollType::Poll);
-        let mut lost = self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lost = lock(&self.shared.health.lost);
         let reason = lost.get_or_insert(reason).clone();
         Error::DeviceLost { reason }
     }
@@ -189,8 +268,8 @@ impl Context {
 
     /// Runs calls on the device and turns what the device says of them into an error, where it would else panic.
     ///
-    /// `argument` and `bytes` say what is being made. In a browser the device answers later: there the calls are
-    /// made unguarded, the browser logs what it refuses, and reading the result fails.
+    /// `argument` and `bytes` say what is being made. In a browser the device answers later: there the next call
+    /// fails, at the latest [`wait`](Self::wait) or reading the result.
     pub(crate) fn guarded<T>(&self, argument: &'static str, bytes: u64, calls: impl FnOnce() -> T) -> Result<T> {
         self.check_alive()?;
         #[cfg(target_arch = "wasm32")]

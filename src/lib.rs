@@ -10,13 +10,12 @@ pub mod kernels;
 mod pipeline;
 mod plan;
 pub mod reference;
-#[cfg(not(target_arch = "wasm32"))]
 pub mod roofline;
 mod schedule;
 mod separable;
 pub mod summary;
 mod tensor;
-#[cfg(not(target_arch = "wasm32"))]
+pub mod text;
 pub mod timing;
 pub mod verify;
 

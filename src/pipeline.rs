@@ -91,7 +91,6 @@ fn compile(context: &Context, shader: Shader, source: String) -> wgpu::ComputePi
 }
 
 /// The pipeline of a shader as it stands, with bindings of its own.
-#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn unspecialised(context: &Context, wgsl: &str) -> wgpu::ComputePipeline {
     create(context, "sepconv", wgsl.to_owned(), None)
 }

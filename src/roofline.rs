@@ -29,7 +29,7 @@ impl Roofline {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::DeviceLost`], or [`Error::Device`] if a shader is refused.
-    pub fn measure(context: &Context) -> Result<Self> {
+    pub async fn measure(context: &Context) -> Result<Self> {
         // Enough to outgrow any cache, and in software enough to take a while.
         let (rows, workgroups) = if context.target().software { (4, 256) } else { (32, 32_768) };
         let limits = context.limits();
@@ -43,9 +43,18 @@ impl Roofline {
         let arithmetic = bound(context, arithmetic, written, [workgroups, 1])?;
         let operations = 2.0 * f64::from(MULTIPLY_ADDS) * f64::from(workgroups) * f64::from(WORKGROUP_SIZE);
         Ok(Self {
-            bytes_per_second: 2.0 * copied as f64 / fastest(context, &copy)?,
-            operations_per_second: operations / fastest(context, &arithmetic)?,
+            bytes_per_second: 2.0 * copied as f64 / fastest(context, &copy).await?,
+            operations_per_second: operations / fastest(context, &arithmetic).await?,
         })
+    }
+
+    /// [`measure`](Self::measure), waiting for it.
+    ///
+    /// # Errors
+    /// Those of [`measure`](Self::measure).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn measure_blocking(context: &Context) -> Result<Self> {
+        pollster::block_on(Self::measure(context))
     }
 
     /// The least time in seconds that so many bytes and multiply-adds can take.
@@ -80,14 +89,17 @@ fn bound(context: &Context, wgsl: &str, bytes: u64, [x, y]: [u32; 2]) -> Result<
 }
 
 /// The seconds of the fastest run, by the device's clock if it has one.
-fn fastest(context: &Context, bound: &Bound) -> Result<f64> {
+async fn fastest(context: &Context, bound: &Bound) -> Result<f64> {
     let wall = Stopwatch::wall(context);
-    wall.time(bound)?;
+    wall.time(bound).await?;
     let device = Stopwatch::device(context)?;
     let mut seconds = f64::INFINITY;
     for _ in 0..RUNS {
-        let waited = wall.time(bound)?;
-        let counted = device.as_ref().map(|device| device.time(bound)).transpose()?;
+        let waited = wall.time(bound).await?;
+        let counted = match &device {
+            None => None,
+            Some(device) => Some(device.time(bound).await?),
+        };
         // A device's clock that runs ahead of the caller's, or stands still, is not believed.
         let time = counted.filter(|&counted| counted > 0.5 * waited && counted < 2.0 * waited).unwrap_or(waited);
         seconds = seconds.min(time / 1e3);

@@ -144,24 +144,7 @@ impl Tensor {
             context.queue().submit([encoder.finish()]);
             staging
         })?;
-
-        let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
-        staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
-            // The receiver lives until it has received; nobody is told if it does not.
-            let _ = sender.send(result);
-        });
-        #[cfg(not(target_arch = "wasm32"))]
-        if let Err(error) = context.device().poll(wgpu::PollType::wait_indefinitely()) {
-            return Err(context.mark_lost(error.to_string()));
-        }
-        let lost = |reason: String| context.mark_lost(reason);
-        receiver
-            .receive()
-            .await
-            .ok_or_else(|| lost("a read-back was dropped".to_owned()))?
-            .map_err(|error| lost(error.to_string()))?;
-        let view = staging.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?;
-        Ok(bytemuck::pod_collect_to_vec(&view))
+        context.download(&staging).await
     }
 
     /// [`read`](Self::read), waiting for it.

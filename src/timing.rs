@@ -1,7 +1,9 @@
 //! How long a bound layer takes: what its caller waits, and what the device alone takes where it can tell.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use crate::bound::Bound;
 use crate::context::Context;
@@ -66,14 +68,14 @@ impl Timing {
 ///
 /// # Errors
 /// Those of [`Bound::run`].
-pub fn measure(context: &Context, bound: &Bound, budget: Duration) -> Result<Timing> {
+pub async fn measure(context: &Context, bound: &Bound, budget: Duration) -> Result<Timing> {
     let caller = Stopwatch::wall(context);
-    caller.time(bound)?;
-    let wall = Spread::of(sample(budget / 2, || caller.time(bound))?);
+    caller.time(bound).await?;
+    let wall = Spread::of(sample(budget / 2, &caller, bound).await?);
     let device = match Stopwatch::device(context)? {
         None => None,
         Some(device) => {
-            let times = sample(budget / 2, || device.time(bound))?;
+            let times = sample(budget / 2, &device, bound).await?;
             // Some drivers answer zero, or count in another unit than they say.
             let plausible = |time: &f64| *time > 0.0 && *time < 2.0 * wall.p90;
             times.iter().all(plausible).then(|| Spread::of(times))
@@ -82,20 +84,22 @@ pub fn measure(context: &Context, bound: &Bound, budget: Duration) -> Result<Tim
     Ok(Timing { wall, device })
 }
 
-fn sample(budget: Duration, mut once: impl FnMut() -> Result<f64>) -> Result<Vec<f64>> {
+/// [`measure`], waiting for it.
+///
+/// # Errors
+/// Those of [`measure`].
+#[cfg(not(target_arch = "wasm32"))]
+pub fn measure_blocking(context: &Context, bound: &Bound, budget: Duration) -> Result<Timing> {
+    pollster::block_on(measure(context, bound, budget))
+}
+
+async fn sample(budget: Duration, stopwatch: &Stopwatch<'_>, bound: &Bound) -> Result<Vec<f64>> {
     let start = Instant::now();
     let mut samples = Vec::new();
     while samples.len() < 3 || (start.elapsed() < budget && samples.len() < 100) {
-        samples.push(once()?);
+        samples.push(stopwatch.time(bound).await?);
     }
     Ok(samples)
-}
-
-/// Waits until the device has done all that was submitted.
-fn wait(context: &Context) -> Result<()> {
-    let waited = context.device().poll(wgpu::PollType::wait_indefinitely());
-    waited.map_err(|error| context.mark_lost(error.to_string()))?;
-    context.check_alive()
 }
 
 /// Times single runs by one clock.
@@ -127,16 +131,16 @@ impl<'a> Stopwatch<'a> {
     ///
     /// # Errors
     /// Those of [`Bound::run`], and [`Error::OtherContext`] for a layer of another context.
-    pub fn time(&self, bound: &Bound) -> Result<f64> {
+    pub async fn time(&self, bound: &Bound) -> Result<f64> {
         if !bound.context().is_same(self.context) {
             return Err(Error::OtherContext { argument: "the bound layer" });
         }
         if let Some(stamps) = &self.stamps {
-            return stamps.time(self.context, bound);
+            return stamps.time(self.context, bound).await;
         }
         let start = Instant::now();
         bound.run()?;
-        wait(self.context)?;
+        self.context.wait().await?;
         Ok(start.elapsed().as_secs_f64() * 1e3)
     }
 }
@@ -177,7 +181,7 @@ impl Stamps {
     }
 
     /// Runs a layer once and returns the milliseconds between its two timestamps.
-    fn time(&self, context: &Context, bound: &Bound) -> Result<f64> {
+    async fn time(&self, context: &Context, bound: &Bound) -> Result<f64> {
         context.guarded("a timed submission", 0, || {
             let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             bound.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
@@ -191,14 +195,8 @@ impl Stamps {
             encoder.resolve_query_set(&self.queries, 0..2, &self.resolved, 0);
             encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.readable, 0, STAMPS_BYTES);
             context.queue().submit([encoder.finish()]);
-            self.readable.slice(..).map_async(wgpu::MapMode::Read, |_| {});
         })?;
-        wait(context)?;
-        let refused = |error: wgpu::MapRangeError| Error::Device { operation: "timestamps", reason: error.to_string() };
-        let view = self.readable.slice(..).get_mapped_range().map_err(refused)?;
-        let stamps: Vec<u64> = bytemuck::pod_collect_to_vec(&view);
-        drop(view);
-        self.readable.unmap();
+        let stamps: Vec<u64> = context.download(&self.readable).await?;
         let ticks = stamps[1].saturating_sub(stamps[0]) as f64;
         Ok(ticks * f64::from(context.queue().get_timestamp_period()) / 1e6)
     }

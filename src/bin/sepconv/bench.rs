@@ -6,7 +6,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets};
 use sepconv::Context;
 use sepconv::roofline::Roofline;
-use sepconv::timing::{Timing, measure};
+use sepconv::timing::{Timing, measure_blocking};
 use serde_json::{Value, json};
 
 use crate::arguments::{self, DeviceOption};
@@ -79,7 +79,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     };
     let progress = progress(1 + shapes.len());
     progress.set_message("the device's limits");
-    let roofline = Roofline::measure(&context)?;
+    let roofline = Roofline::measure_blocking(&context)?;
     progress.inc(1);
     let mut rows = Vec::new();
     for shape in &shapes {
@@ -108,7 +108,7 @@ fn time(context: &Context, roofline: &Roofline, id: &str, candidate: &Candidate)
         id: id.to_owned(),
         kernel: candidate.kernel.clone(),
         is_chosen: candidate.is_chosen,
-        timing: measure(context, &candidate.bound, BUDGET)?,
+        timing: measure_blocking(context, &candidate.bound, BUDGET)?,
         bytes: candidate.bytes,
         multiply_adds: candidate.multiply_adds,
         floor: roofline.floor(candidate.bytes, candidate.multiply_adds),

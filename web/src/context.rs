@@ -1,0 +1,112 @@
+//! `Context` and `Tensor`.
+
+use js_sys::Float32Array;
+use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
+
+use crate::value::{Result, read, refused, thrown};
+
+/// A device of the browser's, with the pipelines compiled on it.
+#[wasm_bindgen]
+pub struct Context(pub(crate) sepconv::Context);
+
+#[wasm_bindgen]
+impl Context {
+    /// Opens the browser's adapter with all its limits, and with timestamps where it has them.
+    pub async fn create() -> Result<Context> {
+        sepconv::Context::new().await.map(Self).map_err(thrown)
+    }
+
+    /// The browser's own handle, for programs that do more on the same device.
+    #[wasm_bindgen(getter, unchecked_return_type = "GPUDevice")]
+    pub fn device(&self) -> JsValue {
+        self.0.device().as_webgpu().map_or(JsValue::UNDEFINED, |device| device.unchecked_ref::<JsValue>().clone())
+    }
+
+    /// Whether plans are made for a processor that runs shaders in software, rather than for a GPU.
+    #[wasm_bindgen(getter)]
+    pub fn software(&self) -> bool {
+        self.0.target().software
+    }
+
+    /// The same device, planned for as one in software or as a GPU. Default what the browser says it is.
+    #[wasm_bindgen(js_name = withSoftware)]
+    pub fn with_software(&self, software: bool) -> Context {
+        Self(self.0.with_software(software))
+    }
+
+    /// Why the device is gone, if it is: then every call throws and a new context is needed.
+    #[wasm_bindgen(getter)]
+    pub fn lost(&self) -> Option<String> {
+        self.0.lost()
+    }
+
+    /// Waits until the device has done all that was submitted, and throws what it refused since the last call.
+    pub async fn wait(&self) -> Result<()> {
+        self.0.wait().await.map_err(thrown)
+    }
+}
+
+/// `f32` values in NCHW order in a buffer on the device.
+#[wasm_bindgen]
+#[derive(Clone)]
+pub struct Tensor {
+    pub(crate) tensor: sepconv::Tensor,
+    context: sepconv::Context,
+}
+
+#[wasm_bindgen]
+impl Tensor {
+    /// A tensor of `[batch, channels, height, width]`, or of `[channels]` for a bias; of zeros without values.
+    #[wasm_bindgen(constructor)]
+    pub fn new(
+        context: &Context,
+        #[wasm_bindgen(unchecked_param_type = "Shape")] shape: &JsValue,
+        values: Option<Float32Array>,
+    ) -> Result<Tensor> {
+        let context = context.0.clone();
+        let shape: sepconv::Shape = match read("shape", shape, sepconv::text::numbers)?[..] {
+            [channels] => [channels].into(),
+            [n, c, h, w] => [n, c, h, w].into(),
+            ref sizes => {
+                return Err(refused(&format!("shape has {} sizes; it must have 4, or 1 for a bias", sizes.len())));
+            }
+        };
+        let tensor = match values {
+            Some(values) => sepconv::Tensor::from_slice(&context, shape, &values.to_vec()),
+            None => sepconv::Tensor::zeros(&context, shape),
+        };
+        Ok(Self { tensor: tensor.map_err(thrown)?, context })
+    }
+
+    /// Batch, channels, height, width.
+    #[wasm_bindgen(getter)]
+    pub fn shape(&self) -> Vec<u32> {
+        self.tensor.shape().to_vec()
+    }
+
+    /// The browser's own handle: usable in a program's own passes, and destroyed by its own `destroy()`.
+    #[wasm_bindgen(getter, unchecked_return_type = "GPUBuffer")]
+    pub fn buffer(&self) -> JsValue {
+        self.tensor.buffer().as_webgpu().map_or(JsValue::UNDEFINED, |buffer| buffer.unchecked_ref::<JsValue>().clone())
+    }
+
+    /// Another handle to the same memory.
+    pub fn handle(&self) -> Tensor {
+        self.clone()
+    }
+
+    /// Copies the values back.
+    pub async fn read(&self) -> Result<Float32Array> {
+        let values = self.tensor.read(&self.context).await.map_err(thrown)?;
+        Ok(Float32Array::from(values.as_slice()))
+    }
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// A `Tensor` as JavaScript holds it: turning that into the Rust value would take it from its owner.
+    pub(crate) type Held;
+
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn handle(this: &Held) -> Result<Tensor>;
+}

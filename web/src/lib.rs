@@ -1,0 +1,30 @@
+//! sepconv for JavaScript: the library's own types under their own names. `package/README.md` is its documentation.
+
+mod context;
+mod layer;
+mod timing;
+mod value;
+
+use wasm_bindgen::prelude::wasm_bindgen;
+
+/// A kernel, in words.
+#[wasm_bindgen(getter_with_clone)]
+pub struct Kernel {
+    /// Its name.
+    pub name: String,
+    /// What it does, in one line.
+    pub summary: String,
+    /// When the planner picks it.
+    pub chosen: String,
+}
+
+/// Every kernel there is, in the planner's order.
+#[wasm_bindgen]
+pub fn kernels() -> Vec<Kernel> {
+    let words = |kernel: &&sepconv::kernels::Kernel| Kernel {
+        name: kernel.name.to_owned(),
+        summary: kernel.summary.to_owned(),
+        chosen: kernel.chosen.to_owned(),
+    };
+    sepconv::kernels::ALL.iter().map(words).collect()
+}

@@ -1,0 +1,57 @@
+//! `Roofline` and `measure`: the library's clocks.
+
+use std::time::Duration;
+
+use sepconv::{roofline, timing};
+use wasm_bindgen::prelude::wasm_bindgen;
+
+use crate::context::Context;
+use crate::layer::Bound;
+use crate::value::{Result, thrown};
+
+/// What a device can do at most, measured.
+#[wasm_bindgen]
+pub struct Roofline(roofline::Roofline);
+
+#[wasm_bindgen]
+impl Roofline {
+    /// Measures both limits, which takes a few seconds.
+    pub async fn measure(context: &Context) -> Result<Roofline> {
+        roofline::Roofline::measure(&context.0).await.map(Self).map_err(thrown)
+    }
+
+    /// Bytes read plus bytes written per second.
+    #[wasm_bindgen(getter, js_name = bytesPerSecond)]
+    pub fn bytes_per_second(&self) -> f64 {
+        self.0.bytes_per_second
+    }
+
+    /// Floating-point operations per second, two for each multiply-add.
+    #[wasm_bindgen(getter, js_name = operationsPerSecond)]
+    pub fn operations_per_second(&self) -> f64 {
+        self.0.operations_per_second
+    }
+}
+
+/// The times of one layer, in milliseconds.
+#[wasm_bindgen(getter_with_clone)]
+pub struct Timing {
+    /// Half the runs were faster, by the caller's clock.
+    pub median: f64,
+    /// A tenth of the runs were faster.
+    pub p10: f64,
+    /// A tenth of the runs were slower.
+    pub p90: f64,
+    /// The median by the device's own clock, where it has one that can be true.
+    pub device: Option<f64>,
+}
+
+/// Runs a layer over and over for about so many milliseconds.
+#[wasm_bindgen]
+pub async fn measure(context: &Context, bound: &Bound, milliseconds: f64) -> Result<Timing> {
+    let budget = Duration::try_from_secs_f64(milliseconds / 1e3).unwrap_or_default();
+    let timing = timing::measure(&context.0, &bound.0, budget).await.map_err(thrown)?;
+    let wall = timing.wall;
+    let device = timing.device.map(|device| device.median);
+    Ok(Timing { median: wall.median, p10: wall.p10, p90: wall.p90, device })
+}

@@ -1,0 +1,83 @@
+/** `[batch, channels, height, width]` */
+export type Shape = ArrayLike<number>;
+
+/** One number for both axes, or `[height, width]`. */
+export type Size = number | [number, number];
+
+/** Rows and columns around the input: all alike, `[height, width]`, `[top, left, bottom, right]`, or in words. */
+export type Padding = number | [number, number] | [number, number, number, number] | "same" | "same-lower" | "valid";
+
+/** Applied to each output; `leaky-relu=SLOPE` and `clamp=LOW,HIGH` carry their numbers. */
+export type Activation =
+  | "none" | "relu" | "relu6" | "silu" | "hardswish" | "leaky-relu" | `leaky-relu=${number}` | `clamp=${number},${number}`;
+
+/** What both kinds of layer take, with PyTorch's defaults. */
+export interface LayerOptions {
+  /** Step of the window; default 1. */
+  stride?: Size;
+  /** Default 0. */
+  padding?: Padding;
+  /** Distance between filter taps; default 1. */
+  dilation?: Size;
+  /** What stands in the padding; default `zeros`. */
+  paddingMode?: "zeros" | "reflect" | "replicate" | "circular";
+  /** Applied to each output; default `none`. */
+  activation?: Activation;
+  /** Whether a number per output channel is added; default true. */
+  bias?: boolean;
+  /** Whether a tensor of the output's shape is added before the activation; default false. */
+  residual?: boolean;
+}
+
+export interface Conv2dOptions extends LayerOptions {
+  /** Groups of channels that are convolved apart from each other; default 1. */
+  groups?: number;
+}
+
+export interface SeparableConv2dOptions extends LayerOptions {
+  /** Filters per input channel; default 1. */
+  depthMultiplier?: number;
+  /** Applied between the two parts; default `none`. */
+  depthwiseActivation?: Activation;
+  /** Default: what `bias` is. */
+  depthwiseBias?: boolean;
+  /** Default: what `bias` is. */
+  pointwiseBias?: boolean;
+}
+
+/** The tensors of one layer. The output needs a buffer that none of the others is in. */
+export interface Operands {
+  input: Tensor;
+  weight: Tensor;
+  bias?: Tensor;
+  residual?: Tensor;
+  output: Tensor;
+}
+
+/** The tensors of a separable layer. */
+export interface SeparableOperands {
+  input: Tensor;
+  depthwiseWeight: Tensor;
+  depthwiseBias?: Tensor;
+  pointwiseWeight: Tensor;
+  pointwiseBias?: Tensor;
+  residual?: Tensor;
+  output: Tensor;
+}
+
+/** The same as numbers in memory, for `largestError`. */
+export interface Values {
+  input: Float32Array;
+  weight: Float32Array;
+  bias?: Float32Array;
+  residual?: Float32Array;
+}
+
+/** The same as numbers in memory, for `largestError`. */
+export interface SeparableValues {
+  input: Float32Array;
+  depthwiseWeight: Float32Array;
+  depthwiseBias?: Float32Array;
+  pointwiseWeight: Float32Array;
+  pointwiseBias?: Float32Array;
+}

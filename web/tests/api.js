@@ -1,0 +1,58 @@
+// What the JavaScript API refuses, and what it says of a device that refuses or is gone.
+import init, { Context, Conv2d, Tensor } from "/package/sepconv.js";
+
+/** What a call throws: its kind and words. */
+function thrown(call) {
+  try {
+    call();
+  } catch (error) {
+    return `${error.name}: ${error.message}`;
+  }
+  return "nothing";
+}
+
+export async function refusals() {
+  await init();
+  const context = await Context.create();
+  const layer = new Conv2d(3, 4, 3, { padding: 1 });
+  const input = new Tensor(context, [1, 3, 8, 8]);
+  const weight = new Tensor(context, [4, 3, 3, 3]);
+  const plan = layer.plan(context, [1, 3, 8, 8]);
+  const output = new Tensor(context, plan.outputShape);
+  return {
+    negative: thrown(() => new Conv2d(-1, 4, 3)),
+    fraction: thrown(() => new Conv2d(3, 1.5, 3)),
+    notANumber: thrown(() => new Conv2d(3, 4, NaN)),
+    misspelt: thrown(() => new Conv2d(3, 4, 3, { paddings: 1 })),
+    activation: thrown(() => new Conv2d(3, 4, 3, { activation: "tanh" })),
+    groups: thrown(() => new Conv2d(3, 4, 3, { groups: 2 }).geometry([1, 3, 8, 8])),
+    shape: thrown(() => layer.geometry([1, 3, 8])),
+    kernel: thrown(() => layer.plan(context, [1, 3, 8, 8], "winograd9")),
+    values: thrown(() => new Tensor(context, [1, 3, 8, 8], new Float32Array(5))),
+    missing: thrown(() => plan.bind({ input, weight, output })),
+    notATensor: thrown(() => plan.bind({ input, weight, bias: 7, output })),
+    tooLarge: thrown(() => new Tensor(context, [60000, 60000, 1, 1])),
+    survives: (await output.read()).length,
+  };
+}
+
+export async function lateErrors() {
+  await init();
+  const context = await Context.create();
+  context.device.createBuffer({ size: 4, usage: 0 });
+  const refused = await context.wait().then(() => "nothing", (error) => error.message);
+  const after = await context.wait().then(() => "fine", (error) => error.message);
+  return { refused, after };
+}
+
+export async function loss() {
+  await init();
+  const context = await Context.create();
+  const tensor = new Tensor(context, [1, 1, 2, 2]);
+  context.device.destroy();
+  const read = await tensor.read().then(() => "nothing", (error) => error.message);
+  const next = thrown(() => new Tensor(context, [1, 1, 2, 2]));
+  const again = await Context.create();
+  const values = await new Tensor(again, [4], new Float32Array([1, 2, 3, 4])).read();
+  return { read, next, lost: context.lost, values: [...values] };
+}

@@ -1,0 +1,91 @@
+// Every kernel that supports a layer against the reference in f64, with a GPU's tiles and a software device's.
+import init, { Context, Conv2d, SeparableConv2d, Tensor, kernels } from "/package/sepconv.js";
+
+/** `[in, out, kernel, options, input shape]`: each axis its own number, edges of every tile, all modes. */
+const layers = [
+  [3, 4, 3, { padding: 1 }, [1, 3, 64, 64]],
+  [1, 1, 1, {}, [1, 1, 1, 1]],
+  [5, 7, [3, 2], { stride: [2, 1], padding: [1, 0, 2, 3], dilation: [1, 2] }, [2, 5, 13, 11]],
+  [9, 33, 3, { padding: 1, activation: "relu" }, [1, 9, 17, 19]],
+  [8, 31, [1, 5], { padding: [0, 2], activation: "silu", bias: false }, [3, 8, 9, 16]],
+  [6, 12, 3, { groups: 3, padding: "same", stride: 2 }, [2, 6, 15, 14]],
+  [32, 64, 1, { activation: "relu6" }, [1, 32, 13, 13]],
+  [17, 5, 1, { stride: 2, bias: false }, [2, 17, 9, 9]],
+  [16, 16, 1, { groups: 4, activation: "hardswish" }, [1, 16, 8, 8]],
+  [8, 8, 3, { groups: 8, padding: 1 }, [2, 8, 33, 31]],
+  [8, 24, [5, 3], { groups: 8, padding: "same-lower", stride: 3 }, [1, 8, 20, 22]],
+  [4, 4, 3, { groups: 4, padding: 4, dilation: [3, 2], activation: "leaky-relu=0.1" }, [1, 4, 12, 14]],
+  [2, 6, 3, { groups: 2, padding: 2, activation: "clamp=-0.75,1.5" }, [1, 2, 7, 9]],
+  ...["zeros", "reflect", "replicate", "circular"].flatMap((paddingMode) => [
+    [3, 5, 3, { padding: [2, 1, 0, 2], paddingMode, residual: true }, [1, 3, 6, 5]],
+    [3, 3, 3, { padding: [2, 1, 0, 2], paddingMode, groups: 3 }, [1, 3, 6, 5]],
+  ]),
+];
+
+const separables = [
+  [3, 4, 3, { padding: 1 }, [1, 3, 64, 64]],
+  [5, 9, [3, 5], { padding: "same", stride: [2, 1], depthMultiplier: 2 }, [2, 5, 17, 15]],
+  [16, 33, 3, { padding: 1, depthwiseActivation: "relu", activation: "relu6", depthwiseBias: false }, [1, 16, 14, 14]],
+];
+
+/** Numbers from -1 to 1 that are the same in every run. */
+function numbers(count, state) {
+  return Float32Array.from({ length: count }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  });
+}
+
+const count = (shape) => shape.reduce((a, b) => a * b);
+
+export async function sweep() {
+  await init();
+  const context = await Context.create();
+  const failures = [];
+  const runs = {};
+  let seed = 0;
+  const values = (shape) => numbers(count(shape), ++seed);
+  const check = async (where, layer, shape, plan, data, kernel) => {
+    const operands = Object.fromEntries(
+      Object.entries(data).filter(([, entry]) => entry).map(([name, entry]) => [name, new Tensor(where, entry.shape, entry.values)]),
+    );
+    const memory = Object.fromEntries(
+      Object.entries(data).filter(([, entry]) => entry).map(([name, entry]) => [name, entry.values]),
+    );
+    for (let run = 0; run < 3; run += 1) {
+      const output = new Tensor(where, plan.outputShape, new Float32Array(count(plan.outputShape)).fill(NaN));
+      plan.bind({ ...operands, output }).run();
+      const result = await output.read();
+      const error = layer.largestError(shape, memory, result);
+      const what = `${kernel}, software ${where.software}, ${shape}, run ${run}`;
+      if (!(error <= 1)) failures.push(`${what}: ${error} times the bound`);
+      result[result.length - 1] += 0.5;
+      if (layer.largestError(shape, memory, result) <= 1) failures.push(`${what}: a wrong value passed`);
+    }
+    runs[kernel] = (runs[kernel] ?? 0) + 1;
+  };
+  const entry = (shape) => ({ shape, values: values(shape) });
+  for (const where of [context.withSoftware(false), context.withSoftware(true)]) {
+    for (const [input, output, size, options, shape] of layers) {
+      const layer = new Conv2d(input, output, size, options);
+      const g = layer.geometry(shape);
+      const data = {
+        input: entry(g.inputShape), weight: entry(g.weightShape),
+        bias: options.bias === false ? undefined : entry(g.biasShape),
+        residual: options.residual ? entry(g.outputShape) : undefined,
+      };
+      for (const kernel of g.kernels) await check(where, layer, shape, layer.plan(where, shape, kernel), data, kernel);
+    }
+    for (const [input, output, size, options, shape] of separables) {
+      const layer = new SeparableConv2d(input, output, size, options);
+      const { depthwise, pointwise } = layer.geometry(shape);
+      const data = {
+        input: entry(shape), depthwiseWeight: entry(depthwise.weightShape),
+        depthwiseBias: options.depthwiseBias === false ? undefined : entry(depthwise.biasShape),
+        pointwiseWeight: entry(pointwise.weightShape), pointwiseBias: entry(pointwise.biasShape),
+      };
+      await check(where, layer, shape, layer.plan(where, shape), data, "separable");
+    }
+  }
+  return { runs, failures, kernels: kernels().map((kernel) => kernel.name) };
+}
