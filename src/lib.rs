@@ -24,7 +24,7 @@ pub use error::{Error, Result};
 pub use geometry::{Activation, Geometry, Padding, PaddingMode, Sides, Size};
 pub use pipeline::specialise;
 pub use plan::{Bound, Operands, Plan};
-pub use schedule::{Dispatch, Part, Schedule};
+pub use schedule::{Choice, Dispatch, Part, Schedule};
 pub use separable::{SeparableConv2d, SeparableOperands, SeparablePlan};
 pub use summary::Summary;
 pub use tensor::{Shape, Tensor};

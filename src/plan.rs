@@ -5,7 +5,7 @@ use crate::conv::Conv2d;
 use crate::error::{Error, Result};
 use crate::geometry::{Geometry, values};
 use crate::kernels::activation_limits;
-use crate::schedule::{Dispatch, Part, Schedule};
+use crate::schedule::{Choice, Dispatch, Part, Schedule};
 use crate::tensor::Tensor;
 
 /// A layer planned for one input shape, its pipelines compiled. It can be bound to any number of tensors.
@@ -66,6 +66,15 @@ impl Conv2d {
     /// Those of [`plan`](Self::plan), [`Error::UnknownKernel`], and [`Error::Unsupported`] if that kernel cannot.
     pub fn plan_with_kernel(&self, context: &Context, input_shape: [u32; 4], kernel: &str) -> Result<Plan> {
         let schedule = Schedule::new(&self.geometry(input_shape)?, context.target(), Some(kernel))?;
+        Plan::new(context, schedule)
+    }
+
+    /// [`plan`](Self::plan) in one particular way, of those that [`Choice::all`] lists.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan), and [`Error::Unsupported`] if that kernel cannot.
+    pub fn plan_with_choice(&self, context: &Context, input_shape: [u32; 4], choice: Choice) -> Result<Plan> {
+        let schedule = Schedule::with_choice(&self.geometry(input_shape)?, context.target(), choice)?;
         Plan::new(context, schedule)
     }
 }
