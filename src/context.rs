@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Error, Result};
 use crate::kernels::Target;
 use crate::pipeline::{Pipelines, bind_group_layout};
+use crate::tuning::Tuning;
 
 /// A `wgpu` device with its queue and the pipelines compiled so far.
 ///
@@ -14,12 +15,13 @@ pub struct Context {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Shared {
     device: wgpu::Device,
     queue: wgpu::Queue,
     target: Target,
     runtime_checks: bool,
+    tuning: Arc<Tuning>,
     layout: wgpu::BindGroupLayout,
     pipelines: Arc<Pipelines>,
     /// Why the device is gone, once it is.
@@ -81,6 +83,7 @@ impl Context {
         let shared = Shared {
             target,
             runtime_checks: false,
+            tuning: Arc::new(Tuning::new(&device.adapter_info())),
             layout: bind_group_layout(&device),
             pipelines: Arc::default(),
             lost: Arc::default(),
@@ -94,27 +97,29 @@ impl Context {
     /// Default off: this library checks all sizes before it runs anything.
     #[must_use]
     pub fn with_runtime_checks(&self, runtime_checks: bool) -> Self {
-        self.with(self.shared.target.clone(), runtime_checks, Arc::default())
+        self.with(|shared| (shared.runtime_checks, shared.pipelines) = (runtime_checks, Arc::default()))
     }
 
     /// The same device, planned for as a processor that runs shaders in software, or as a GPU: see
     /// [`Target::software`]. Default what the device says it is.
     #[must_use]
     pub fn with_software(&self, software: bool) -> Self {
-        let target = Target { software, ..self.shared.target.clone() };
-        self.with(target, self.shared.runtime_checks, self.shared.pipelines.clone())
+        self.with(|shared| shared.target.software = software)
     }
 
-    fn with(&self, target: Target, runtime_checks: bool, pipelines: Arc<Pipelines>) -> Self {
-        let shared = Shared {
-            device: self.shared.device.clone(),
-            queue: self.shared.queue.clone(),
-            target,
-            runtime_checks,
-            layout: self.shared.layout.clone(),
-            pipelines,
-            lost: self.shared.lost.clone(),
-        };
+    /// The same device, with layers planned as this table says. Default an empty table.
+    ///
+    /// A table of another device, driver or version of this crate says nothing: then this is with an empty one.
+    #[must_use]
+    pub fn with_tuning(&self, tuning: Tuning) -> Self {
+        let info = self.adapter_info();
+        let own = if tuning.is_for(&info) { tuning } else { Tuning::new(&info) };
+        self.with(|shared| shared.tuning = Arc::new(own))
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Shared)) -> Self {
+        let mut shared = Shared::clone(&self.shared);
+        change(&mut shared);
         Self { shared: Arc::new(shared) }
     }
 
@@ -140,6 +145,12 @@ impl Context {
     #[must_use]
     pub fn limits(&self) -> &wgpu::Limits {
         &self.shared.target.limits
+    }
+
+    /// The table that layers are planned by.
+    #[must_use]
+    pub fn tuning(&self) -> &Tuning {
+        &self.shared.tuning
     }
 
     /// Which adapter, driver and backend the device is on.

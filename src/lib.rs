@@ -16,6 +16,9 @@ pub mod summary;
 mod tensor;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod timing;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod tune;
+mod tuning;
 pub mod verify;
 
 pub use context::{Context, adapters};
@@ -28,4 +31,5 @@ pub use schedule::{Choice, Dispatch, Part, Schedule};
 pub use separable::{SeparableConv2d, SeparableOperands, SeparablePlan};
 pub use summary::Summary;
 pub use tensor::{Shape, Tensor};
+pub use tuning::Tuning;
 pub use wgpu;

@@ -29,6 +29,12 @@ pub fn specialise(wgsl: &str, constants: &[(&str, u32)]) -> String {
     lines.join("\n") + "\n"
 }
 
+/// A number that tells texts apart: FNV-1a, the same on every system and in every version of Rust.
+pub(crate) fn hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
+    bytes.into_iter().fold(0xCBF2_9CE4_8422_2325, step)
+}
+
 /// The bindings that every kernel has: the extents, four tensors to read, one to write.
 pub(crate) fn bind_group_layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
     let entry = |binding, ty| wgpu::BindGroupLayoutEntry {

@@ -50,13 +50,14 @@ impl<'a> Operands<'a> {
 }
 
 impl Conv2d {
-    /// Checks this layer against an input shape, chooses a kernel and compiles it.
+    /// Checks this layer against an input shape, chooses a kernel and compiles it: the one that the context's
+    /// [`Tuning`](crate::Tuning) has for it, or else the one that seems best.
     ///
     /// # Errors
     /// Those of [`geometry`](Self::geometry), [`Error::Limit`] if a tensor cannot be cut to the device's limits,
     /// [`Error::Device`] if the device refuses the kernel.
     pub fn plan(&self, context: &Context, input_shape: [u32; 4]) -> Result<Plan> {
-        let schedule = Schedule::new(&self.geometry(input_shape)?, context.target(), None)?;
+        let schedule = context.tuning().schedule(&self.geometry(input_shape)?, context.target())?;
         Plan::new(context, schedule)
     }
 
