@@ -1,5 +1,6 @@
 //! From a geometry and a target to kernels, pieces and grids: all of planning that needs no device.
 
+use std::fmt;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
@@ -67,6 +68,15 @@ impl Choice {
             variants.map(move |(variant, made)| (Self { kernel, variant }, made))
         };
         std::iter::once(own).chain(others).flat_map(of_kernel).collect()
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.variant {
+            0 => f.write_str(self.kernel.name),
+            variant => write!(f, "{}, variant {variant}", self.kernel.name),
+        }
     }
 }
 

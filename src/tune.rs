@@ -26,6 +26,15 @@ pub struct Trial {
     pub milliseconds: f64,
 }
 
+impl Trial {
+    /// Whether its result is within what rounding allows.
+    #[must_use]
+    pub fn is_right(&self) -> bool {
+        // Not for NaN.
+        self.error <= 1.0
+    }
+}
+
 /// What was tried for one layer.
 #[derive(Debug, Clone)]
 pub struct Tuned {
@@ -65,7 +74,7 @@ pub fn tune(context: &Context, layer: &Conv2d, input_shape: [u32; 4]) -> Result<
     for choice in candidates(&geometry, context.target()) {
         trials.push(sample.first_runs(context, layer, choice)?);
     }
-    let right = || trials.iter().enumerate().filter(|(_, trial)| is_right(trial));
+    let right = || trials.iter().enumerate().filter(|(_, trial)| trial.is_right());
     let quickest = right().map(|(_, trial)| trial.milliseconds).fold(f64::INFINITY, f64::min);
     let mut timings = Vec::new();
     for (index, trial) in right().filter(|(_, trial)| trial.milliseconds <= TOO_SLOW * quickest) {
@@ -85,15 +94,10 @@ fn medians(timings: &[(usize, Timing)]) -> Vec<(usize, f64)> {
     device.unwrap_or_else(|| timings.iter().map(|(index, timing)| (*index, timing.wall.median)).collect())
 }
 
-fn is_right(trial: &Trial) -> bool {
-    // Not for NaN.
-    trial.error <= 1.0
-}
-
 /// The fastest right one; the first, unless another is clearly faster.
 fn fastest(trials: &[Trial]) -> Result<Trial> {
-    let best = trials.iter().filter(|trial| is_right(trial)).min_by(|a, b| a.milliseconds.total_cmp(&b.milliseconds));
-    match (trials.first().filter(|first| is_right(first)), best) {
+    let best = trials.iter().filter(|trial| trial.is_right()).min_by(|a, b| a.milliseconds.total_cmp(&b.milliseconds));
+    match (trials.first().filter(|first| first.is_right()), best) {
         (Some(first), Some(best)) if first.milliseconds <= GAIN * best.milliseconds => Ok(*first),
         (_, Some(best)) => Ok(*best),
         (_, None) => Err(Error::NoneRight { error: trials.iter().map(|trial| trial.error).fold(f64::NAN, f64::min) }),

@@ -74,6 +74,14 @@ pub struct DeviceOption {
     pub device: Option<String>,
 }
 
+/// Whether the layers that `sepconv tune` measured are planned as it found best.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TuningOption {
+    /// Plan every layer as seems best, whatever `sepconv tune` found on this device.
+    #[arg(long)]
+    pub no_tune: bool,
+}
+
 /// One whole number that fits in 32 bits.
 pub fn number(text: &str) -> Result<u32, String> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
