@@ -50,14 +50,16 @@ impl Context {
         pollster::block_on(Self::new())
     }
 
-    /// Opens a device on this adapter, with all its limits, and with timestamp queries and subgroups where it has them.
+    /// Opens a device on this adapter, with all its limits, and with timestamp queries, subgroups and pipeline caches
+    /// where it has them.
     ///
     /// # Errors
     /// [`Error::NoDevice`] if it does not open.
     pub async fn from_adapter(adapter: &wgpu::Adapter) -> Result<Self> {
+        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::PIPELINE_CACHE;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("sepconv"),
-            required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
+            required_features: adapter.features() & wanted,
             required_limits: adapter.limits(),
             ..Default::default()
         };
@@ -115,6 +117,26 @@ impl Context {
         let info = self.adapter_info();
         let own = if tuning.is_for(&info) { tuning } else { Tuning::new(&info) };
         self.with(|shared| shared.tuning = Arc::new(own))
+    }
+
+    /// The same device, compiling with what its driver remembers of an earlier run: what
+    /// [`pipeline_cache_data`](Self::pipeline_cache_data) returned then, or nothing yet. Bytes that are not whole, or of
+    /// another device or driver, are ignored. So is all of it on a device without [`wgpu::Features::PIPELINE_CACHE`].
+    ///
+    /// The driver runs what it remembers: keep the bytes where nobody else can write, as you would a program.
+    #[must_use]
+    pub fn with_pipeline_cache(&self, data: Option<&[u8]>) -> Self {
+        if !self.device().features().contains(wgpu::Features::PIPELINE_CACHE) {
+            return self.clone();
+        }
+        self.with(|shared| shared.pipelines = Arc::new(Pipelines::with_cache(self, data)))
+    }
+
+    /// What the driver remembers of the pipelines compiled so far, to be kept for a later run; none unless this context
+    /// was made by [`with_pipeline_cache`](Self::with_pipeline_cache) on a device that has such caches.
+    #[must_use]
+    pub fn pipeline_cache_data(&self) -> Option<Vec<u8>> {
+        self.shared.pipelines.data()
     }
 
     fn with(&self, change: impl FnOnce(&mut Shared)) -> Self {

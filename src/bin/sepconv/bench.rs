@@ -10,6 +10,7 @@ use sepconv::timing::{Timing, measure};
 use serde_json::{Value, json};
 
 use crate::arguments::{self, DeviceOption, TuningOption};
+use crate::cache;
 use crate::device::Device;
 use crate::devices::limits;
 use crate::failure::{Failure, Outcome};
@@ -81,6 +82,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         progress.inc(1);
     }
     progress.finish_and_clear();
+    cache::keep_pipelines(&context);
 
     let device = Device::Adapter(context.clone()).to_string();
     print(&text_of(&device, &roofline, &rows))?;

@@ -64,6 +64,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         progress.inc(1);
     }
     progress.finish_and_clear();
+    device.keep_pipelines();
 
     let report = Report { device: &device, picture: &picture, normal, separable, photograph, files, costs };
     print(&if arguments.json { format!("{:#}", report.json()) } else { report.text(arguments) })?;

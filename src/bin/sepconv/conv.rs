@@ -81,6 +81,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
 
 /// Says in a line what ran and what it made.
 pub fn report(path: &Path, output: &Output, device: &Device) -> Outcome {
+    device.keep_pipelines();
     print(&format!("{}: {:?}, kernel {}, on {device}", path.display(), output.shape, output.kernel))
 }
 

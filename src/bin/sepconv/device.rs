@@ -45,9 +45,16 @@ impl Device {
     }
 
     fn on(adapter: &wgpu::Adapter, no_tune: bool) -> Outcome<Self> {
-        let context = pollster::block_on(Context::from_adapter(adapter))?;
+        let context = cache::with_pipelines(&pollster::block_on(Context::from_adapter(adapter))?);
         let context = if no_tune { context } else { context.with_tuning(cache::tuning(&context.adapter_info())) };
         Ok(Self::Adapter(Box::new(context)))
+    }
+
+    /// Keeps what this run's compilation can save the next one.
+    pub fn keep_pipelines(&self) {
+        if let Self::Adapter(context) = self {
+            cache::keep_pipelines(context);
+        }
     }
 }
 

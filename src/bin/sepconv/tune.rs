@@ -53,7 +53,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     };
     let mut table = context.tuning().clone();
     // Before anything is measured, so that nothing is measured in vain.
-    let mut kept_at = cache::keep(&table)?;
+    let mut kept_at = cache::keep_tuning(&table)?;
 
     let progress = progress(layers.len());
     let mut rows = Vec::new();
@@ -67,12 +67,13 @@ pub fn run(arguments: &Arguments) -> Outcome {
             let tuned = tune(&context, &layer, input_shape)?;
             let choice = tuned.best.choice;
             table.insert(&geometry, context.target(), choice);
-            kept_at = cache::keep(&table)?;
+            kept_at = cache::keep_tuning(&table)?;
             Row { name, choice, tuned: Some(tuned) }
         });
         progress.inc(1);
     }
     progress.finish_and_clear();
+    cache::keep_pipelines(&context);
     if let Some(path) = &arguments.export {
         files::write_whole("--export", path, table.to_string().as_bytes())?;
     }
