@@ -19,7 +19,8 @@ use crate::verify;
 pub struct Trial {
     /// The kernel and its variant.
     pub choice: Choice,
-    /// The largest error of its result as a multiple of the bound: at most 1 is right.
+    /// The largest error of its result as a multiple of the bound: at most 1 is right. Infinite if an output was not
+    /// written, or if the device refused the kernel.
     pub error: f64,
     /// How long it takes, in milliseconds: the median by one clock for all, the device's where it has one; for one that
     /// was wrong or more than [`TOO_SLOW`] times slower than another, its second run by the caller's clock.
@@ -185,7 +186,13 @@ impl Sample {
 
     /// Computes the layer in one way, compares the result, and times a second run.
     fn first_runs(&self, context: &Context, layer: &Conv2d, choice: Choice) -> Result<Trial> {
-        let (bound, output) = self.bind(context, layer, choice)?;
+        let (bound, output) = match self.bind(context, layer, choice) {
+            Ok(bound) => bound,
+            Err(Error::Device { .. } | Error::TooManyDispatches { .. }) => {
+                return Ok(Trial { choice, error: f64::INFINITY, milliseconds: f64::INFINITY });
+            }
+            Err(error) => return Err(error),
+        };
         bound.run()?;
         let error = self.error(&output.read_blocking(context)?);
         let milliseconds = Stopwatch::wall(context).time(&bound)?;
