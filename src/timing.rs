@@ -67,26 +67,41 @@ impl Timing {
 /// # Errors
 /// Those of [`Bound::run`].
 pub fn measure(context: &Context, bound: &Bound, budget: Duration) -> Result<Timing> {
-    let caller = Stopwatch::wall(context);
-    caller.time(bound)?;
-    let wall = Spread::of(sample(budget / 2, || caller.time(bound))?);
-    let device = match Stopwatch::device(context)? {
-        None => None,
-        Some(device) => {
-            let times = sample(budget / 2, || device.time(bound))?;
-            // Some drivers answer zero, or count in another unit than they say.
-            let plausible = |time: &f64| *time > 0.0 && *time < 2.0 * wall.p90;
-            times.iter().all(plausible).then(|| Spread::of(times))
-        }
-    };
-    Ok(Timing { wall, device })
+    Ok(measure_in_turn(context, std::slice::from_ref(bound), budget)?.swap_remove(0))
 }
 
-fn sample(budget: Duration, mut once: impl FnMut() -> Result<f64>) -> Result<Vec<f64>> {
+/// [`measure`] for each of some layers, for about `budget` together: one run of each after the other, so that what
+/// disturbs the measurement disturbs them all alike.
+///
+/// # Errors
+/// Those of [`Bound::run`].
+pub fn measure_in_turn(context: &Context, bounds: &[Bound], budget: Duration) -> Result<Vec<Timing>> {
+    let caller = Stopwatch::wall(context);
+    for bound in bounds {
+        caller.time(bound)?;
+    }
+    let walls = sample(&caller, bounds, budget / 2)?.into_iter().map(Spread::of);
+    let device = Stopwatch::device(context)?.map(|device| sample(&device, bounds, budget / 2)).transpose()?;
+    let timings = walls.enumerate().map(|(index, wall)| {
+        let times = device.as_ref().map(|times| times[index].clone());
+        // Some drivers answer zero, or count in another unit than they say.
+        let plausible = |time: &f64| *time > 0.0 && *time < 2.0 * wall.p90;
+        Timing { wall, device: times.filter(|times| times.iter().all(plausible)).map(Spread::of) }
+    });
+    Ok(timings.collect())
+}
+
+/// The times of each layer, taken in turn.
+fn sample(stopwatch: &Stopwatch<'_>, bounds: &[Bound], budget: Duration) -> Result<Vec<Vec<f64>>> {
     let start = Instant::now();
-    let mut samples = Vec::new();
-    while samples.len() < 3 || (start.elapsed() < budget && samples.len() < 100) {
-        samples.push(once()?);
+    let mut samples = vec![Vec::new(); bounds.len()];
+    for round in 0..100 {
+        if round >= 3 && start.elapsed() >= budget {
+            break;
+        }
+        for (bound, times) in bounds.iter().zip(&mut samples) {
+            times.push(stopwatch.time(bound)?);
+        }
     }
     Ok(samples)
 }

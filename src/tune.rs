@@ -11,7 +11,7 @@ use crate::plan::{Bound, Operands};
 use crate::reference::{self, Reference};
 use crate::schedule::Choice;
 use crate::tensor::Tensor;
-use crate::timing::{Stopwatch, Timing, measure};
+use crate::timing::{Stopwatch, Timing, measure_in_turn};
 use crate::verify;
 
 /// One way to compute a layer, tried.
@@ -75,24 +75,24 @@ pub fn tune(context: &Context, layer: &Conv2d, input_shape: [u32; 4]) -> Result<
     for choice in candidates(&geometry, context.target()) {
         trials.push(sample.first_runs(context, layer, choice)?);
     }
-    let right = || trials.iter().enumerate().filter(|(_, trial)| trial.is_right());
-    let quickest = right().map(|(_, trial)| trial.milliseconds).fold(f64::INFINITY, f64::min);
-    let mut timings = Vec::new();
-    for (index, trial) in right().filter(|(_, trial)| trial.milliseconds <= TOO_SLOW * quickest) {
-        let (bound, _) = sample.bind(context, layer, trial.choice)?;
-        timings.push((index, measure(context, &bound, BUDGET)?));
-    }
-    for (index, milliseconds) in medians(&timings) {
-        trials[index].milliseconds = milliseconds;
+    let right = || trials.iter().filter(|trial| trial.is_right());
+    let quickest = right().map(|trial| trial.milliseconds).fold(f64::INFINITY, f64::min);
+    let is_close = |trial: &Trial| trial.is_right() && trial.milliseconds <= TOO_SLOW * quickest;
+    let output = Tensor::zeros(context, geometry.output_shape())?;
+    let close = trials.iter().filter(|trial| is_close(trial));
+    let bounds = close.map(|trial| sample.bind(context, layer, trial.choice, &output)).collect::<Result<Vec<_>>>()?;
+    let timings = measure_in_turn(context, &bounds, BUDGET * u32::try_from(bounds.len()).unwrap_or(1))?;
+    for (trial, median) in trials.iter_mut().filter(|trial| is_close(trial)).zip(medians(&timings)) {
+        trial.milliseconds = median;
     }
     let best = fastest(&trials)?;
     Ok(Tuned { geometry, trials, best })
 }
 
 /// The medians by one clock: the device's if all have it, else the caller's.
-fn medians(timings: &[(usize, Timing)]) -> Vec<(usize, f64)> {
-    let device: Option<Vec<_>> = timings.iter().map(|(index, timing)| Some((*index, timing.device?.median))).collect();
-    device.unwrap_or_else(|| timings.iter().map(|(index, timing)| (*index, timing.wall.median)).collect())
+fn medians(timings: &[Timing]) -> Vec<f64> {
+    let device: Option<Vec<f64>> = timings.iter().map(|timing| Some(timing.device?.median)).collect();
+    device.unwrap_or_else(|| timings.iter().map(|timing| timing.wall.median).collect())
 }
 
 /// The fastest right one; the first, unless another is clearly faster.
@@ -175,18 +175,19 @@ impl Sample {
         Ok(Self { geometry: *geometry, input, weight, bias, residual, outputs, expected })
     }
 
-    /// The layer in one way, and its output: of NaNs, so that a value that is not written shows.
-    fn bind(&self, context: &Context, layer: &Conv2d, choice: Choice) -> Result<(Bound, Tensor)> {
-        let shape = self.geometry.output_shape();
-        let output = Tensor::from_slice(context, shape, &vec![f32::NAN; count(shape)])?;
+    /// The layer in one way.
+    fn bind(&self, context: &Context, layer: &Conv2d, choice: Choice, output: &Tensor) -> Result<Bound> {
         let plan = layer.plan_with_choice(context, self.geometry.input_shape(), choice)?;
-        let operands = Operands::new(&self.input, &self.weight, &output).bias(&self.bias).residual(&self.residual);
-        Ok((plan.bind(operands)?, output))
+        let operands = Operands::new(&self.input, &self.weight, output);
+        plan.bind(operands.bias(&self.bias).residual(&self.residual))
     }
 
     /// Computes the layer in one way, compares the result, and times a second run.
     fn first_runs(&self, context: &Context, layer: &Conv2d, choice: Choice) -> Result<Trial> {
-        let (bound, output) = match self.bind(context, layer, choice) {
+        let shape = self.geometry.output_shape();
+        // Of NaNs, so that a value that is not written shows.
+        let output = Tensor::from_slice(context, shape, &vec![f32::NAN; count(shape)])?;
+        let bound = match self.bind(context, layer, choice, &output) {
             Ok(bound) => bound,
             Err(Error::Device { .. } | Error::TooManyDispatches { .. }) => {
                 return Ok(Trial { choice, error: f64::INFINITY, milliseconds: f64::INFINITY });
@@ -269,10 +270,10 @@ mod tests {
     #[test]
     fn times_are_by_one_clock() {
         let spread = |median| crate::timing::Spread { median, p10: median, p90: median };
-        let both = |index| (index, Timing { wall: spread(2.0), device: Some(spread(1.0)) });
-        assert_eq!(medians(&[both(0), both(2)]), [(0, 1.0), (2, 1.0)]);
-        let wall = (2, Timing { device: None, ..both(2).1 });
-        assert_eq!(medians(&[both(0), wall]), [(0, 2.0), (2, 2.0)]);
+        let both = Timing { wall: spread(2.0), device: Some(spread(1.0)) };
+        let wall = Timing { device: None, wall: spread(3.0) };
+        assert_eq!(medians(&[both, both]), [1.0, 1.0]);
+        assert_eq!(medians(&[both, wall]), [2.0, 3.0]);
     }
 
     #[test]

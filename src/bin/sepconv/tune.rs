@@ -60,7 +60,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
     for (name, layer, input_shape) in layers {
         progress.set_message(name.clone());
         let geometry = layer.geometry(input_shape)?;
-        let kept = table.choice(&geometry, context.target()).filter(|_| !arguments.again);
+        // A layer that was among the earlier ones is not measured twice.
+        let is_new = || rows.iter().all(|row: &Row| row.tuned.as_ref().is_none_or(|tuned| tuned.geometry != geometry));
+        let kept = table.choice(&geometry, context.target()).filter(|_| !(arguments.again && is_new()));
         rows.push(if let Some(choice) = kept {
             Row { name, choice, tuned: None }
         } else {
