@@ -107,41 +107,29 @@ fn fastest(trials: &[Trial]) -> Result<Trial> {
 
 /// The planner's own choice, and of the others those that should cost least.
 fn candidates(geometry: &Geometry, target: &Target) -> Vec<Choice> {
-    let mut ways = Choice::all(geometry, target).into_iter();
-    let own = ways.next();
-    let mut others: Vec<_> = ways.map(|(choice, variant)| (cost(geometry, target, &variant), choice)).collect();
-    others.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    own.into_iter()
-        .map(|(choice, _)| choice)
-        .chain(others.into_iter().map(|(_, choice)| choice))
-        .take(CANDIDATES)
-        .collect()
+    let mut ways = Choice::all(geometry, target);
+    let cost = |(_, variant): &(Choice, Variant)| cost(geometry, target, variant);
+    ways[1..].sort_by(|a, b| cost(a).total_cmp(&cost(b)));
+    ways.into_iter().take(CANDIDATES).map(|(choice, _)| choice).collect()
 }
 
 /// How many multiply-adds a load takes the time of.
 const LOAD: f64 = 8.0;
 
-/// How many invocations keep a device busy: a GPU; a processor of some cores with vectors of eight.
-const BUSY: [f64; 2] = [16_384.0, 128.0];
+/// How many workgroups keep a device busy: a GPU; a processor, which has some cores.
+const BUSY: [f64; 2] = [256.0, 16.0];
 
-/// What a variant should cost, to compare it with another of the same layer: its multiply-adds, those of the idle part
-/// of its tiles included, and its loads, of which a tile of C by P outputs takes C + P for each C · P multiply-adds;
-/// all of it slower where there are too few invocations. The bytes that must move are the same for every variant.
+/// What a variant should cost, to compare it with another of the same layer: operations, loads and idle time for each
+/// output and term.
 ///
-/// A tile's sizes are the constants whose names end in `_TILE`, a workgroup's those that start with `WORKGROUP_`.
+/// A workgroup that makes U outputs makes U multiply-adds for each term, and if they are a square of channels by pixels
+/// it reads twice √U values for them. U is the layer's outputs by the workgroups there are, so that a tile that is partly
+/// idle has a smaller one. With too few workgroups a part of the device waits.
 fn cost(geometry: &Geometry, target: &Target, variant: &Variant) -> f64 {
-    let named = |is_named: fn(&str) -> bool| {
-        variant.constants.iter().filter(move |(name, _)| is_named(name)).map(|(_, value)| f64::from(*value))
-    };
-    let tile = || named(|name| name.ends_with("_TILE"));
-    let workgroup: f64 = named(|name| name.starts_with("WORKGROUP_")).product();
-    let outputs: f64 = tile().product();
-    let invocations = variant.grid.iter().map(|&size| size as f64).product::<f64>() * workgroup;
-    let computed = (invocations * outputs).max(values(geometry.output_shape()) as f64);
-    // A tile with one axis is one output along the other.
-    let loads = (tile().sum::<f64>() + if tile().count() == 1 { 1.0 } else { 0.0 }) / outputs;
-    let idle = (BUSY[usize::from(target.software)] / invocations).max(1.0);
-    computed * geometry.terms() as f64 * (1.0 + LOAD * loads) * idle
+    let workgroups: f64 = variant.grid.iter().map(|&size| size as f64).product();
+    let outputs = values(geometry.output_shape()) as f64 / workgroups;
+    let idle = (BUSY[usize::from(target.software)] / workgroups).max(1.0);
+    (1.0 + LOAD * 2.0 / outputs.sqrt()) * idle
 }
 
 /// A layer's tensors, and what some of its outputs should be.
@@ -290,23 +278,12 @@ mod tests {
     }
 
     #[test]
-    fn idle_tiles_and_loads_cost() {
+    fn loads_and_idle_time_cost() {
         let geometry = Conv2d::new(64, 64, 3).padding(1).geometry([16, 64, 64, 64]).unwrap();
         let target: Target = wgpu::Limits::default().into();
-        let variant = |channel_tile, pixel_tile, grid| Variant {
-            constants: vec![
-                ("KERNEL_WIDTH", 3),
-                ("WORKGROUP_WIDTH", 64),
-                ("CHANNEL_TILE", channel_tile),
-                ("PIXEL_TILE", pixel_tile),
-            ],
-            grid,
-        };
-        let cost = |variant| cost(&geometry, &target, &variant);
-        let base = cost(variant(8, 4, [16, 8, 16]));
-        assert!(cost(variant(4, 4, [16, 16, 16])) > base, "a smaller tile has more loads");
-        assert!(cost(variant(8, 4, [16, 9, 16])) > base, "an idle tile is computed too");
-        assert!(cost(variant(64, 16, [4, 1, 16])) > base, "4096 invocations leave a GPU idle");
+        let cost = |workgroups| cost(&geometry, &target, &Variant { constants: Vec::new(), grid: [1, workgroups, 1] });
+        assert!(cost(4096) > cost(2048), "smaller tiles, or partly idle ones, have more loads");
+        assert!(cost(64) > cost(256), "few workgroups leave a GPU idle");
     }
 
     #[test]
