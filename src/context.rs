@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Error, Result};
 use crate::kernels::Target;
 use crate::pipeline::Pipelines;
+use crate::tuning::Tuning;
 
 /// A `wgpu` device with its queue and the pipelines compiled so far.
 ///
@@ -18,12 +19,13 @@ pub struct Context {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Shared {
     device: wgpu::Device,
     queue: wgpu::Queue,
     target: Target,
     runtime_checks: bool,
+    tuning: Arc<Tuning>,
     pipelines: Arc<Pipelines>,
     health: Arc<Health>,
 }
@@ -67,14 +69,16 @@ impl Context {
         pollster::block_on(Self::new())
     }
 
-    /// Opens a device on this adapter, with all its limits, and with timestamp queries and subgroups where it has them.
+    /// Opens a device on this adapter, with all its limits, and with timestamp queries, subgroups and pipeline caches
+    /// where it has them.
     ///
     /// # Errors
     /// [`Error::NoDevice`] if it does not open.
     pub async fn from_adapter(adapter: &wgpu::Adapter) -> Result<Self> {
+        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::PIPELINE_CACHE;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("sepconv"),
-            required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
+            required_features: adapter.features() & wanted,
             required_limits: adapter.limits(),
             ..Default::default()
         };
@@ -104,8 +108,15 @@ impl Context {
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
         let target = Target::from(&device);
         target.check()?;
-        let shared =
-            Shared { target, runtime_checks: false, pipelines: Arc::default(), health: Arc::default(), device, queue };
+        let shared = Shared {
+            target,
+            runtime_checks: false,
+            tuning: Arc::new(Tuning::new(&device.adapter_info())),
+            pipelines: Arc::default(),
+            health: Arc::default(),
+            device,
+            queue,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -113,26 +124,49 @@ impl Context {
     /// Default off: this library checks all sizes before it runs anything.
     #[must_use]
     pub fn with_runtime_checks(&self, runtime_checks: bool) -> Self {
-        self.with(self.shared.target.clone(), runtime_checks, Arc::default())
+        self.with(|shared| (shared.runtime_checks, shared.pipelines) = (runtime_checks, Arc::default()))
     }
 
     /// The same device, planned for as a processor that runs shaders in software, or as a GPU: see
     /// [`Target::software`]. Default what the device says it is.
     #[must_use]
     pub fn with_software(&self, software: bool) -> Self {
-        let target = Target { software, ..self.shared.target.clone() };
-        self.with(target, self.shared.runtime_checks, self.shared.pipelines.clone())
+        self.with(|shared| shared.target.software = software)
     }
 
-    fn with(&self, target: Target, runtime_checks: bool, pipelines: Arc<Pipelines>) -> Self {
-        let shared = Shared {
-            device: self.shared.device.clone(),
-            queue: self.shared.queue.clone(),
-            target,
-            runtime_checks,
-            pipelines,
-            health: self.shared.health.clone(),
-        };
+    /// The same device, with layers planned as this table says. Default an empty table.
+    ///
+    /// A table of another device, driver or version of this crate says nothing: then this is with an empty one.
+    #[must_use]
+    pub fn with_tuning(&self, tuning: Tuning) -> Self {
+        let info = self.adapter_info();
+        let own = if tuning.is_for(&info) { tuning } else { Tuning::new(&info) };
+        self.with(|shared| shared.tuning = Arc::new(own))
+    }
+
+    /// The same device, compiling with what its driver remembers of an earlier run: what
+    /// [`pipeline_cache_data`](Self::pipeline_cache_data) returned then, or nothing yet. Bytes that are not whole, or of
+    /// another device or driver, are ignored. So is all of it on a device without [`wgpu::Features::PIPELINE_CACHE`].
+    ///
+    /// The driver runs what it remembers: keep the bytes where nobody else can write, as you would a program.
+    #[must_use]
+    pub fn with_pipeline_cache(&self, data: Option<&[u8]>) -> Self {
+        if !self.device().features().contains(wgpu::Features::PIPELINE_CACHE) {
+            return self.clone();
+        }
+        self.with(|shared| shared.pipelines = Arc::new(Pipelines::with_cache(self, data)))
+    }
+
+    /// What the driver remembers of the pipelines compiled so far, to be kept for a later run; none unless this context
+    /// was made by [`with_pipeline_cache`](Self::with_pipeline_cache) on a device that has such caches.
+    #[must_use]
+    pub fn pipeline_cache_data(&self) -> Option<Vec<u8>> {
+        self.shared.pipelines.data()
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Shared)) -> Self {
+        let mut shared = Shared::clone(&self.shared);
+        change(&mut shared);
         Self { shared: Arc::new(shared) }
     }
 
@@ -158,6 +192,12 @@ impl Context {
     #[must_use]
     pub fn limits(&self) -> &wgpu::Limits {
         &self.shared.target.limits
+    }
+
+    /// The table that layers are planned by.
+    #[must_use]
+    pub fn tuning(&self) -> &Tuning {
+        &self.shared.tuning
     }
 
     /// Which adapter, driver and backend the device is on.

@@ -175,6 +175,20 @@ pub enum Error {
         /// What it needs.
         reason: &'static str,
     },
+    /// A text that is no [`Tuning`](crate::Tuning) table.
+    #[error("line {line} is none of a tuning table: see sepconv::Tuning")]
+    NoTable {
+        /// The first line that cannot be one, from 1.
+        line: usize,
+    },
+    /// No kernel gave a right result, so that none was the fastest.
+    #[error(
+        "no kernel computes this layer right on this device: the least error is {error} times what rounding allows"
+    )]
+    NoneRight {
+        /// The error of the best, as a multiple of what is allowed.
+        error: f64,
+    },
     /// An error in one part of a separable layer.
     #[error("{part} {error}")]
     Within {
@@ -229,6 +243,7 @@ impl Error {
             | Self::NoDevice { .. }
             | Self::OutOfMemory { .. }
             | Self::DeviceLost { .. }
+            | Self::NoneRight { .. }
             | Self::Device { .. } => false,
             _ => true,
         }

@@ -17,6 +17,9 @@ pub mod summary;
 mod tensor;
 pub mod text;
 pub mod timing;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod tune;
+mod tuning;
 pub mod verify;
 
 pub use bound::Bound;
@@ -26,8 +29,9 @@ pub use error::{Error, Result};
 pub use geometry::{Activation, Geometry, Padding, PaddingMode, Sides, Size};
 pub use pipeline::specialise;
 pub use plan::{Operands, Plan};
-pub use schedule::{Dispatch, Part, Schedule};
+pub use schedule::{Choice, Dispatch, Part, Schedule};
 pub use separable::{CHAINED, SeparableConv2d, SeparableOperands, SeparablePlan};
 pub use summary::Summary;
 pub use tensor::{Shape, Tensor};
+pub use tuning::Tuning;
 pub use wgpu;

@@ -28,6 +28,12 @@ pub fn specialise(wgsl: &str, constants: &[(&str, u32)]) -> String {
     lines.join("\n") + "\n"
 }
 
+/// A number that tells texts apart: FNV-1a, the same on every system and in every version of Rust.
+pub(crate) fn hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
+    bytes.into_iter().fold(0xCBF2_9CE4_8422_2325, step)
+}
+
 /// A shader of this crate whose constants are to be put in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shader {
@@ -55,9 +61,26 @@ type Key = (&'static str, Vec<(&'static str, u32)>);
 
 /// The pipelines of one device, by kernel and constants.
 #[derive(Debug, Default)]
-pub(crate) struct Pipelines(Mutex<HashMap<Key, wgpu::ComputePipeline>>);
+pub(crate) struct Pipelines {
+    made: Mutex<HashMap<Key, wgpu::ComputePipeline>>,
+    /// What the driver made of them, if it is asked to remember.
+    cache: Option<wgpu::PipelineCache>,
+}
 
 impl Pipelines {
+    /// None made yet, but compiled with what the driver remembers: from these bytes of [`data`](Self::data) on, or from
+    /// nothing if they are not whole or not of this device.
+    pub(crate) fn with_cache(context: &Context, data: Option<&[u8]>) -> Self {
+        let create = |data| context.guarded("a pipeline cache", 0, || pipeline_cache(context.device(), data));
+        let restored = data.and_then(unseal).and_then(|data| create(Some(data)).ok());
+        Self { made: Mutex::default(), cache: restored.or_else(|| create(None).ok()) }
+    }
+
+    /// What the driver remembers, sealed; none if it was not asked to.
+    pub(crate) fn data(&self) -> Option<Vec<u8>> {
+        Some(seal(&self.cache.as_ref()?.get_data()?))
+    }
+
     /// The pipeline of a shader with these constants, compiled at the first call.
     pub(crate) fn get(
         &self,
@@ -77,7 +100,7 @@ impl Pipelines {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, wgpu::ComputePipeline>> {
         // A map of handles is whole after any panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -117,11 +140,31 @@ fn create(
             zero_initialize_workgroup_memory: false,
             ..Default::default()
         },
-        cache: None,
+        cache: context.pipelines().cache.as_ref(),
     })
 }
 
-#[expect(unsafe_code, reason = "the one place: see SAFETY")]
+/// Puts a number before the bytes that tells whether they are whole.
+fn seal(data: &[u8]) -> Vec<u8> {
+    [&hash(data.iter().copied()).to_le_bytes(), data].concat()
+}
+
+/// The bytes that were sealed, if they are as they were.
+fn unseal(sealed: &[u8]) -> Option<&[u8]> {
+    let (seal, data) = sealed.split_first_chunk()?;
+    (u64::from_le_bytes(*seal) == hash(data.iter().copied())).then_some(data)
+}
+
+#[expect(unsafe_code, reason = "see SAFETY")]
+fn pipeline_cache(device: &wgpu::Device, data: Option<&[u8]>) -> wgpu::PipelineCache {
+    let descriptor = wgpu::PipelineCacheDescriptor { label: Some("sepconv"), data, fallback: true };
+    // SAFETY: the data must be what `get_data` returned. `Pipelines::data` sealed it then, and `unseal` found the seal
+    // unbroken; `wgpu` and the driver compare device and driver version themselves. Only a forger could break that:
+    // `Context::with_pipeline_cache` says that the bytes must be kept where none can write.
+    unsafe { device.create_pipeline_cache(&descriptor) }
+}
+
+#[expect(unsafe_code, reason = "see SAFETY")]
 fn shader_module(
     device: &wgpu::Device,
     descriptor: wgpu::ShaderModuleDescriptor<'_>,
@@ -140,13 +183,26 @@ fn shader_module(
 
 #[cfg(test)]
 mod tests {
-    use super::specialise;
+    use super::{seal, specialise, unseal};
 
     #[test]
     fn only_the_named_values_change() {
         let wgsl = "const A: u32 = 3u;  // a\nconst AB: u32 = A * 2u;\nconst C: bool = true;\n";
         let expected = "const A: u32 = 7u;  // a\nconst AB: u32 = A * 2u;\nconst C: bool = false;\n";
         assert_eq!(specialise(wgsl, &[("A", 7), ("C", 0)]), expected);
+    }
+
+    #[test]
+    fn bytes_that_changed_are_unsealed_no_more() {
+        let sealed = seal(b"pipelines");
+        assert_eq!(unseal(&sealed), Some(&b"pipelines"[..]));
+        assert_eq!(unseal(&seal(b"")), Some(&b""[..]));
+        for index in 0..sealed.len() {
+            assert_eq!(unseal(&sealed[..index]), None, "cut at {index}");
+            let mut changed = sealed.clone();
+            changed[index] ^= 1;
+            assert_eq!(unseal(&changed), None, "changed at {index}");
+        }
     }
 
     #[test]

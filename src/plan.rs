@@ -6,7 +6,7 @@ use crate::conv::Conv2d;
 use crate::error::Result;
 use crate::geometry::Geometry;
 use crate::kernels::activation_limits;
-use crate::schedule::{Dispatch, Part, Schedule};
+use crate::schedule::{Choice, Dispatch, Part, Schedule};
 use crate::tensor::Tensor;
 
 /// A layer planned for one input shape, its pipelines compiled. It can be bound to any number of tensors.
@@ -51,13 +51,14 @@ impl<'a> Operands<'a> {
 }
 
 impl Conv2d {
-    /// Checks this layer against an input shape, chooses a kernel and compiles it.
+    /// Checks this layer against an input shape, chooses a kernel and compiles it: the one that the context's
+    /// [`Tuning`](crate::Tuning) has for it, or else the one that seems best.
     ///
     /// # Errors
     /// Those of [`geometry`](Self::geometry), [`Error::Limit`] if a tensor cannot be cut to the device's limits,
     /// [`Error::Device`] if the device refuses the kernel.
     pub fn plan(&self, context: &Context, input_shape: [u32; 4]) -> Result<Plan> {
-        let schedule = Schedule::new(&self.geometry(input_shape)?, context.target(), None)?;
+        let schedule = context.tuning().schedule(&self.geometry(input_shape)?, context.target())?;
         Plan::new(context, schedule)
     }
 
@@ -67,6 +68,15 @@ impl Conv2d {
     /// Those of [`plan`](Self::plan), [`Error::UnknownKernel`], and [`Error::Unsupported`] if that kernel cannot.
     pub fn plan_with_kernel(&self, context: &Context, input_shape: [u32; 4], kernel: &str) -> Result<Plan> {
         let schedule = Schedule::new(&self.geometry(input_shape)?, context.target(), Some(kernel))?;
+        Plan::new(context, schedule)
+    }
+
+    /// [`plan`](Self::plan) in one particular way, of those that [`Choice::all`] lists.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan), and [`Error::Unsupported`] if that kernel cannot.
+    pub fn plan_with_choice(&self, context: &Context, input_shape: [u32; 4], choice: Choice) -> Result<Plan> {
+        let schedule = Schedule::with_choice(&self.geometry(input_shape)?, context.target(), choice)?;
         Plan::new(context, schedule)
     }
 }

@@ -26,6 +26,23 @@ pub fn conv2d<T: Copy + Into<f64>>(
     bias: Option<&[f32]>,
     residual: Option<&[T]>,
 ) -> Reference {
+    let count = geometry.output_shape().iter().map(|&size| size as usize).product();
+    conv2d_at(geometry, 0..count, input, weight, bias, residual)
+}
+
+/// [`conv2d`] of these outputs alone, each given by its index in NCHW order.
+///
+/// # Panics
+/// Where [`conv2d`] does, and for an index past the last output.
+#[must_use]
+pub fn conv2d_at<T: Copy + Into<f64>>(
+    geometry: &Geometry,
+    outputs: impl IntoIterator<Item = usize>,
+    input: &[T],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    residual: Option<&[T]>,
+) -> Reference {
     let g = geometry;
     let (channels, kernel) = (g.in_channels_per_group() as usize, g.kernel_size);
     let (height, width) = (g.input.height as usize, g.input.width as usize);
@@ -42,42 +59,40 @@ pub fn conv2d<T: Copy + Into<f64>>(
         sources(g.output.width, kernel.width, g.stride.width, g.dilation.width, g.padding.left, g.input.width);
 
     let mut result = Reference { values: Vec::new(), magnitudes: Vec::new() };
-    for image in 0..g.batch as usize {
-        for out_channel in 0..g.out_channels as usize {
-            let group = out_channel / g.out_channels_per_group() as usize;
-            let first_channel = image * g.in_channels as usize + group * channels;
-            for row_sources in &rows {
-                for column_sources in &columns {
-                    let (mut sum, mut magnitude) = (0.0, 0.0);
-                    for channel in 0..channels {
-                        for (ky, row) in row_sources.iter().enumerate() {
-                            let Some(row) = row else { continue };
-                            let line = ((first_channel + channel) * height + row) * width;
-                            let taps =
-                                ((out_channel * channels + channel) * row_sources.len() + ky) * column_sources.len();
-                            for (kx, column) in column_sources.iter().enumerate() {
-                                let Some(column) = column else { continue };
-                                let product = input[line + column].into() * f64::from(weight[taps + kx]);
-                                sum += product;
-                                magnitude += product.abs();
-                            }
-                        }
-                    }
-                    if g.bias {
-                        let bias = f64::from(bias.expect("this geometry has a bias")[out_channel]);
-                        sum += bias;
-                        magnitude += bias.abs();
-                    }
-                    if g.residual {
-                        let residual = residual.expect("this geometry has a residual")[result.values.len()].into();
-                        sum += residual;
-                        magnitude += residual.abs();
-                    }
-                    result.values.push(g.activation.apply(sum));
-                    result.magnitudes.push(magnitude);
+    for output in outputs {
+        let (line, column) = (output / columns.len(), output % columns.len());
+        let (plane, row) = (line / rows.len(), line % rows.len());
+        let (image, out_channel) = (plane / g.out_channels as usize, plane % g.out_channels as usize);
+        let group = out_channel / g.out_channels_per_group() as usize;
+        let first_channel = image * g.in_channels as usize + group * channels;
+        let (row_sources, column_sources) = (&rows[row], &columns[column]);
+
+        let (mut sum, mut magnitude) = (0.0, 0.0);
+        for channel in 0..channels {
+            for (ky, row) in row_sources.iter().enumerate() {
+                let Some(row) = row else { continue };
+                let line = ((first_channel + channel) * height + row) * width;
+                let taps = ((out_channel * channels + channel) * row_sources.len() + ky) * column_sources.len();
+                for (kx, column) in column_sources.iter().enumerate() {
+                    let Some(column) = column else { continue };
+                    let product = input[line + column].into() * f64::from(weight[taps + kx]);
+                    sum += product;
+                    magnitude += product.abs();
                 }
             }
         }
+        if g.bias {
+            let bias = f64::from(bias.expect("this geometry has a bias")[out_channel]);
+            sum += bias;
+            magnitude += bias.abs();
+        }
+        if g.residual {
+            let residual = residual.expect("this geometry has a residual")[output].into();
+            sum += residual;
+            magnitude += residual.abs();
+        }
+        result.values.push(g.activation.apply(sum));
+        result.magnitudes.push(magnitude);
     }
     result
 }

@@ -1,5 +1,6 @@
 //! From a geometry and a target to kernels, pieces and grids: all of planning that needs no device.
 
+use std::fmt;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
@@ -46,6 +47,39 @@ pub struct Dispatch {
     pub workgroups: [u32; 3],
 }
 
+/// One way to compute a convolution.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// Which of the kernel's variants, from 0, the best guess. A piece that has no such variant takes that of 0.
+    pub variant: usize,
+}
+
+impl Choice {
+    /// Every way to compute a geometry on a target, each with its constants and its grid; the planner's own choice first.
+    #[must_use]
+    pub fn all(geometry: &Geometry, target: &Target) -> Vec<(Self, Variant)> {
+        let own = kernels::choose(geometry, target);
+        let supports = |kernel: &&Kernel| (kernel.supports)(geometry, target).is_ok();
+        let others = kernels::ALL.into_iter().filter(supports).filter(|kernel| kernel.name != own.name);
+        let of_kernel = |kernel: &'static Kernel| {
+            let variants = (kernel.variants)(&in_one_row(*geometry), target).into_iter().enumerate();
+            variants.map(move |(variant, made)| (Self { kernel, variant }, made))
+        };
+        std::iter::once(own).chain(others).flat_map(of_kernel).collect()
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.variant {
+            0 => f.write_str(self.kernel.name),
+            variant => write!(f, "{}, variant {variant}", self.kernel.name),
+        }
+    }
+}
+
 /// More dispatches than this are refused: recording them would take longer than any caller expects.
 const MAXIMUM_DISPATCHES: u64 = 1 << 16;
 
@@ -58,17 +92,19 @@ impl Schedule {
     /// # Errors
     /// [`Error::UnknownKernel`], [`Error::Unsupported`], [`Error::Limit`] or [`Error::TooManyDispatches`].
     pub fn new(geometry: &Geometry, target: &Target, kernel: Option<&str>) -> Result<Self> {
+        let kernel = kernel.map_or_else(|| Ok(kernels::choose(geometry, target)), kernels::by_name)?;
+        Self::with_choice(geometry, target, Choice { kernel, variant: 0 })
+    }
+
+    /// Plans a convolution in one particular way.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`], [`Error::Limit`] or [`Error::TooManyDispatches`].
+    pub fn with_choice(geometry: &Geometry, target: &Target, choice: Choice) -> Result<Self> {
+        let kernel = choice.kernel;
         target.check()?;
         let limits = &target.limits;
-        let kernel = match kernel {
-            None => kernels::choose(geometry, target),
-            Some(name) => {
-                let kernel = kernels::by_name(name)?;
-                let unsupported = |reason| Error::Unsupported { kernel: kernel.name, reason };
-                (kernel.supports)(geometry, target).map_err(unsupported)?;
-                kernel
-            }
-        };
+        (kernel.supports)(geometry, target).map_err(|reason| Error::Unsupported { kernel: kernel.name, reason })?;
         for (argument, shape) in [
             ("input", geometry.input_shape()),
             ("weight", geometry.weight_shape()),
@@ -83,7 +119,9 @@ impl Schedule {
         let mut parts = Vec::new();
         for (geometry, [input_start, channel_start, output_start]) in split(geometry, limits)? {
             let geometry = in_one_row(geometry);
-            let variant = (kernel.variants)(&geometry, target).swap_remove(0);
+            let mut variants = (kernel.variants)(&geometry, target);
+            let index = if choice.variant < variants.len() { choice.variant } else { 0 };
+            let variant = variants.swap_remove(index);
             let sums = cut_sums(&geometry, target)?;
             dispatches += fold_count(variant.grid, limits).saturating_mul(sums.len() as u64);
             if dispatches > MAXIMUM_DISPATCHES {
@@ -338,5 +376,22 @@ mod tests {
         assert_eq!(forced("direct").unwrap().kernel.name, "direct");
         assert!(matches!(forced("depthwise"), Err(Error::Unsupported { kernel: "depthwise", .. })));
         assert!(matches!(forced("fastest"), Err(Error::UnknownKernel { .. })));
+    }
+
+    #[test]
+    fn every_choice_is_planned_as_it_says() {
+        let target = limits(1 << 20, 65_535);
+        let geometry = Conv2d::new(8, 16, 3).geometry([1, 8, 9, 9]).unwrap();
+        let choices = Choice::all(&geometry, &target);
+        let planned = |choice| Schedule::with_choice(&geometry, &target, choice).unwrap();
+        for (choice, variant) in &choices {
+            let schedule = planned(*choice);
+            assert_eq!(schedule.kernel.name, choice.kernel.name);
+            assert!(schedule.parts[0].variant.constants.starts_with(&variant.constants));
+        }
+        let own = Schedule::new(&geometry, &target, None).unwrap();
+        assert_eq!(own.parts[0].variant, planned(choices[0].0).parts[0].variant);
+        let no_such = Choice { variant: usize::MAX, ..choices[0].0 };
+        assert_eq!(own.parts[0].variant, planned(no_such).parts[0].variant);
     }
 }

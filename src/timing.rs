@@ -68,20 +68,8 @@ impl Timing {
 ///
 /// # Errors
 /// Those of [`Bound::run`].
-pub async fn measure(context: &Context, bound: &Bound, budget: Duration) -> Result<Timing> {
-    let caller = Stopwatch::wall(context);
-    caller.time(bound).await?;
-    let wall = Spread::of(sample(budget / 2, &caller, bound).await?);
-    let device = match Stopwatch::device(context)? {
-        None => None,
-        Some(device) => {
-            let times = sample(budget / 2, &device, bound).await?;
-            // Some drivers answer zero, or count in another unit than they say.
-            let plausible = |time: &f64| *time > 0.0 && *time < 2.0 * wall.p90;
-            times.iter().all(plausible).then(|| Spread::of(times))
-        }
-    };
-    Ok(Timing { wall, device })
+pub async fn measure(context: &Context, sets: &[Bound], budget: Duration) -> Result<Timing> {
+    Ok(measure_in_turn(context, &[sets], budget).await?.swap_remove(0))
 }
 
 /// [`measure`], waiting for it.
@@ -89,15 +77,45 @@ pub async fn measure(context: &Context, bound: &Bound, budget: Duration) -> Resu
 /// # Errors
 /// Those of [`measure`].
 #[cfg(not(target_arch = "wasm32"))]
-pub fn measure_blocking(context: &Context, bound: &Bound, budget: Duration) -> Result<Timing> {
-    pollster::block_on(measure(context, bound, budget))
+pub fn measure_blocking(context: &Context, sets: &[Bound], budget: Duration) -> Result<Timing> {
+    pollster::block_on(measure(context, sets, budget))
 }
 
-async fn sample(budget: Duration, stopwatch: &Stopwatch<'_>, bound: &Bound) -> Result<Vec<f64>> {
+/// [`measure`] for each of some layers, for about `budget` together: one run of each after the other, so that what
+/// disturbs the measurement disturbs them all alike.
+///
+/// # Errors
+/// Those of [`measure`].
+pub async fn measure_in_turn(context: &Context, layers: &[&[Bound]], budget: Duration) -> Result<Vec<Timing>> {
+    let caller = Stopwatch::wall(context);
+    for bound in layers.iter().copied().flatten() {
+        caller.time(bound).await?;
+    }
+    let walls = sample(&caller, layers, budget / 2).await?.into_iter().map(Spread::of);
+    let device = match Stopwatch::device(context)? {
+        None => None,
+        Some(device) => Some(sample(&device, layers, budget / 2).await?),
+    };
+    let timings = walls.enumerate().map(|(index, wall)| {
+        let times = device.as_ref().map(|times| times[index].clone());
+        // Some drivers answer zero, or count in another unit than they say.
+        let plausible = |time: &f64| *time > 0.0 && *time < 2.0 * wall.p90;
+        Timing { wall, device: times.filter(|times| times.iter().all(plausible)).map(Spread::of) }
+    });
+    Ok(timings.collect())
+}
+
+/// The times of each layer, taken in turn, its sets in turn as well.
+async fn sample(stopwatch: &Stopwatch<'_>, layers: &[&[Bound]], budget: Duration) -> Result<Vec<Vec<f64>>> {
     let start = Instant::now();
-    let mut samples = Vec::new();
-    while samples.len() < 3 || (start.elapsed() < budget && samples.len() < 100) {
-        samples.push(stopwatch.time(bound).await?);
+    let mut samples = vec![Vec::new(); layers.len()];
+    for round in 0..100 {
+        if round >= 3 && start.elapsed() >= budget {
+            break;
+        }
+        for (sets, times) in layers.iter().zip(&mut samples) {
+            times.push(stopwatch.time(&sets[round % sets.len()]).await?);
+        }
     }
     Ok(samples)
 }

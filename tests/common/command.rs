@@ -23,8 +23,14 @@ pub fn sepconv(folder: &Path, arguments: &str) -> Run {
 
 /// Runs `sepconv` with these arguments in a folder.
 pub fn run(folder: &Path, arguments: &[&str]) -> Run {
+    // Not the user's own.
+    run_in(Path::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/sepconv-cache")), folder, arguments)
+}
+
+/// Runs `sepconv` with these arguments in a folder, with a cache folder.
+pub fn run_in(cache: &Path, folder: &Path, arguments: &[&str]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sepconv"));
-    command.current_dir(folder).args(arguments);
+    command.current_dir(folder).args(arguments).env("SEPCONV_CACHE", cache);
     if crate::common::context().is_none() && ["conv", "separable"].contains(&arguments[0]) {
         command.args(["--device", "cpu"]);
     }

@@ -74,6 +74,13 @@ pub struct DeviceOption {
     pub device: Option<String>,
 }
 
+/// Whether the layers that `sepconv tune` measured are planned as it found best.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TuningOption {
+    /// Plan every layer as seems best, whatever `sepconv tune` found on this device.
+    #[arg(long)]
+    pub no_tune: bool,
+}
 /// The length of a bias: one number, since a bias has one axis.
 pub fn length(text: &str) -> Result<u64, String> {
     match numbers(text)?[..] {

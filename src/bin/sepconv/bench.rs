@@ -9,7 +9,8 @@ use sepconv::roofline::Roofline;
 use sepconv::timing::{Timing, measure_blocking};
 use serde_json::{Value, json};
 
-use crate::arguments::{self, DeviceOption};
+use crate::arguments::{self, DeviceOption, TuningOption};
+use crate::cache;
 use crate::device::Device;
 use crate::devices::limits;
 use crate::failure::{Failure, Outcome};
@@ -41,10 +42,9 @@ pub struct Arguments {
     json: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceOption,
+    #[command(flatten)]
+    tuning: TuningOption,
 }
-
-/// The layers that are timed without `--shapes`.
-const SHAPES: &str = include_str!("../../../benches/shapes.json");
 
 /// For how long each layer is timed.
 const BUDGET: Duration = Duration::from_millis(800);
@@ -63,17 +63,9 @@ struct Row {
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
-    let (text, name) = match &arguments.shapes {
-        None => (SHAPES.to_owned(), "the layers that come with it".to_owned()),
-        Some(path) => {
-            let bytes = files::read(path)?;
-            let text = String::from_utf8(bytes);
-            let name = path.display().to_string();
-            (text.map_err(|_| Failure::Request(format!("{name}: not UTF-8 text")))?, name)
-        }
-    };
-    let shapes = shapes::parse(&text, &name, arguments.batch)?;
-    let Device::Adapter(context) = Device::open(arguments.device.device.as_deref())? else {
+    let shapes = shapes::load(arguments.shapes.as_deref(), arguments.batch)?;
+    let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune)?;
+    let Device::Adapter(context) = device else {
         let message = "bench times an adapter, and there is none (or --device is cpu): see `sepconv devices`";
         return Err(Failure::Request(message.to_owned()));
     };
@@ -90,12 +82,15 @@ pub fn run(arguments: &Arguments) -> Outcome {
         progress.inc(1);
     }
     progress.finish_and_clear();
+    cache::keep_pipelines(&context);
 
     let device = Device::Adapter(context.clone()).to_string();
     print(&text_of(&device, &roofline, &rows))?;
     match &arguments.json {
         None => Ok(()),
-        Some(path) => files::write_whole(path, format!("{:#}\n", json_of(&context, &roofline, &rows)).as_bytes()),
+        Some(path) => {
+            files::write_whole("--json", path, format!("{:#}\n", json_of(&context, &roofline, &rows)).as_bytes())
+        }
     }
 }
 

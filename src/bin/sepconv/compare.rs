@@ -9,6 +9,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use sepconv::{Conv2d, SeparableConv2d, Summary};
 use serde_json::{Value, json};
 
+use crate::arguments::TuningOption;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
 use crate::output::{print, progress};
@@ -28,6 +29,8 @@ pub struct Arguments {
     /// The adapter to use: part of its name, or `cpu` for the reference.
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
+    #[command(flatten)]
+    tuning: TuningOption,
     /// Print one JSON object instead of tables.
     #[arg(long)]
     json: bool,
@@ -46,7 +49,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         None => picture::decode(PORTRAIT, "the portrait")?,
     };
     let picture = photograph::at_most(picture, LARGEST_SIDE);
-    let device = Device::open(arguments.device.as_deref())?;
+    let device = Device::open(arguments.device.as_deref(), arguments.tuning.no_tune)?;
     let (normal, separable) = starting_example()?;
 
     let progress = progress(1 + LAYERS.len());
@@ -61,6 +64,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         progress.inc(1);
     }
     progress.finish_and_clear();
+    device.keep_pipelines();
 
     let report = Report { device: &device, picture: &picture, normal, separable, photograph, files, costs };
     print(&if arguments.json { format!("{:#}", report.json()) } else { report.text(arguments) })?;

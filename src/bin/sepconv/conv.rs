@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use image::{DynamicImage, RgbImage};
 use sepconv::{Conv2d, Padding, PaddingMode};
 
-use crate::arguments::{ConvOptions, DeviceOption};
+use crate::arguments::{ConvOptions, DeviceOption, TuningOption};
 use crate::compute::Output;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
@@ -42,6 +42,8 @@ pub struct Arguments {
     options: ConvOptions,
     #[command(flatten)]
     device: DeviceOption,
+    #[command(flatten)]
+    tuning: TuningOption,
 }
 
 /// The filters, for `--help`.
@@ -69,7 +71,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let layer = arguments.options.layer(weight.four_axes("weight")?, bias_length)?;
     layer.geometry(input_shape)?;
 
-    let device = Device::open(arguments.device.device.as_deref())?;
+    let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune)?;
     let kernel = arguments.options.kernel.as_deref();
     let bias = bias.map(|bias| bias.values);
     let output = device.conv2d(&layer, kernel, (input_shape, &input.values), &weight.values, bias.as_deref())?;
@@ -79,6 +81,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
 
 /// Says in a line what ran and what it made.
 pub fn report(path: &Path, output: &Output, device: &Device) -> Outcome {
+    device.keep_pipelines();
     print(&format!("{}: {:?}, kernel {}, on {device}", path.display(), output.shape, output.kernel))
 }
 
@@ -119,7 +122,7 @@ fn filter_picture(arguments: &Arguments, filter: &Filter) -> Outcome {
     layer.padding_mode = layer.padding_mode.or(Some(PaddingMode::Replicate));
     let layer = layer.apply(Conv2d::new(3, 3, 5).groups(3));
 
-    let device = Device::open(arguments.device.device.as_deref())?;
+    let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune)?;
     let input = ([1, 3, picture.height, picture.width], picture.values.as_slice());
     let (weight, bias) = (filter.taps.repeat(3), [filter.bias; 3]);
     let output = device.conv2d(&layer, options.kernel.as_deref(), input, &weight, Some(&bias))?;

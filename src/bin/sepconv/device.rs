@@ -2,6 +2,7 @@
 
 use sepconv::{Context, adapters};
 
+use crate::cache;
 use crate::failure::{Failure, Outcome};
 use crate::output::complain;
 
@@ -26,24 +27,34 @@ pub const DRIVER_HINT: &str = if cfg!(target_os = "linux") {
 
 impl Device {
     /// Opens the adapter whose name holds `name`, in any case; without a name the best one there is, or else the
-    /// reference, which it then says on standard error.
-    pub fn open(name: Option<&str>) -> Outcome<Self> {
+    /// reference, which it then says on standard error. Layers are planned as `sepconv tune` found best on it, unless
+    /// `no_tune` is given.
+    pub fn open(name: Option<&str>, no_tune: bool) -> Outcome<Self> {
         if name.is_some_and(|name| name.eq_ignore_ascii_case("cpu")) {
             return Ok(Self::Reference);
         }
         if let Some(name) = name {
-            return Self::on(&named(name)?);
+            return Self::on(&named(name)?, no_tune);
         }
         let adapters = pollster::block_on(adapters());
         let Some(best) = adapters.first() else {
             complain(&format!("No adapter: the CPU reference computes instead. To get one, {DRIVER_HINT}."));
             return Ok(Self::Reference);
         };
-        Self::on(best)
+        Self::on(best, no_tune)
     }
 
-    fn on(adapter: &wgpu::Adapter) -> Outcome<Self> {
-        Ok(Self::Adapter(Box::new(pollster::block_on(Context::from_adapter(adapter))?)))
+    fn on(adapter: &wgpu::Adapter, no_tune: bool) -> Outcome<Self> {
+        let context = cache::with_pipelines(&pollster::block_on(Context::from_adapter(adapter))?);
+        let context = if no_tune { context } else { context.with_tuning(cache::tuning(&context.adapter_info())) };
+        Ok(Self::Adapter(Box::new(context)))
+    }
+
+    /// Keeps what this run's compilation can save the next one.
+    pub fn keep_pipelines(&self) {
+        if let Self::Adapter(context) = self {
+            cache::keep_pipelines(context);
+        }
     }
 }
 

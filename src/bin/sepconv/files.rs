@@ -59,7 +59,7 @@ impl Format {
 /// Refuses a name that ends in none of these formats, or where no file can be, before anything is computed.
 pub fn check_out(path: &Path, formats: &[Format]) -> Outcome {
     if Format::of(path).is_some_and(|format| formats.contains(&format)) {
-        return place(path).map(|_| ());
+        return place("--out", path).map(|_| ());
     }
     let endings = formats.iter().map(|format| format!(".{}", format!("{format:?}").to_lowercase()));
     let endings = endings.collect::<Vec<_>>().join(" or ");
@@ -67,8 +67,9 @@ pub fn check_out(path: &Path, formats: &[Format]) -> Outcome {
 }
 
 /// Where a file of this name goes, and the folder that it is in. A link stays, and what it points to is written.
-fn place(path: &Path) -> Outcome<(PathBuf, PathBuf)> {
-    let failed = |reason: String| Failure::Request(format!("--out {}: {reason}", path.display()));
+/// `argument` is what gave the name, for messages.
+pub fn place(argument: &str, path: &Path) -> Outcome<(PathBuf, PathBuf)> {
+    let failed = |reason: String| Failure::Request(format!("{argument} {}: {reason}", path.display()));
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     // A rename would put a file in the place of a folder, a pipe or a device.
     if fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file()) {
@@ -102,13 +103,13 @@ pub fn write(path: &Path, shape: [u32; 4], values: &[f32]) -> Outcome {
         }
         _ => return Err(failed("it must end in .safetensors or .npy".to_owned())),
     };
-    write_whole(path, &encoded)
+    write_whole("--out", path, &encoded)
 }
 
 /// Writes beside the file and renames, so that it is there whole or not at all.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Outcome {
-    let (target, folder) = place(path)?;
-    let failed = |reason: String| Failure::Request(format!("--out {}: {reason}", path.display()));
+pub fn write_whole(argument: &str, path: &Path, bytes: &[u8]) -> Outcome {
+    let (target, folder) = place(argument, path)?;
+    let failed = |reason: String| Failure::Request(format!("{argument} {}: {reason}", path.display()));
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

@@ -58,7 +58,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let options = ConvOptions { kernel: Some(name.clone()), ..arguments.options.clone() };
     let shapes = Shapes { input, weight, bias: arguments.bias };
     // With the name of a kernel, the reference is refused: there is a schedule.
-    let Some(schedule) = shapes.planned(&options, arguments.device.device.as_deref())?.schedule else { return Ok(()) };
+    let planned = shapes.planned(&options, arguments.device.device.as_deref(), true)?;
+    let Some(schedule) = planned.schedule else { return Ok(()) };
     print(&specialise(kernel.wgsl, &schedule.parts[0].variant.constants).trim_end())
 }
 

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod bench;
+mod cache;
 mod compare;
 mod compute;
 mod conv;
@@ -17,6 +18,7 @@ mod plan;
 mod separable;
 mod shapes;
 mod tensors;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -48,6 +50,8 @@ enum Subcommands {
     Plan(plan::Arguments),
     /// Time layers beside what this device can do at most.
     Bench(bench::Arguments),
+    /// Measure which kernels compute layers fastest on this device, and keep it for the other subcommands.
+    Tune(tune::Arguments),
     /// List every adapter with the limits that matter here.
     Devices(devices::Arguments),
     /// List the kernels, or print one's source.
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
         Some(Subcommands::Separable(arguments)) => separable::run(&arguments),
         Some(Subcommands::Plan(arguments)) => plan::run(&arguments),
         Some(Subcommands::Bench(arguments)) => bench::run(&arguments),
+        Some(Subcommands::Tune(arguments)) => tune::run(&arguments),
         Some(Subcommands::Devices(arguments)) => devices::run(&arguments),
         Some(Subcommands::Kernels(arguments)) => kernels::run(&arguments),
     };

@@ -4,7 +4,8 @@ use sepconv::kernels::{self, Target};
 use sepconv::{Geometry, Schedule, SeparableConv2d, adapters};
 use serde_json::{Value, json};
 
-use crate::arguments::{self, ConvOptions, DeviceOption};
+use crate::arguments::{self, ConvOptions, DeviceOption, TuningOption};
+use crate::cache;
 use crate::compute::check_reference;
 use crate::device;
 use crate::failure::Outcome;
@@ -23,6 +24,8 @@ pub struct Arguments {
     options: ConvOptions,
     #[command(flatten)]
     device: DeviceOption,
+    #[command(flatten)]
+    tuning: TuningOption,
     /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
@@ -43,17 +46,26 @@ pub struct Shapes {
 }
 
 impl Shapes {
-    /// How a device would run the layer that these shapes and options describe.
-    pub fn planned(&self, options: &ConvOptions, device: Option<&str>) -> Outcome<Planned> {
+    /// How a device would run the layer that these shapes and options describe: as `sepconv tune` found best, unless a
+    /// kernel is named or `no_tune` is given.
+    pub fn planned(&self, options: &ConvOptions, device: Option<&str>, no_tune: bool) -> Outcome<Planned> {
         let geometry = options.layer(self.weight, self.bias)?.geometry(self.input)?;
         let kernel = options.kernel.as_deref();
         if device.is_some_and(|name| name.eq_ignore_ascii_case("cpu")) {
             check_reference(&geometry, kernel)?;
-            return Ok(Planned { geometry, schedule: None, target: None, whose: "the CPU reference".to_owned() });
+            let whose = "the CPU reference".to_owned();
+            return Ok(Planned { geometry, schedule: None, target: None, is_tuned: false, whose });
         }
-        let (target, whose) = target(device)?;
-        let schedule = Some(Schedule::new(&geometry, &target, kernel)?);
-        Ok(Planned { geometry, schedule, target: Some(target), whose })
+        let (target, adapter) = target(device)?;
+        let table = adapter.as_ref().filter(|_| kernel.is_none() && !no_tune).map(cache::tuning);
+        let tuned = table.and_then(|table| table.choice(&geometry, &target));
+        let schedule = match tuned {
+            Some(choice) => Schedule::with_choice(&geometry, &target, choice)?,
+            None => Schedule::new(&geometry, &target, kernel)?,
+        };
+        let default = || "WebGPU's default limits, without an adapter".to_owned();
+        let whose = adapter.map_or_else(default, |adapter| adapter.name);
+        Ok(Planned { geometry, schedule: Some(schedule), target: Some(target), is_tuned: tuned.is_some(), whose })
     }
 }
 
@@ -64,6 +76,8 @@ pub struct Planned {
     pub schedule: Option<Schedule>,
     /// What the schedule is for.
     target: Option<Target>,
+    /// Whether that is how `sepconv tune` found it fastest.
+    is_tuned: bool,
     /// Whose limits it keeps to.
     whose: String,
 }
@@ -71,7 +85,9 @@ pub struct Planned {
 impl Planned {
     /// The kernel's name, and when it is chosen.
     fn kernel(&self) -> (&'static str, &'static str) {
-        let of = |schedule: &Schedule| (schedule.kernel.name, schedule.kernel.chosen);
+        let tuned = "for being the fastest that `sepconv tune` measured";
+        let of =
+            |schedule: &Schedule| (schedule.kernel.name, if self.is_tuned { tuned } else { schedule.kernel.chosen });
         self.schedule.as_ref().map_or(("reference", "for --device cpu"), of)
     }
 
@@ -102,20 +118,21 @@ impl Planned {
 }
 
 /// What to plan for: the chosen adapter, or WebGPU's default limits where there is none.
-fn target(device: Option<&str>) -> Outcome<(Target, String)> {
+fn target(device: Option<&str>) -> Outcome<(Target, Option<wgpu::AdapterInfo>)> {
     let adapter = match device {
         Some(name) => Some(device::named(name)?),
         None => pollster::block_on(adapters()).into_iter().next(),
     };
     Ok(match adapter {
-        Some(adapter) => (Target::from(&adapter), adapter.get_info().name),
-        None => (wgpu::Limits::default().into(), "WebGPU's default limits, without an adapter".to_owned()),
+        Some(adapter) => (Target::from(&adapter), Some(adapter.get_info())),
+        None => (wgpu::Limits::default().into(), None),
     })
 }
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
-    let planned = arguments.shapes.planned(&arguments.options, arguments.device.device.as_deref())?;
+    let device = arguments.device.device.as_deref();
+    let planned = arguments.shapes.planned(&arguments.options, device, arguments.tuning.no_tune)?;
     let separable = Separable::of(&planned.geometry);
     if arguments.json {
         return print(&format!("{:#}", to_json(&planned, separable.as_ref())));

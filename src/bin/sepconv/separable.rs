@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use sepconv::{Activation, SeparableConv2d};
 
-use crate::arguments::{self, DeviceOption, LayerOptions};
+use crate::arguments::{self, DeviceOption, LayerOptions, TuningOption};
 use crate::compute::SeparableWeights;
 use crate::conv::report;
 use crate::device::Device;
@@ -31,6 +31,8 @@ pub struct Arguments {
     layer: LayerOptions,
     #[command(flatten)]
     device: DeviceOption,
+    #[command(flatten)]
+    tuning: TuningOption,
 }
 
 /// Runs it.
@@ -51,7 +53,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     check_bias("depthwise.bias", depthwise_bias.as_ref(), shapes.0[0])?;
     check_bias("pointwise.bias", pointwise_bias.as_ref(), shapes.1[0])?;
 
-    let device = Device::open(arguments.device.device.as_deref())?;
+    let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune)?;
     let weights = SeparableWeights {
         depthwise: &depthwise.values,
         depthwise_bias: depthwise_bias.as_ref().map(|bias| bias.values.as_slice()),

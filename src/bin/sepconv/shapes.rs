@@ -1,5 +1,6 @@
 //! Layers to be timed, each compared with the reference before.
 
+use std::path::Path;
 use std::time::Instant;
 
 use sepconv::{
@@ -9,6 +10,7 @@ use sepconv::{
 use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
+use crate::files;
 
 /// A layer, its input's shape and its name.
 pub struct Shape {
@@ -37,8 +39,19 @@ pub struct Candidate {
     pub multiply_adds: u64,
 }
 
+/// The layers that come with the command.
+const SHAPES: &str = include_str!("../../../benches/shapes.json");
+
+/// The layers of a shapes file, or those that come with the command.
+pub fn load(path: Option<&Path>, batch: u32) -> Outcome<Vec<Shape>> {
+    let Some(path) = path else { return parse(SHAPES, "the layers that come with it", batch) };
+    let name = path.display().to_string();
+    let text = String::from_utf8(files::read(path)?);
+    parse(&text.map_err(|_| Failure::Request(format!("{name}: not UTF-8 text")))?, &name, batch)
+}
+
 /// Reads the layers of a shapes file; `name` is for messages.
-pub fn parse(text: &str, name: &str, batch: u32) -> Outcome<Vec<Shape>> {
+fn parse(text: &str, name: &str, batch: u32) -> Outcome<Vec<Shape>> {
     let refused = |reason: String| Failure::Request(format!("{name}: {reason}"));
     let value: Value = serde_json::from_str(text).map_err(|error| refused(format!("not JSON: {error}")))?;
     let list = value.as_array().filter(|list| !list.is_empty());
@@ -81,6 +94,25 @@ impl Shape {
         Ok(Self { id, input, layer })
     }
 
+    /// The normal layers that this is made of, each with a name and its input's shape.
+    pub fn layers(&self) -> Outcome<Vec<(String, Conv2d, [u32; 4])>> {
+        let refused = |error| Failure::Request(format!("shape {}: {error}", self.id));
+        match &self.layer {
+            Layer::Normal(layer) => {
+                layer.geometry(self.input).map_err(refused)?;
+                Ok(vec![(self.id.clone(), *layer, self.input)])
+            }
+            Layer::Separable(layer) => {
+                let (_, pointwise) = layer.geometry(self.input).map_err(refused)?;
+                let (first, second) = layer.layers()?;
+                Ok(vec![
+                    (format!("{} depthwise", self.id), first, self.input),
+                    (format!("{} pointwise", self.id), second, pointwise.input_shape()),
+                ])
+            }
+        }
+    }
+
     /// The planner's choice first; with `all`, every other kernel that supports the layer too.
     pub fn candidates(&self, context: &Context, all: bool) -> Outcome<Vec<Candidate>> {
         let refused = |error| Failure::Request(format!("shape {}: {error}", self.id));
@@ -110,12 +142,17 @@ impl Shape {
         let expected = reference::conv2d(&geometry, &x, &w, Some(&b), None);
         let mut candidates = Vec::new();
         for name in names {
-            let plan = layer.plan_with_kernel(context, self.input, name)?;
+            let is_chosen = candidates.is_empty();
+            let plan = if is_chosen {
+                layer.plan(context, self.input)?
+            } else {
+                layer.plan_with_kernel(context, self.input, name)?
+            };
             let output = poisoned(context, plan.output_shape())?;
             let bound = plan.bind(Operands::new(&input, &weight, &output).bias(&bias))?;
             candidates.push(Candidate {
                 kernel: (*name).to_owned(),
-                is_chosen: candidates.is_empty(),
+                is_chosen,
                 error: error(context, &bound, &output, &expected, geometry.terms())?,
                 bound,
                 parameters: geometry.parameters(),

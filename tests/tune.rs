@@ -1,0 +1,254 @@
+//! Tuning on the device under test, and what the command keeps of it.
+
+#[path = "common/command.rs"]
+mod command;
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use command::{files, read_output, run_in, safetensors};
+use common::{check_plan, context};
+use sepconv::tune::tune_blocking;
+use sepconv::{Choice, Context, Conv2d, PaddingMode, SeparableConv2d, Tuning};
+use tempfile::TempDir;
+
+/// A layer for each kind, small enough for every kernel.
+fn layers() -> [(Conv2d, [u32; 4]); 4] {
+    [
+        (Conv2d::new(6, 8, 3).padding(1), [1, 6, 17, 19]),
+        (Conv2d::new(6, 12, 3).groups(6).padding_mode(PaddingMode::Reflect).padding(1), [2, 6, 9, 9]),
+        (Conv2d::new(16, 8, 1).bias(false).residual(true), [1, 16, 11, 13]),
+        (Conv2d::new(2, 3, 5), [1, 2, 8, 8]),
+    ]
+}
+
+/// A way to compute a layer that the planner would not choose.
+fn last_choice(context: &Context, layer: &Conv2d, shape: [u32; 4]) -> Choice {
+    Choice::all(&layer.geometry(shape).unwrap(), context.target()).last().unwrap().0
+}
+
+#[test]
+fn the_best_of_the_trials_is_right_and_in_the_plan() {
+    let Some(context) = context() else { return };
+    let mut table = context.tuning().clone();
+    for (layer, shape) in layers() {
+        let tuned = tune_blocking(context, &layer, shape).unwrap();
+        assert!(tuned.trials.iter().all(|trial| trial.is_right() && trial.milliseconds > 0.0), "{tuned:?}");
+        assert_eq!(tuned.trials[0].choice.kernel.name, layer.plan(context, shape).unwrap().kernel());
+        assert!(tuned.best.milliseconds <= tuned.trials[0].milliseconds, "{tuned:?}");
+        table.insert(&tuned.geometry, context.target(), tuned.best.choice);
+    }
+    assert_eq!(table.len(), 4);
+    let table: Tuning = table.to_string().parse().unwrap();
+    let tuned = context.with_tuning(table.clone());
+    for ((layer, shape), seed) in layers().into_iter().zip(1..) {
+        let choice = table.choice(&layer.geometry(shape).unwrap(), context.target()).unwrap();
+        let expected = layer.plan_with_choice(context, shape, choice).unwrap();
+        let plan = layer.plan(&tuned, shape).unwrap();
+        assert_eq!(plan.kernel(), expected.kernel());
+        assert_eq!(plan.schedule().parts[0].variant, expected.schedule().parts[0].variant);
+        check_plan(&tuned, &plan, seed);
+    }
+}
+
+#[test]
+fn a_plan_goes_by_the_table() {
+    let Some(context) = context() else { return };
+    let mut table = context.tuning().clone();
+    for (layer, shape) in layers() {
+        table.insert(&layer.geometry(shape).unwrap(), context.target(), last_choice(context, &layer, shape));
+    }
+    let tuned = context.with_tuning(table.clone());
+    for (layer, shape) in layers() {
+        let choice = last_choice(context, &layer, shape);
+        assert_eq!(layer.plan(&tuned, shape).unwrap().kernel(), choice.kernel.name);
+        // Another size is not in it.
+        let [n, c, h, w] = shape;
+        let other = [n, c, h + 1, w];
+        assert_eq!(layer.plan(&tuned, other).unwrap().kernel(), layer.plan(context, other).unwrap().kernel());
+    }
+    let text = table.to_string().replace("backend: ", "backend: another than ");
+    let foreign = context.with_tuning(text.parse().unwrap());
+    assert!(foreign.tuning().is_empty());
+    for (layer, shape) in layers() {
+        assert_eq!(layer.plan(&foreign, shape).unwrap().kernel(), layer.plan(context, shape).unwrap().kernel());
+    }
+}
+
+#[test]
+fn both_parts_of_a_separable_layer_go_by_the_table() {
+    let Some(context) = context() else { return };
+    let (layer, shape) = (SeparableConv2d::new(8, 8, 3).padding(1), [1, 8, 9, 9]);
+    let (depthwise, pointwise) = layer.layers().unwrap();
+    let mut table = context.tuning().clone();
+    for part in [depthwise, pointwise] {
+        let geometry = part.geometry(shape).unwrap();
+        table.insert(&geometry, context.target(), last_choice(context, &part, shape));
+    }
+    let plan = layer.plan(&context.with_tuning(table), shape).unwrap();
+    assert_eq!((plan.depthwise().kernel(), plan.pointwise().kernel()), ("direct", "direct"));
+}
+
+#[test]
+fn pipelines_come_from_a_cache_or_from_bytes_that_are_none() {
+    let Some(context) = context() else { return };
+    let (layer, shape) = layers()[0];
+    assert_eq!(context.pipeline_cache_data(), None, "nobody asked for it");
+    let first = context.with_pipeline_cache(None);
+    check_plan(&first, &layer.plan(&first, shape).unwrap(), 1);
+    let Some(data) = first.pipeline_cache_data() else {
+        assert!(!context.device().features().contains(wgpu::Features::PIPELINE_CACHE));
+        return;
+    };
+    let cut = data[..data.len() / 2].to_vec();
+    let mut changed = data.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    for data in [data, cut, changed, Vec::new(), b"not a cache at all".to_vec()] {
+        let second = context.with_pipeline_cache(Some(&data));
+        check_plan(&second, &layer.plan(&second, shape).unwrap(), 2);
+        assert!(second.pipeline_cache_data().is_some(), "there is a cache all the same");
+    }
+}
+
+/// A folder with a layer in it, and a cache of its own.
+struct Folder(TempDir);
+
+const SHAPES: &str = r#"[{"id": "a", "kind": "conv", "c": 4, "h": 8, "w": 8, "oc": 4, "k": 3},
+                         {"id": "b", "kind": "sep", "c": 4, "h": 8, "w": 8, "oc": 6, "k": 3, "s": 2, "p": 1}]"#;
+
+impl Folder {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let [input, weight] = [4 * 8 * 8, 4 * 4 * 3 * 3].map(|count| common::Random(1).floats(count));
+        let tensors: [(&str, &[u32], &[f32]); 3] = [
+            ("input", &[1, 4, 8, 8], &input),
+            ("weight", &[4, 4, 3, 3], &weight),
+            ("bias", &[4], &[1.0, 2.0, 3.0, 4.0]),
+        ];
+        std::fs::write(folder.path().join("layer.safetensors"), safetensors(&tensors)).unwrap();
+        std::fs::write(folder.path().join("shapes.json"), SHAPES).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn sepconv(&self, arguments: &str) -> command::Run {
+        let arguments: Vec<_> = arguments.split_whitespace().collect();
+        run_in(&self.path().join("cache"), self.path(), &arguments)
+    }
+
+    /// The one table in the cache.
+    fn table(&self) -> PathBuf {
+        let names = files(&self.path().join("cache")).into_keys();
+        let tables: Vec<_> = names.filter(|name| name.starts_with("tuning-")).collect();
+        assert_eq!(tables.len(), 1, "{tables:?}");
+        self.path().join("cache").join(&tables[0])
+    }
+
+    /// Makes `direct` the choice for the layer in the file.
+    fn prefer_direct(&self, context: &Context) {
+        let mut table: Tuning = std::fs::read_to_string(self.table()).unwrap().parse().unwrap();
+        let (layer, shape) = (Conv2d::new(4, 4, 3), [1, 4, 8, 8]);
+        table.insert(&layer.geometry(shape).unwrap(), context.target(), last_choice(context, &layer, shape));
+        std::fs::write(self.table(), table.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn the_command_tunes_once_and_exports() {
+    let Some(context) = context() else { return };
+    let folder = Folder::new();
+    let first = folder.sepconv("tune --shapes shapes.json --export table.txt");
+    for name in ["| a ", "| b depthwise ", "| b pointwise ", "The default takes at most "] {
+        assert!(first.assert_done().contains(name), "{name}: {first:?}");
+    }
+    assert!(!first.stdout.contains("kept"), "{first:?}");
+    let table = std::fs::read_to_string(folder.table()).unwrap();
+    let exported = std::fs::read_to_string(folder.path().join("table.txt")).unwrap();
+    assert_eq!(table, exported);
+    let parsed: Tuning = exported.parse().unwrap();
+    assert!(parsed.is_for(&context.adapter_info()) && parsed.len() == 3, "{exported}");
+
+    let second = folder.sepconv("tune --shapes shapes.json");
+    assert_eq!(second.assert_done().matches(" kept ").count(), 3, "{second:?}");
+    assert_eq!(std::fs::read_to_string(folder.table()).unwrap(), table);
+    let again = folder.sepconv("tune --shapes shapes.json --again");
+    assert!(!again.assert_done().contains(" kept "), "{again:?}");
+}
+
+#[test]
+fn the_other_subcommands_go_by_the_table_unless_told_not_to() {
+    let Some(context) = context() else { return };
+    let folder = Folder::new();
+    folder.sepconv("tune --shapes shapes.json").assert_done();
+    folder.prefer_direct(context);
+    let own = Conv2d::new(4, 4, 3).plan(context, [1, 4, 8, 8]).unwrap().kernel();
+    assert_ne!(own, "direct");
+    let plan = "plan --input 1,4,8,8 --weight 4,4,3,3 --bias 4";
+    for (arguments, kernel) in [
+        ("conv layer.safetensors --out a.safetensors".to_owned(), "kernel direct".to_owned()),
+        ("conv layer.safetensors --out b.safetensors --no-tune".to_owned(), format!("kernel {own}")),
+        (format!("conv layer.safetensors --out c.safetensors --kernel {own}"), format!("kernel {own}")),
+        (plan.to_owned(), "kernel                direct (for being the fastest".to_owned()),
+        (format!("{plan} --no-tune"), format!("kernel                {own} (")),
+        (format!("{plan} --kernel {own}"), format!("kernel                {own} (")),
+        ("bench --shapes shapes.json".to_owned(), "| direct ".to_owned()),
+        ("bench --shapes shapes.json --no-tune".to_owned(), format!("| {own} ")),
+    ] {
+        let run = folder.sepconv(&arguments);
+        assert!(run.assert_done().contains(&kernel), "{arguments} has no {kernel:?}: {run:?}");
+    }
+    let [a, b] = ["a", "b"].map(|name| read_output(&folder.path().join(format!("{name}.safetensors"))).1);
+    assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4), "two kernels, one layer");
+}
+
+#[test]
+fn a_table_that_is_none_is_ignored_and_replaced() {
+    let Some(context) = context() else { return };
+    let folder = Folder::new();
+    folder.sepconv("tune --shapes shapes.json").assert_done();
+    folder.prefer_direct(context);
+    let good = std::fs::read_to_string(folder.table()).unwrap();
+    let own = format!("kernel {}", Conv2d::new(4, 4, 3).plan(context, [1, 4, 8, 8]).unwrap().kernel());
+    for (bad, note) in [
+        (b"\x00\xff\xfe".to_vec(), "ignored: line 1"),
+        (Vec::new(), "ignored: line 1"),
+        (good.replace(": direct", " direct").into_bytes(), "ignored: line"),
+        (good.replace("adapter: ", "adapter: not ").into_bytes(), "ignored: it is of another device"),
+        (good.replace(": direct", ": fastest").into_bytes(), ""),
+    ] {
+        std::fs::write(folder.table(), bad).unwrap();
+        let run = folder.sepconv("conv layer.safetensors --out out.npy");
+        assert!(run.assert_done().contains(&own), "{note}: {run:?}");
+        assert!(run.stderr.contains(note), "{note}: {run:?}");
+    }
+    std::fs::write(folder.table(), "not a table").unwrap();
+    folder.sepconv("tune --shapes shapes.json").assert_done();
+    assert_eq!(std::fs::read_to_string(folder.table()).unwrap().parse::<Tuning>().unwrap().len(), 3);
+}
+
+#[test]
+fn tune_refuses_by_name_and_measures_nothing() {
+    if context().is_none() {
+        return;
+    }
+    let folder = Folder::new();
+    std::fs::write(folder.path().join("bad.json"), SHAPES.replace(r#""k": 3}"#, r#""k": 30}"#)).unwrap();
+    for (arguments, argument) in [
+        ("tune --device cpu", "--device"),
+        ("tune --shapes missing.json", "missing.json"),
+        ("tune --shapes bad.json", "shape a: kernel_size"),
+        ("tune --shapes shapes.json --export nowhere/table.txt", "--export nowhere/table.txt"),
+        ("tune --shapes shapes.json --batch many", "--batch"),
+        ("tune --no-tune", "--no-tune"),
+    ] {
+        folder.sepconv(arguments).assert_refused(argument);
+        assert!(!folder.path().join("cache").exists(), "{arguments}");
+    }
+    std::fs::write(folder.path().join("cache"), "a file where the folder would be").unwrap();
+    folder.sepconv("tune --shapes shapes.json").assert_refused("the cache folder");
+    // The others do without.
+    folder.sepconv("conv layer.safetensors --out out.npy").assert_done();
+}
