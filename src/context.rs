@@ -14,12 +14,13 @@ pub struct Context {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Shared {
     device: wgpu::Device,
     queue: wgpu::Queue,
     target: Target,
     runtime_checks: bool,
+    zeroed_workgroup_memory: bool,
     layout: wgpu::BindGroupLayout,
     pipelines: Arc<Pipelines>,
     /// Why the device is gone, once it is.
@@ -82,6 +83,7 @@ impl Context {
         let shared = Shared {
             target,
             runtime_checks: false,
+            zeroed_workgroup_memory: false,
             layout: bind_group_layout(&device),
             pipelines: Arc::default(),
             lost: Arc::default(),
@@ -95,27 +97,26 @@ impl Context {
     /// Default off: this library checks all sizes before it runs anything.
     #[must_use]
     pub fn with_runtime_checks(&self, runtime_checks: bool) -> Self {
-        self.with(self.shared.target.clone(), runtime_checks, Arc::default())
+        self.with(|shared| (shared.runtime_checks, shared.pipelines) = (runtime_checks, Arc::default()))
+    }
+
+    /// The same device with workgroup memory set to zero before every kernel from now on, or not. Default off: no
+    /// kernel reads workgroup memory that it has not written.
+    #[must_use]
+    pub fn with_zeroed_workgroup_memory(&self, zeroed: bool) -> Self {
+        self.with(|shared| (shared.zeroed_workgroup_memory, shared.pipelines) = (zeroed, Arc::default()))
     }
 
     /// The same device, planned for as a processor that runs shaders in software, or as a GPU: see
     /// [`Target::software`]. Default what the device says it is.
     #[must_use]
     pub fn with_software(&self, software: bool) -> Self {
-        let target = Target { software, ..self.shared.target.clone() };
-        self.with(target, self.shared.runtime_checks, self.shared.pipelines.clone())
+        self.with(|shared| shared.target.software = software)
     }
 
-    fn with(&self, target: Target, runtime_checks: bool, pipelines: Arc<Pipelines>) -> Self {
-        let shared = Shared {
-            device: self.shared.device.clone(),
-            queue: self.shared.queue.clone(),
-            target,
-            runtime_checks,
-            layout: self.shared.layout.clone(),
-            pipelines,
-            lost: self.shared.lost.clone(),
-        };
+    fn with(&self, change: impl FnOnce(&mut Shared)) -> Self {
+        let mut shared = Shared::clone(&self.shared);
+        change(&mut shared);
         Self { shared: Arc::new(shared) }
     }
 
@@ -163,6 +164,10 @@ impl Context {
 
     pub(crate) fn runtime_checks(&self) -> bool {
         self.shared.runtime_checks
+    }
+
+    pub(crate) fn zeroed_workgroup_memory(&self) -> bool {
+        self.shared.zeroed_workgroup_memory
     }
 
     pub(crate) fn bind_group_layout(&self) -> &wgpu::BindGroupLayout {

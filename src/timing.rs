@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::geometry::check_range;
 use crate::plan::Bound;
 
 /// Which clock a time was taken from.
@@ -25,7 +26,7 @@ impl fmt::Display for Clock {
     }
 }
 
-/// The middle and the spread of some times, in milliseconds.
+/// The middle and the spread of some times, in milliseconds unless it is said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spread {
     /// Half the samples were faster.
@@ -62,18 +63,23 @@ impl Timing {
     }
 }
 
-/// Runs a layer once unmeasured, then over and over: at least 3 times for each clock, at most 100, for about `budget`.
+/// Times a layer that is bound to one or more sets of tensors, which take turns: with sets that are together larger than
+/// the device's caches, no run finds its tensors there. Each set runs once unmeasured; then at least 3 runs for each
+/// clock are measured, at most 100, for about `budget`.
 ///
 /// # Errors
-/// Those of [`Bound::run`].
-pub fn measure(context: &Context, bound: &Bound, budget: Duration) -> Result<Timing> {
+/// Those of [`Bound::run`]; [`Error::OutOfRange`] if there is no set.
+pub fn measure(context: &Context, sets: &[Bound], budget: Duration) -> Result<Timing> {
+    check_range("the number of sets of tensors", sets.len() as u64, 1, u64::MAX)?;
     let caller = Stopwatch::wall(context);
-    caller.time(bound)?;
-    let wall = Spread::of(sample(budget / 2, || caller.time(bound))?);
+    for bound in sets {
+        caller.time(bound)?;
+    }
+    let wall = repeat(budget / 2, |run| caller.time(&sets[run % sets.len()]))?;
     let device = match Stopwatch::device(context)? {
         None => None,
         Some(device) => {
-            let times = sample(budget / 2, || device.time(bound))?;
+            let times = sample(budget / 2, |run| device.time(&sets[run % sets.len()]))?;
             // Some drivers answer zero, or count in another unit than they say.
             let plausible = |time: &f64| *time > 0.0 && *time < 2.0 * wall.p90;
             times.iter().all(plausible).then(|| Spread::of(times))
@@ -82,17 +88,28 @@ pub fn measure(context: &Context, bound: &Bound, budget: Duration) -> Result<Tim
     Ok(Timing { wall, device })
 }
 
-fn sample(budget: Duration, mut once: impl FnMut() -> Result<f64>) -> Result<Vec<f64>> {
+/// The spread of what `once` returns for run 0, 1, 2 …: at least 3 of them, at most 100, for about `budget`.
+///
+/// # Errors
+/// Those of `once`.
+pub fn repeat(budget: Duration, once: impl FnMut(usize) -> Result<f64>) -> Result<Spread> {
+    Ok(Spread::of(sample(budget, once)?))
+}
+
+fn sample(budget: Duration, mut once: impl FnMut(usize) -> Result<f64>) -> Result<Vec<f64>> {
     let start = Instant::now();
     let mut samples = Vec::new();
     while samples.len() < 3 || (start.elapsed() < budget && samples.len() < 100) {
-        samples.push(once()?);
+        samples.push(once(samples.len())?);
     }
     Ok(samples)
 }
 
 /// Waits until the device has done all that was submitted.
-fn wait(context: &Context) -> Result<()> {
+///
+/// # Errors
+/// [`Error::DeviceLost`]
+pub fn wait(context: &Context) -> Result<()> {
     let waited = context.device().poll(wgpu::PollType::wait_indefinitely());
     waited.map_err(|error| context.mark_lost(error.to_string()))?;
     context.check_alive()

@@ -76,7 +76,7 @@ pub fn save(path: &Path, picture: &DynamicImage) -> Outcome {
     let mut bytes = Vec::new();
     let encoded = picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png);
     encoded.map_err(|error| Failure::Request(format!("--out {}: {error}", path.display())))?;
-    files::write_whole(path, &bytes)
+    files::write_whole("--out", path, &bytes)
 }
 
 /// A 5 × 5 filter, in rows, and what is added to its result.
