@@ -321,3 +321,38 @@ fn poisoned(context: &Context, shape: [u32; 4]) -> Outcome<Tensor> {
     let count = shape.iter().map(|&size| size as usize).product();
     Ok(Tensor::from_slice(context, shape, &vec![f32::NAN; count])?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A device on which nothing is computed, so that every output stays as it was.
+    fn idle_context() -> Context {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: wgpu::Backends::NOOP,
+            backend_options: wgpu::BackendOptions { noop: wgpu::NoopBackendOptions::enabled(), ..Default::default() },
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).unwrap();
+        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default())).unwrap();
+        Context::from_wgpu(device, queue).unwrap()
+    }
+
+    #[test]
+    fn a_timed_result_that_is_another_one_is_found() {
+        let context = idle_context();
+        let shape = r#"[{"id": "a", "kind": "conv", "c": 2, "h": 8, "w": 8, "oc": 2, "k": 1}]"#;
+        let shapes = parse(shape, "the test", 1).unwrap();
+        let mut candidate = shapes[0].candidates(&context, false).unwrap().swap_remove(0);
+        assert!(candidate.error > 1.0, "the poison stays");
+        candidate.result = vec![0.0; candidate.result.len()];
+        let failure = candidate.measure(&context, Duration::ZERO).unwrap_err().to_string();
+        assert!(failure.contains("shape a") && failure.contains("set 0"), "{failure}");
+    }
+
+    #[test]
+    fn small_layers_have_many_sets_and_large_ones_one() {
+        let sets = |size| set_count(&[Conv2d::new(1, 1, 1).geometry([1, 1, size, size]).unwrap()]);
+        assert_eq!((sets(64), sets(2048), sets(4096), sets(5000)), (16, 4, 1, 1));
+    }
+}

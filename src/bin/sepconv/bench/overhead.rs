@@ -28,7 +28,7 @@ pub struct Overhead {
     run: f64,
     /// The same calls, without what makes errors of what would else be panics.
     unguarded_run: f64,
-    checks: Vec<Checks>,
+    checks: Vec<CheckedLayer>,
 }
 
 /// The host's times for one submission of so many layers.
@@ -44,11 +44,10 @@ struct Chain {
 }
 
 /// A layer's milliseconds by the caller's clock, with different things compiled into its kernels.
-struct Checks {
+struct CheckedLayer {
     id: String,
     kernel: String,
-    /// As every plan is made.
-    neither: f64,
+    as_planned: f64,
     runtime_checks: f64,
     zeroed_workgroup_memory: f64,
 }
@@ -83,12 +82,12 @@ pub fn measure(context: &Context, shapes: &[Shape]) -> Outcome<Overhead> {
             let candidate = shape.candidates(context, false)?.swap_remove(0);
             Ok((time(context, &candidate, BUDGET)?.wall.median, candidate.kernel))
         };
-        let [neither, runtime_checks, zeroed_workgroup_memory] = contexts.each_ref().map(milliseconds);
-        let (neither, kernel) = neither?;
-        checks.push(Checks {
+        let [as_planned, runtime_checks, zeroed_workgroup_memory] = contexts.each_ref().map(milliseconds);
+        let (as_planned, kernel) = as_planned?;
+        checks.push(CheckedLayer {
             id: shape.id.clone(),
             kernel,
-            neither,
+            as_planned,
             runtime_checks: runtime_checks?.0,
             zeroed_workgroup_memory: zeroed_workgroup_memory?.0,
         });
@@ -202,7 +201,7 @@ impl Overhead {
             "checks": self.checks.iter().map(|layer| json!({
                 "id": layer.id,
                 "kernel": layer.kernel,
-                "median_ms": layer.neither,
+                "median_ms": layer.as_planned,
                 "runtime_checks_ms": layer.runtime_checks,
                 "zeroed_workgroup_memory_ms": layer.zeroed_workgroup_memory,
             })).collect::<Vec<_>>(),
@@ -222,11 +221,11 @@ impl fmt::Display for Overhead {
         let header = ["layer", "kernel", "ms", "with runtime checks", "with zeroed workgroup memory"];
         let mut checks = table(&header, 2..header.len());
         for layer in &self.checks {
-            let times = |time: f64| format!("{time:.3} (x {:.2})", time / layer.neither);
+            let times = |time: f64| format!("{time:.3} (x {:.2})", time / layer.as_planned);
             checks.add_row([
                 layer.id.clone(),
                 layer.kernel.clone(),
-                format!("{:.3}", layer.neither),
+                format!("{:.3}", layer.as_planned),
                 times(layer.runtime_checks),
                 times(layer.zeroed_workgroup_memory),
             ]);

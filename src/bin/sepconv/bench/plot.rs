@@ -53,14 +53,15 @@ pub fn svg(device: &str, roofline: &Roofline, rows: &[Row]) -> Outcome<String> {
     let lines = u32::try_from(points.len()).unwrap_or(u32::MAX);
     let height = LEAST_HEIGHT.max(lines.saturating_mul(LINE_HEIGHT).saturating_add(2 * TITLE_HEIGHT + 5 * LINE_HEIGHT));
     let mut svg = String::new();
-    let area = SVGBackend::with_string(&mut svg, (CHART_WIDTH + LIST_WIDTH, height)).into_drawing_area();
-    draw(area, device, roofline, &points).map_err(|error| Failure::Computation(format!("--svg: {error}")))?;
+    let backend = SVGBackend::with_string(&mut svg, (CHART_WIDTH + LIST_WIDTH, height));
+    draw(&backend.into_drawing_area(), device, roofline, &points)
+        .map_err(|error| Failure::Computation(format!("--svg: {error}")))?;
     Ok(svg)
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-fn draw(area: Area, device: &str, roofline: &Roofline, points: &[Point]) -> Result<(), Box<dyn Error>> {
+fn draw(area: &Area, device: &str, roofline: &Roofline, points: &[Point]) -> Result<(), Box<dyn Error>> {
     let limits = [roofline.bytes_per_second / 1e9, roofline.operations_per_second / 1e9];
     area.fill(&WHITE)?;
     let (title, below) = area.split_vertically(TITLE_HEIGHT);
@@ -101,9 +102,11 @@ fn draw_chart(area: &Area, [bandwidth, rate]: [f64; 2], points: &[Point]) -> Res
     chart.draw_series(pairs)?;
     chart.draw_series(points.iter().map(|point| {
         let colour = point.colour();
+        // The two forms' numbers do not meet: both forms of a layer are often close to each other.
+        let top = if point.row.shape.is_separable() { 3 } else { -14 };
         EmptyElement::at(point.place)
             + Circle::new((0, 0), 4, colour.filled())
-            + Text::new(point.number.clone(), (6, -14), (FONT, 14).into_font().color(&colour))
+            + Text::new(point.number.clone(), (6, top), (FONT, 14).into_font().color(&colour))
     }))?;
     Ok(())
 }
