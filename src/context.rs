@@ -26,6 +26,7 @@ struct Shared {
     target: Target,
     runtime_checks: bool,
     tuning: Arc<Tuning>,
+    zeroed_workgroup_memory: bool,
     pipelines: Arc<Pipelines>,
     health: Arc<Health>,
 }
@@ -112,6 +113,7 @@ impl Context {
             target,
             runtime_checks: false,
             tuning: Arc::new(Tuning::new(&device.adapter_info())),
+            zeroed_workgroup_memory: false,
             pipelines: Arc::default(),
             health: Arc::default(),
             device,
@@ -125,6 +127,13 @@ impl Context {
     #[must_use]
     pub fn with_runtime_checks(&self, runtime_checks: bool) -> Self {
         self.with(|shared| (shared.runtime_checks, shared.pipelines) = (runtime_checks, Arc::default()))
+    }
+
+    /// The same device with workgroup memory set to zero before every kernel from now on, or not. Default off: no
+    /// kernel reads workgroup memory that it has not written.
+    #[must_use]
+    pub fn with_zeroed_workgroup_memory(&self, zeroed: bool) -> Self {
+        self.with(|shared| (shared.zeroed_workgroup_memory, shared.pipelines) = (zeroed, Arc::default()))
     }
 
     /// The same device, planned for as a processor that runs shaders in software, or as a GPU: see
@@ -268,6 +277,10 @@ impl Context {
 
     pub(crate) fn runtime_checks(&self) -> bool {
         self.shared.runtime_checks
+    }
+
+    pub(crate) fn zeroed_workgroup_memory(&self) -> bool {
+        self.shared.zeroed_workgroup_memory
     }
 
     pub(crate) fn pipelines(&self) -> &Pipelines {

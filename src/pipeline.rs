@@ -136,8 +136,7 @@ fn create(
         module: &module,
         entry_point: Some("main"),
         compilation_options: wgpu::PipelineCompilationOptions {
-            // No kernel reads workgroup memory that it has not written.
-            zero_initialize_workgroup_memory: false,
+            zero_initialize_workgroup_memory: context.zeroed_workgroup_memory(),
             ..Default::default()
         },
         cache: context.pipelines().cache.as_ref(),

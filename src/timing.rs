@@ -8,6 +8,7 @@ use web_time::Instant;
 use crate::bound::Bound;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::geometry::check_range;
 
 /// Which clock a time was taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl fmt::Display for Clock {
     }
 }
 
-/// The middle and the spread of some times, in milliseconds.
+/// The middle and the spread of some times, in milliseconds unless it is said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spread {
     /// Half the samples were faster.
@@ -64,10 +65,12 @@ impl Timing {
     }
 }
 
-/// Runs a layer once unmeasured, then over and over: at least 3 times for each clock, at most 100, for about `budget`.
+/// Times a layer that is bound to one or more sets of tensors, which take turns: with sets that are together larger than
+/// the device's caches, no run finds its tensors there. Each set runs once unmeasured; then at least 3 runs for each
+/// clock are measured, at most 100, for about `budget`.
 ///
 /// # Errors
-/// Those of [`Bound::run`].
+/// Those of [`Bound::run`]; [`Error::OutOfRange`] if there is no set.
 pub async fn measure(context: &Context, sets: &[Bound], budget: Duration) -> Result<Timing> {
     Ok(measure_in_turn(context, &[sets], budget).await?.swap_remove(0))
 }
@@ -87,6 +90,9 @@ pub fn measure_blocking(context: &Context, sets: &[Bound], budget: Duration) -> 
 /// # Errors
 /// Those of [`measure`].
 pub async fn measure_in_turn(context: &Context, layers: &[&[Bound]], budget: Duration) -> Result<Vec<Timing>> {
+    for sets in layers {
+        check_range("the number of sets of tensors", sets.len() as u64, 1, u64::MAX)?;
+    }
     let caller = Stopwatch::wall(context);
     for bound in layers.iter().copied().flatten() {
         caller.time(bound).await?;
@@ -118,6 +124,19 @@ async fn sample(stopwatch: &Stopwatch<'_>, layers: &[&[Bound]], budget: Duration
         }
     }
     Ok(samples)
+}
+
+/// The spread of what `once` returns for run 0, 1, 2 …: at least 3 of them, at most 100, for about `budget`.
+///
+/// # Errors
+/// Those of `once`.
+pub fn repeat(budget: Duration, mut once: impl FnMut(usize) -> Result<f64>) -> Result<Spread> {
+    let start = Instant::now();
+    let mut samples = Vec::new();
+    while samples.len() < 3 || (start.elapsed() < budget && samples.len() < 100) {
+        samples.push(once(samples.len())?);
+    }
+    Ok(Spread::of(samples))
 }
 
 /// Times single runs by one clock.

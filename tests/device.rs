@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use common::{Data, assert_close, context, count, foreign_device, narrow, noop_context, poisoned};
+use sepconv::timing::measure_blocking;
 use sepconv::{
     Bound, Context, Conv2d, Error, Geometry, Operands, Plan, Result, SeparableConv2d, SeparablePlan, Tensor,
 };
@@ -456,4 +457,20 @@ fn out_of_memory_is_an_error() {
     // It is not the end of the device.
     assert_eq!(context.lost(), None);
     assert!(Tensor::zeros(&context, SHAPE).is_ok());
+}
+
+#[test]
+fn every_set_of_tensors_is_timed() {
+    let Some(context) = context() else { return };
+    let plan = Conv2d::new(1, 1, 1).bias(false).plan(context, [1, 1, 1, 1]).unwrap();
+    let one = Tensor::from_slice(context, [1, 1, 1, 1], &[1.0]).unwrap();
+    let outputs = [(); 5].map(|()| poisoned(context, [1, 1, 1, 1]));
+    let sets = outputs.each_ref().map(|output| plan.bind(Operands::new(&one, &one, output)).unwrap());
+    let timing = measure_blocking(context, &sets, Duration::ZERO).unwrap();
+    assert!(timing.wall.p10 > 0.0 && timing.wall.median <= timing.wall.p90, "{timing:?}");
+    for output in &outputs {
+        assert_eq!(output.read_blocking(context).unwrap(), [1.0]);
+    }
+    let error = measure_blocking(context, &[], Duration::ZERO).unwrap_err();
+    assert!(matches!(error, Error::OutOfRange { argument: "the number of sets of tensors", value: 0, .. }), "{error}");
 }

@@ -1,12 +1,15 @@
 //! `sepconv bench`: every layer's time beside what this device can do at most.
 
+mod comparison;
+mod overhead;
+mod plot;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, Table, presets};
 use sepconv::Context;
 use sepconv::roofline::Roofline;
-use sepconv::timing::{Timing, measure_blocking};
+use sepconv::timing::Timing;
 use serde_json::{Value, json};
 
 use crate::arguments::{self, DeviceOption, TuningOption};
@@ -15,18 +18,34 @@ use crate::device::Device;
 use crate::devices::limits;
 use crate::failure::{Failure, Outcome};
 use crate::files;
-use crate::output::{print, progress};
-use crate::shapes::{self, Candidate};
+use crate::output::{print, progress, table};
+use crate::shapes::{self, Candidate, Shape};
+use comparison::Earlier;
 
 /// What `bench` takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   sepconv bench
-  sepconv bench --shapes layers.json --batch 32 --json result.json
+  sepconv bench --shapes layers.json --batch 32 --json result.json --svg result.svg
   sepconv bench --kernels all
+  sepconv bench --compare result.json
+  sepconv bench --overhead
 
-A shape is a JSON object: kind `conv` or `sep`; n, c, h, w the input; oc output channels; k, s, p, d kernel size,
-stride, padding and dilation; g groups.")]
+A shape is a JSON object: id its name; kind `conv` or `sep`; n, c, h, w the input; oc output channels; k, s, p, d kernel
+size, stride, padding and dilation; g groups, of a conv.
+
+Each layer is compared with the reference, and then timed with up to 16 sets of its tensors in turn, 128 MiB of them if
+16 are that large, so that a run does not find its input in a cache; after that every set's result must be the one that
+was compared. A layer's floor is the larger of its multiply-adds over the device's rate and its bytes over the device's
+bandwidth: input, parameters and output once each, without the tensor between the two parts of a separable layer.
+
+A row of the JSON result: median_ms, p10_ms and p90_ms are the caller's wall clock, recording to done, and gflop_s, gb_s
+and roofline_percent are of that median; gpu_ms is the kernels alone by the device's timestamps, or null without; clock
+says which of the two clocks knows the kernels best; candidate is true in rows that are not the planner's choice.
+
+With --compare, exit status 1 if a layer is slower by more than the noise, once everything is written: that is, if nine
+tenths of its runs took longer than nine tenths of the earlier ones did (p10_ms now above p90_ms then). Files without
+p10_ms and p90_ms are compared only.")]
 pub struct Arguments {
     /// A JSON array of layers to time [default: layers of real networks].
     #[arg(long, value_name = "FILE.json")]
@@ -40,6 +59,15 @@ pub struct Arguments {
     /// Write the result to this file as well.
     #[arg(long, value_name = "OUT.json")]
     json: Option<PathBuf>,
+    /// Draw the layers under the device's limits, as a roofline plot.
+    #[arg(long, value_name = "OUT.svg")]
+    svg: Option<PathBuf>,
+    /// Compare with an earlier result of --json, or with another program's: lines of {"id": …, "`median_ms"`: …}.
+    #[arg(long, value_name = "OLD.json")]
+    compare: Option<PathBuf>,
+    /// Time instead what the host spends on a dispatch, and what the checks cost that this library leaves out.
+    #[arg(long, conflicts_with_all = ["kernels", "svg", "compare"])]
+    overhead: bool,
     #[command(flatten)]
     device: DeviceOption,
     #[command(flatten)]
@@ -50,10 +78,12 @@ pub struct Arguments {
 const BUDGET: Duration = Duration::from_millis(800);
 
 /// One layer's times with one kernel.
-struct Row {
-    id: String,
+struct Row<'a> {
+    shape: &'a Shape,
     kernel: String,
     is_chosen: bool,
+    /// How many sets of tensors took turns.
+    sets: usize,
     timing: Timing,
     bytes: u64,
     multiply_adds: u64,
@@ -63,54 +93,70 @@ struct Row {
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
+    for (argument, path) in [("--json", &arguments.json), ("--svg", &arguments.svg)] {
+        path.as_ref().map_or(Ok(()), |path| files::check_place(argument, path))?;
+    }
     let shapes = shapes::load(arguments.shapes.as_deref(), arguments.batch)?;
+    let earlier = arguments.compare.as_ref().map(|path| Earlier::read(path, &shapes)).transpose()?;
     let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune)?;
     let Device::Adapter(context) = device else {
         let message = "bench times an adapter, and there is none (or --device is cpu): see `sepconv devices`";
         return Err(Failure::Request(message.to_owned()));
     };
+    if arguments.overhead {
+        let measured = overhead::measure(&context, &shapes)?;
+        print(&format!("{}\n\n{measured}", heading(&context)))?;
+        return write_json(arguments, &context, measured.json());
+    }
+    let (roofline, rows) = time_all(&context, &shapes, arguments.kernels == "all")?;
+
+    print(&text_of(&context, &roofline, &rows))?;
+    write_json(arguments, &context, json_of(&context, &roofline, &rows))?;
+    if let Some(path) = &arguments.svg {
+        let svg = plot::svg(&Device::Adapter(context.clone()).to_string(), &roofline, &rows)?;
+        files::write_whole("--svg", path, svg.as_bytes())?;
+    }
+    earlier.map_or(Ok(()), |earlier| earlier.compare(&context, &rows))
+}
+
+/// The device's limits, and every layer's times.
+fn time_all<'a>(context: &Context, shapes: &'a [Shape], all_kernels: bool) -> Outcome<(Roofline, Vec<Row<'a>>)> {
     let progress = progress(1 + shapes.len());
     progress.set_message("the device's limits");
-    let roofline = Roofline::measure_blocking(&context)?;
+    let roofline = Roofline::measure_blocking(context)?;
     progress.inc(1);
     let mut rows = Vec::new();
-    for shape in &shapes {
+    for shape in shapes {
         progress.set_message(shape.id.clone());
-        for candidate in shape.candidates(&context, arguments.kernels == "all")? {
-            rows.push(time(&context, &roofline, &shape.id, &candidate)?);
+        for (index, candidate) in shape.candidates(context, all_kernels)?.into_iter().enumerate() {
+            rows.push(Row {
+                shape,
+                is_chosen: index == 0,
+                sets: candidate.sets(),
+                timing: time(context, &candidate, BUDGET)?,
+                bytes: candidate.bytes,
+                multiply_adds: candidate.multiply_adds,
+                floor: roofline.floor(candidate.bytes, candidate.multiply_adds),
+                kernel: candidate.kernel,
+            });
         }
         progress.inc(1);
     }
     progress.finish_and_clear();
-    cache::keep_pipelines(&context);
-
-    let device = Device::Adapter(context.clone()).to_string();
-    print(&text_of(&device, &roofline, &rows))?;
-    match &arguments.json {
-        None => Ok(()),
-        Some(path) => {
-            files::write_whole("--json", path, format!("{:#}\n", json_of(&context, &roofline, &rows)).as_bytes())
-        }
-    }
+    cache::keep_pipelines(context);
+    Ok((roofline, rows))
 }
 
-fn time(context: &Context, roofline: &Roofline, id: &str, candidate: &Candidate) -> Outcome<Row> {
-    let error = candidate.error;
-    if error.is_nan() || error > 1.0 {
+/// A right result's times. A wrong one has none.
+fn time(context: &Context, candidate: &Candidate, budget: Duration) -> Outcome<Timing> {
+    let Candidate { id, error, .. } = candidate;
+    if error.is_nan() || *error > 1.0 {
         return Err(Failure::Computation(format!("shape {id}: its largest error is {error} times the bound")));
     }
-    Ok(Row {
-        id: id.to_owned(),
-        kernel: candidate.kernel.clone(),
-        is_chosen: candidate.is_chosen,
-        timing: measure_blocking(context, &candidate.bound, BUDGET)?,
-        bytes: candidate.bytes,
-        multiply_adds: candidate.multiply_adds,
-        floor: roofline.floor(candidate.bytes, candidate.multiply_adds),
-    })
+    candidate.measure(context, budget)
 }
 
-impl Row {
+impl Row<'_> {
     /// The caller's time, in seconds.
     fn seconds(&self) -> f64 {
         self.timing.wall.median / 1e3
@@ -129,30 +175,31 @@ impl Row {
     }
 }
 
-/// The geometric mean of the chosen kernels' time as a multiple of its floor.
-fn mean_over_floor(rows: &[Row]) -> f64 {
-    let logarithms: Vec<f64> =
-        rows.iter().filter(|row| row.is_chosen).map(|row| (row.seconds() / row.floor).ln()).collect();
+/// The geometric mean of numbers above 0.
+fn geometric_mean(numbers: impl IntoIterator<Item = f64>) -> f64 {
+    let logarithms: Vec<f64> = numbers.into_iter().map(f64::ln).collect();
     (logarithms.iter().sum::<f64>() / logarithms.len() as f64).exp()
 }
 
-fn text_of(device: &str, roofline: &Roofline, rows: &[Row]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header([
-        "layer",
-        "kernel",
-        "ms",
-        "p10",
-        "p90",
-        "device ms",
-        "GFLOP/s",
-        "GB/s",
-        "% of roofline",
-    ]);
+/// What ran this, and where.
+fn heading(context: &Context) -> String {
+    format!("Device: {}\nHost: {}", Device::Adapter(Box::new(context.clone())), host())
+}
+
+/// The host's system and processor, and this command's version.
+fn host() -> String {
+    let threads = std::thread::available_parallelism().map_or("?".to_owned(), |threads| threads.to_string());
+    let (system, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
+    format!("{system} {architecture}, {threads} hardware threads, sepconv {}", env!("CARGO_PKG_VERSION"))
+}
+
+fn text_of(context: &Context, roofline: &Roofline, rows: &[Row]) -> String {
+    let header = ["layer", "kernel", "ms", "p10", "p90", "device ms", "GFLOP/s", "GB/s", "% of roofline"];
+    let mut table = table(&header, 2..header.len());
     for row in rows {
         let wall = row.timing.wall;
         table.add_row([
-            row.id.clone(),
+            row.shape.id.clone(),
             if row.is_chosen { row.kernel.clone() } else { format!("({})", row.kernel) },
             format!("{:.3}", wall.median),
             format!("{:.3}", wall.p10),
@@ -163,34 +210,39 @@ fn text_of(device: &str, roofline: &Roofline, rows: &[Row]) -> String {
             format!("{:.1}", row.roofline_percent()),
         ]);
     }
-    for column in 2..9 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    let over_floor = rows.iter().filter(|row| row.is_chosen).map(|row| row.seconds() / row.floor);
     format!(
-        "Device: {device}\nLimits, measured: {:.2} GB/s copied, {:.1} GFLOP/s multiplied and added\n\n{table}\n\n\
+        "{}\nLimits, measured: {:.2} GB/s copied, {:.1} GFLOP/s multiplied and added\n\n{table}\n\n\
          ms, p10, p90: the caller's wall clock, recording to done. device ms: GPU timestamps around the kernels.\n\
          A kernel in brackets is not the planner's choice. Time over floor, geometric mean: {:.2}",
+        heading(context),
         roofline.bytes_per_second / 1e9,
         roofline.operations_per_second / 1e9,
-        mean_over_floor(rows)
+        geometric_mean(over_floor)
     )
 }
 
-fn json_of(context: &Context, roofline: &Roofline, rows: &[Row]) -> Value {
+/// Writes what was measured, with what it was measured on, to the file of `--json`.
+fn write_json(arguments: &Arguments, context: &Context, mut measured: Value) -> Outcome {
+    let Some(path) = &arguments.json else { return Ok(()) };
     let info = context.adapter_info();
+    measured["adapter"] = info.name.into();
+    measured["driver"] = format!("{} {}", info.driver, info.driver_info).into();
+    measured["backend"] = format!("{:?}", info.backend).into();
+    measured["host"] = host().into();
+    files::write_whole("--json", path, format!("{measured:#}\n").as_bytes())
+}
+
+fn json_of(context: &Context, roofline: &Roofline, rows: &[Row]) -> Value {
     json!({
-        "adapter": info.name,
-        "driver": format!("{} {}", info.driver, info.driver_info),
-        "backend": format!("{:?}", info.backend),
         "limits": limits(context.limits()).into_iter().collect::<std::collections::BTreeMap<_, _>>(),
         "copy_gb_s": roofline.bytes_per_second / 1e9,
         "fma_gflop_s": roofline.operations_per_second / 1e9,
         "rows": rows.iter().map(|row| {
             let wall = row.timing.wall;
             let mut value = json!({
-                "id": row.id,
+                "id": row.shape.id,
+                "input_shape": row.shape.input,
                 "kernel": row.kernel,
                 "median_ms": wall.median,
                 "p10_ms": wall.p10,
@@ -200,6 +252,7 @@ fn json_of(context: &Context, roofline: &Roofline, rows: &[Row]) -> Value {
                 "gb_s": row.gb_s(),
                 "roofline_percent": row.roofline_percent(),
                 "clock": row.timing.best().1.to_string(),
+                "sets": row.sets,
             });
             if !row.is_chosen {
                 value["candidate"] = true.into();

@@ -5,14 +5,14 @@ mod photograph;
 
 use std::path::PathBuf;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use sepconv::{Conv2d, SeparableConv2d, Summary};
 use serde_json::{Value, json};
 
 use crate::arguments::TuningOption;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
-use crate::output::{print, progress};
+use crate::output::{print, progress, table};
 use crate::picture::{self, Picture};
 use layers::{Cost, LAYERS, Layer};
 
@@ -121,18 +121,8 @@ impl Report<'_> {
     }
 
     fn table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::ASCII_MARKDOWN).set_header([
-            "layer",
-            "form",
-            "parameters",
-            "multiply-adds",
-            "MB",
-            "ms",
-            "speed-up",
-            "kernel",
-            "error",
-        ]);
+        let header = ["layer", "form", "parameters", "multiply-adds", "MB", "ms", "speed-up", "kernel", "error"];
+        let mut table = table(&header, [2, 3, 4, 5, 6, 8]);
         for (layer, normal, separable) in &self.costs {
             for (form, cost) in [("normal", normal), ("separable", separable)] {
                 table.add_row([
@@ -146,11 +136,6 @@ impl Report<'_> {
                     cost.kernel.clone(),
                     cost.error.map_or("-".to_owned(), |error| format!("{error:.3}")),
                 ]);
-            }
-        }
-        for column in [2, 3, 4, 5, 6, 8] {
-            if let Some(column) = table.column_mut(column) {
-                column.set_cell_alignment(CellAlignment::Right);
             }
         }
         table

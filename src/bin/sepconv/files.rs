@@ -36,6 +36,11 @@ pub fn read(path: &Path) -> Outcome<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The text of a list.
+pub fn read_text(path: &Path) -> Outcome<String> {
+    String::from_utf8(read(path)?).map_err(|_| Failure::Request(format!("{}: not UTF-8 text", path.display())))
+}
+
 /// The kinds of file that a tensor is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -59,11 +64,16 @@ impl Format {
 /// Refuses a name that ends in none of these formats, or where no file can be, before anything is computed.
 pub fn check_out(path: &Path, formats: &[Format]) -> Outcome {
     if Format::of(path).is_some_and(|format| formats.contains(&format)) {
-        return place("--out", path).map(|_| ());
+        return check_place("--out", path);
     }
     let endings = formats.iter().map(|format| format!(".{}", format!("{format:?}").to_lowercase()));
     let endings = endings.collect::<Vec<_>>().join(" or ");
     Err(Failure::Request(format!("--out is {}; its name must end in {endings}", path.display())))
+}
+
+/// Refuses a place where no file can be, before anything is computed. `argument` is the option that names it.
+pub fn check_place(argument: &str, path: &Path) -> Outcome {
+    place(argument, path).map(|_| ())
 }
 
 /// Where a file of this name goes, and the folder that it is in. A link stays, and what it points to is written.
@@ -106,7 +116,7 @@ pub fn write(path: &Path, shape: [u32; 4], values: &[f32]) -> Outcome {
     write_whole("--out", path, &encoded)
 }
 
-/// Writes beside the file and renames, so that it is there whole or not at all.
+/// Writes beside the file and renames, so that it is there whole or not at all. `argument` is the option that names it.
 pub fn write_whole(argument: &str, path: &Path, bytes: &[u8]) -> Outcome {
     let (target, folder) = place(argument, path)?;
     let failed = |reason: String| Failure::Request(format!("{argument} {}: {reason}", path.display()));

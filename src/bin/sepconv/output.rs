@@ -1,7 +1,8 @@
-//! What the reader sees: standard output, which may be closed at any time, and the progress bar.
+//! What the reader sees: standard output, which may be closed at any time, tables, and the progress bar.
 
 use std::io::{self, Write};
 
+use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::{Failure, Outcome};
@@ -10,6 +11,18 @@ use crate::failure::{Failure, Outcome};
 pub fn progress(steps: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
     ProgressBar::new(steps as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// A table without rows yet, with numbers in these columns.
+pub fn table(header: &[&str], numbers: impl IntoIterator<Item = usize>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header(header);
+    for column in numbers {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
 }
 
 /// Writes text and ends it with a newline. A closed pipe is no failure: its reader has seen enough.

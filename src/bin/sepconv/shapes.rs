@@ -1,11 +1,12 @@
 //! Layers to be timed, each compared with the reference before.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use sepconv::timing::{self, Timing};
 use sepconv::{
-    Activation, Bound, Context, Conv2d, Geometry, Operands, SeparableConv2d, SeparableOperands, Tensor, kernels,
-    reference, verify,
+    Activation, Bound, CHAINED, Context, Conv2d, Error, Geometry, Operands, Plan, SeparableConv2d, SeparableOperands,
+    SeparablePlan, Tensor, kernels, reference, verify,
 };
 use serde_json::Value;
 
@@ -25,29 +26,15 @@ pub enum Layer {
     Separable(SeparableConv2d),
 }
 
-/// One way to compute a layer, ready to be timed.
-pub struct Candidate {
-    pub kernel: String,
-    /// Whether the planner chose it.
-    pub is_chosen: bool,
-    pub bound: Bound,
-    /// The largest error of its result as a multiple of the bound: at most 1 is right.
-    pub error: f64,
-    pub parameters: u64,
-    /// See [`bytes`].
-    pub bytes: u64,
-    pub multiply_adds: u64,
-}
-
 /// The layers that come with the command.
 const SHAPES: &str = include_str!("../../../benches/shapes.json");
 
 /// The layers of a shapes file, or those that come with the command.
 pub fn load(path: Option<&Path>, batch: u32) -> Outcome<Vec<Shape>> {
-    let Some(path) = path else { return parse(SHAPES, "the layers that come with it", batch) };
-    let name = path.display().to_string();
-    let text = String::from_utf8(files::read(path)?);
-    parse(&text.map_err(|_| Failure::Request(format!("{name}: not UTF-8 text")))?, &name, batch)
+    match path {
+        None => parse(SHAPES, "the layers that come with it", batch),
+        Some(path) => parse(&files::read_text(path)?, &path.display().to_string(), batch),
+    }
 }
 
 /// Reads the layers of a shapes file; `name` is for messages.
@@ -56,14 +43,27 @@ fn parse(text: &str, name: &str, batch: u32) -> Outcome<Vec<Shape>> {
     let value: Value = serde_json::from_str(text).map_err(|error| refused(format!("not JSON: {error}")))?;
     let list = value.as_array().filter(|list| !list.is_empty());
     let list = list.ok_or_else(|| refused("it must be a JSON array of shapes".to_owned()))?;
-    list.iter()
-        .enumerate()
-        .map(|(index, shape)| Shape::parse(shape, batch).map_err(|reason| refused(format!("shape {index}: {reason}"))))
-        .collect()
+    let mut shapes: Vec<Shape> = Vec::new();
+    for (index, value) in list.iter().enumerate() {
+        let refused = |reason: String| refused(format!("shape {index}: {reason}"));
+        let shape = Shape::parse(value, batch).map_err(refused)?;
+        if shapes.iter().any(|other| other.id == shape.id) {
+            return Err(refused(format!("id is {:?}, which another shape has", shape.id)));
+        }
+        shapes.push(shape);
+    }
+    Ok(shapes)
 }
+
+/// What a shape may have.
+const KEYS: [&str; 12] = ["id", "kind", "n", "c", "h", "w", "oc", "k", "s", "p", "d", "g"];
 
 impl Shape {
     fn parse(value: &Value, batch: u32) -> Result<Self, String> {
+        let keys = value.as_object().ok_or("it must be a JSON object")?.keys();
+        if let Some(key) = keys.into_iter().find(|key| !KEYS.contains(&key.as_str())) {
+            return Err(format!("{key:?} is no key of a shape; its keys are {}", KEYS.join(", ")));
+        }
         let id = value["id"].as_str().ok_or("id is missing; it must be a text")?.to_owned();
         let number = |name: &str, default: Option<u32>| match (&value[name], default) {
             (Value::Null, Some(default)) => Ok(default),
@@ -85,6 +85,7 @@ impl Shape {
                     .dilation(dilation)
                     .groups(groups),
             ),
+            Some("sep") if groups != 1 => return Err(format!("g is {groups}; a separable layer has 1")),
             Some("sep") => Layer::Separable(
                 SeparableConv2d::new(channels, out_channels, kernel).stride(stride).padding(padding).dilation(dilation),
             ),
@@ -115,80 +116,91 @@ impl Shape {
 
     /// The planner's choice first; with `all`, every other kernel that supports the layer too.
     pub fn candidates(&self, context: &Context, all: bool) -> Outcome<Vec<Candidate>> {
-        let refused = |error| Failure::Request(format!("shape {}: {error}", self.id));
         match &self.layer {
-            Layer::Normal(layer) => {
-                let geometry = layer.geometry(self.input).map_err(refused)?;
-                let chosen = layer.plan(context, self.input)?.kernel();
-                let target = context.target();
-                let supported = kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry, target).is_ok());
-                let others = supported.map(|kernel| kernel.name).filter(|&name| all && name != chosen);
-                let names: Vec<_> = [chosen].into_iter().chain(others).collect();
-                self.normal(context, layer, &names)
-            }
-            Layer::Separable(layer) => {
-                layer.geometry(self.input).map_err(refused)?;
-                Ok(vec![self.separable(context, layer)?])
-            }
+            Layer::Normal(layer) => self.normal(context, layer, all),
+            Layer::Separable(layer) => self.separable(context, layer, all),
         }
     }
 
-    fn normal(&self, context: &Context, layer: &Conv2d, names: &[&'static str]) -> Outcome<Vec<Candidate>> {
-        let geometry = layer.geometry(self.input)?;
-        let [x, w, b] = [geometry.input_shape(), geometry.weight_shape(), geometry.bias_shape()].map(values);
-        let input = Tensor::from_slice(context, geometry.input_shape(), &x)?;
-        let weight = Tensor::from_slice(context, geometry.weight_shape(), &w)?;
-        let bias = Tensor::from_slice(context, geometry.bias_shape(), &b)?;
-        let expected = reference::conv2d(&geometry, &x, &w, Some(&b), None);
-        let mut candidates = Vec::new();
-        for name in names {
-            let is_chosen = candidates.is_empty();
-            let plan = if is_chosen {
-                layer.plan(context, self.input)?
-            } else {
-                layer.plan_with_kernel(context, self.input, name)?
+    /// A layer of a file that cannot be is a bad request, by its name.
+    fn refused(&self, error: impl std::fmt::Display) -> Failure {
+        Failure::Request(format!("shape {}: {error}", self.id))
+    }
+
+    fn normal(&self, context: &Context, layer: &Conv2d, all: bool) -> Outcome<Vec<Candidate>> {
+        let geometry = layer.geometry(self.input).map_err(|error| self.refused(error))?;
+        let mut plans = vec![layer.plan(context, self.input)?];
+        for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry, context.target()).is_ok()) {
+            if all && kernel.name != plans[0].kernel() {
+                plans.push(layer.plan_with_kernel(context, self.input, kernel.name)?);
+            }
+        }
+        let shapes = [geometry.input_shape(), geometry.weight_shape(), geometry.bias_shape()];
+        let data @ [x, w, b] = &shapes.map(values);
+        let work = Work {
+            shape: self,
+            expected: reference::conv2d(&geometry, x, w, Some(b), None),
+            sets: upload_sets(context, &[geometry], shapes, data)?,
+            parts: vec![geometry],
+        };
+        let candidate = |plan: &Plan| {
+            let bind = |[input, weight, bias]: &[Tensor; 3], output: &Tensor| {
+                plan.bind(Operands::new(input, weight, output).bias(bias))
             };
-            let output = poisoned(context, plan.output_shape())?;
-            let bound = plan.bind(Operands::new(&input, &weight, &output).bias(&bias))?;
-            candidates.push(Candidate {
-                kernel: (*name).to_owned(),
-                is_chosen,
-                error: error(context, &bound, &output, &expected, geometry.terms())?,
-                bound,
-                parameters: geometry.parameters(),
-                bytes: bytes(&[geometry]),
-                multiply_adds: geometry.multiply_adds(),
-            });
-        }
-        Ok(candidates)
+            work.candidate(context, plan.kernel().to_owned(), bind)
+        };
+        plans.iter().map(candidate).collect()
     }
 
-    fn separable(&self, context: &Context, layer: &SeparableConv2d) -> Outcome<Candidate> {
-        let plan = layer.plan(context, self.input)?;
-        let (d, p) = plan.geometry();
+    fn separable(&self, context: &Context, layer: &SeparableConv2d, all: bool) -> Outcome<Vec<Candidate>> {
+        let (d, p) = &layer.geometry(self.input).map_err(|error| self.refused(error))?;
+        let mut plans = vec![layer.plan(context, self.input)?];
+        let names = kernels::SEPARABLE.iter().map(|kernel| kernel.name).chain([CHAINED]);
+        for name in names.filter(|_| all) {
+            match layer.plan_with_kernel(context, self.input, name, 0) {
+                Ok(plan) if plan.kernel() != plans[0].kernel() => plans.push(plan),
+                Ok(_) | Err(Error::Unsupported { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         let shapes = [d.input_shape(), d.weight_shape(), d.bias_shape(), p.weight_shape(), p.bias_shape()];
-        let [x, dw, db, pw, pb] = shapes.map(values);
-        let tensor = |shape, values: &[f32]| Tensor::from_slice(context, shape, values);
-        let (input, output) = (tensor(d.input_shape(), &x)?, poisoned(context, p.output_shape())?);
-        let bound = plan.bind(SeparableOperands {
-            input: &input,
-            depthwise_weight: &tensor(d.weight_shape(), &dw)?,
-            depthwise_bias: Some(&tensor(d.bias_shape(), &db)?),
-            pointwise_weight: &tensor(p.weight_shape(), &pw)?,
-            pointwise_bias: Some(&tensor(p.bias_shape(), &pb)?),
-            residual: None,
-            output: &output,
-        })?;
-        let expected = verify::separable_reference((d, p), &x, (&dw, Some(&db)), (&pw, Some(&pb)));
-        Ok(Candidate {
-            kernel: plan.kernel(),
-            is_chosen: true,
-            error: error(context, &bound, &output, &expected, d.terms() + p.terms())?,
-            bound,
-            parameters: d.parameters() + p.parameters(),
-            bytes: bytes(&[*d, *p]),
-            multiply_adds: d.multiply_adds() + p.multiply_adds(),
-        })
+        let data @ [x, dw, db, pw, pb] = &shapes.map(values);
+        let work = Work {
+            shape: self,
+            expected: verify::separable_reference((d, p), x, (dw, Some(db)), (pw, Some(pb))),
+            sets: upload_sets(context, &[*d, *p], shapes, data)?,
+            parts: vec![*d, *p],
+        };
+        let candidate = |plan: &SeparablePlan| {
+            let bind = |[input, dw, db, pw, pb]: &[Tensor; 5], output: &Tensor| {
+                plan.bind(SeparableOperands {
+                    input,
+                    depthwise_weight: dw,
+                    depthwise_bias: Some(db),
+                    pointwise_weight: pw,
+                    pointwise_bias: Some(pb),
+                    residual: None,
+                    output,
+                })
+            };
+            work.candidate(context, plan.kernel(), bind)
+        };
+        plans.iter().map(candidate).collect()
+    }
+
+    /// Whether it has a depthwise and a pointwise part.
+    pub fn is_separable(&self) -> bool {
+        matches!(self.layer, Layer::Separable(_))
+    }
+
+    /// Whether this is the separable form of this normal layer: the same sizes, weights apart.
+    pub fn is_separable_form_of(&self, normal: &Self) -> bool {
+        match (&self.layer, &normal.layer) {
+            (Layer::Separable(own), Layer::Normal(normal_layer)) => {
+                self.input == normal.input && own.equivalent() == Some(*normal_layer)
+            }
+            _ => false,
+        }
     }
 
     /// The milliseconds that the reference takes, and what the layer costs.
@@ -208,16 +220,113 @@ impl Shape {
     }
 }
 
-/// Runs a bound layer and returns the largest error of its output as a multiple of the bound.
-fn error(
+/// What every candidate of one layer has in common.
+struct Work<'a, Tensors> {
+    shape: &'a Shape,
+    /// The normal layers that it is made of, in order.
+    parts: Vec<Geometry>,
+    expected: reference::Reference,
+    /// Its tensors without the output, several times over.
+    sets: Vec<Tensors>,
+}
+
+impl<Tensors> Work<'_, Tensors> {
+    /// Binds a plan to every set, with an output of its own, and compares the first one's result with the reference.
+    fn candidate(
+        &self,
+        context: &Context,
+        kernel: String,
+        bind: impl Fn(&Tensors, &Tensor) -> sepconv::Result<Bound>,
+    ) -> Outcome<Candidate> {
+        let total = |of: fn(&Geometry) -> u64| self.parts.iter().map(of).sum();
+        let output_shape = self.parts[self.parts.len() - 1].output_shape();
+        let (mut bounds, mut outputs) = (Vec::new(), Vec::new());
+        for tensors in &self.sets {
+            let output = poisoned(context, output_shape)?;
+            bounds.push(bind(tensors, &output)?);
+            outputs.push(output);
+        }
+        bounds[0].run()?;
+        let result = outputs[0].read_blocking(context)?;
+        let terms = total(Geometry::terms);
+        Ok(Candidate {
+            id: self.shape.id.clone(),
+            kernel,
+            error: verify::largest_error(&self.expected, Activation::None, terms, &result),
+            parameters: total(Geometry::parameters),
+            bytes: bytes(&self.parts),
+            multiply_adds: total(Geometry::multiply_adds),
+            bounds,
+            outputs,
+            result,
+        })
+    }
+}
+
+/// One way to compute a layer, ready to be timed.
+pub struct Candidate {
+    /// The layer's name.
+    pub id: String,
+    pub kernel: String,
+    /// The largest error of its result as a multiple of the bound: at most 1 is right.
+    pub error: f64,
+    pub parameters: u64,
+    /// See [`bytes`].
+    pub bytes: u64,
+    pub multiply_adds: u64,
+    /// The layer bound to each of several sets of tensors with the same values: see [`set_count`].
+    bounds: Vec<Bound>,
+    /// The output of each set.
+    outputs: Vec<Tensor>,
+    /// What the first set's output was when it was compared with the reference.
+    result: Vec<f32>,
+}
+
+impl Candidate {
+    /// How many sets of tensors take turns.
+    pub fn sets(&self) -> usize {
+        self.bounds.len()
+    }
+
+    /// Times it, the sets in turn, and then asserts that each has the result that was compared with the reference.
+    pub fn measure(&self, context: &Context, budget: Duration) -> Outcome<Timing> {
+        let timing = timing::measure_blocking(context, &self.bounds, budget)?;
+        for (set, output) in self.outputs.iter().enumerate() {
+            if output.read_blocking(context)? != self.result {
+                let (id, kernel) = (&self.id, &self.kernel);
+                let message = format!("shape {id}, kernel {kernel}: the timed result of set {set} is another one");
+                return Err(Failure::Computation(message));
+            }
+        }
+        Ok(timing)
+    }
+}
+
+/// The sets of a layer's tensors take this many bytes together, more than the last cache of most devices holds …
+const BYTES_OF_SETS: u64 = 128 << 20;
+
+/// … but there are no more of them than this.
+const MAXIMUM_SETS: u64 = 16;
+
+/// How many sets of its tensors a layer is timed with, in turn, so that none is still in a cache when it comes round
+/// again. A layer of less than `BYTES_OF_SETS / MAXIMUM_SETS` bytes may be.
+fn set_count(parts: &[Geometry]) -> u64 {
+    BYTES_OF_SETS.div_ceil(bytes(parts)).min(MAXIMUM_SETS)
+}
+
+/// The tensors of these shapes and values, once for each set.
+fn upload_sets<const COUNT: usize>(
     context: &Context,
-    bound: &Bound,
-    output: &Tensor,
-    expected: &reference::Reference,
-    terms: u64,
-) -> Outcome<f64> {
-    bound.run()?;
-    Ok(verify::largest_error(expected, Activation::None, terms, &output.read_blocking(context)?))
+    parts: &[Geometry],
+    shapes: [[u32; 4]; COUNT],
+    data: &[Vec<f32>; COUNT],
+) -> Outcome<Vec<[Tensor; COUNT]>> {
+    let tensor = |(shape, values): (&[u32; 4], &Vec<f32>)| Tensor::from_slice(context, *shape, values);
+    let set = |_| {
+        let tensors = shapes.iter().zip(data).map(tensor).collect::<sepconv::Result<Vec<_>>>()?;
+        Ok(tensors.try_into().expect("one tensor for each shape"))
+    };
+    (0..set_count(parts)).map(set).collect()
 }
 
 /// The bytes of a layer's input, parameters and output once each: not of the tensor between two parts.
@@ -238,4 +347,39 @@ fn values(shape: [u32; 4]) -> Vec<f32> {
 fn poisoned(context: &Context, shape: [u32; 4]) -> Outcome<Tensor> {
     let count = shape.iter().map(|&size| size as usize).product();
     Ok(Tensor::from_slice(context, shape, &vec![f32::NAN; count])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A device on which nothing is computed, so that every output stays as it was.
+    fn idle_context() -> Context {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: wgpu::Backends::NOOP,
+            backend_options: wgpu::BackendOptions { noop: wgpu::NoopBackendOptions::enabled(), ..Default::default() },
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).unwrap();
+        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default())).unwrap();
+        Context::from_wgpu(device, queue).unwrap()
+    }
+
+    #[test]
+    fn a_timed_result_that_is_another_one_is_found() {
+        let context = idle_context();
+        let shape = r#"[{"id": "a", "kind": "conv", "c": 2, "h": 8, "w": 8, "oc": 2, "k": 1}]"#;
+        let shapes = parse(shape, "the test", 1).unwrap();
+        let mut candidate = shapes[0].candidates(&context, false).unwrap().swap_remove(0);
+        assert!(candidate.error > 1.0, "the poison stays");
+        candidate.result = vec![0.0; candidate.result.len()];
+        let failure = candidate.measure(&context, Duration::ZERO).unwrap_err().to_string();
+        assert!(failure.contains("shape a") && failure.contains("set 0"), "{failure}");
+    }
+
+    #[test]
+    fn small_layers_have_many_sets_and_large_ones_one() {
+        let sets = |size| set_count(&[Conv2d::new(1, 1, 1).geometry([1, 1, size, size]).unwrap()]);
+        assert_eq!((sets(64), sets(2048), sets(4096), sets(5000)), (16, 4, 1, 1));
+    }
 }

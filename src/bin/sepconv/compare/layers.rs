@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sepconv::timing::{Clock, measure_blocking};
+use sepconv::timing::Clock;
 use sepconv::{Conv2d, Geometry, SeparableConv2d};
 
 use crate::device::Device;
@@ -79,7 +79,7 @@ impl Layer {
             });
         };
         let candidate = shape.candidates(context, false)?.swap_remove(0);
-        let (time, clock) = measure_blocking(context, &candidate.bound, BUDGET)?.best();
+        let (time, clock) = candidate.measure(context, BUDGET)?.best();
         Ok(Cost {
             parameters: candidate.parameters,
             multiply_adds: candidate.multiply_adds,

@@ -1,0 +1,57 @@
+//! Recording a layer allocates nothing of its own: only what `wgpu` allocates for the same calls.
+
+mod common;
+
+use common::noop_context;
+use sepconv::{Context, Conv2d, Operands, Tensor};
+
+/// How many dispatches are recorded.
+const DISPATCHES: usize = 1000;
+
+/// The allocations of recording into one pass, once for each dispatch.
+fn allocations(context: &Context, record: impl Fn(&mut wgpu::ComputePass, usize)) -> u64 {
+    let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+    allocation_counter::measure(|| (0..DISPATCHES).for_each(|index| record(&mut pass, index))).count_total
+}
+
+#[test]
+fn recording_allocates_nothing_of_its_own() {
+    assert_eq!(allocation_counter::measure(|| drop(std::hint::black_box(vec![1_u8]))).count_total, 1);
+    let context = noop_context(wgpu::Limits::default());
+    // Two layers of different kernels in turn, because wgpu does not record what is set already.
+    let layers = [("pointwise", 1), ("direct", 3)].map(|(kernel, kernel_size)| {
+        let layer = Conv2d::new(2, 2, kernel_size).bias(false);
+        let plan = layer.plan_with_kernel(&context, [1, 2, 8, 8], kernel).unwrap();
+        let tensor = |shape: [u32; 4]| Tensor::zeros(&context, shape).unwrap();
+        let (input, weight) = (tensor([1, 2, 8, 8]), tensor(plan.geometry().weight_shape()));
+        plan.bind(Operands::new(&input, &weight, &tensor(plan.output_shape()))).unwrap()
+    });
+    let recorded = allocations(&context, |pass, index| layers[index % 2].record(pass));
+
+    let device = context.device();
+    let pipelines = ["1", "2"].map(|size| {
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: None,
+            source: wgpu::ShaderSource::Wgsl(format!("@compute @workgroup_size({size}) fn main() {{}}").into()),
+        });
+        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: None,
+            layout: None,
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        })
+    });
+    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &[] });
+    let bind_groups = pipelines
+        .each_ref()
+        .map(|_| device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &[] }));
+    let by_hand = allocations(&context, |pass, index| {
+        pass.set_pipeline(&pipelines[index % 2]);
+        pass.set_bind_group(0, &bind_groups[index % 2], &[]);
+        pass.dispatch_workgroups(1, 1, 1);
+    });
+    assert_eq!(recorded, by_hand, "allocations of {DISPATCHES} dispatches, against the same calls by hand");
+}
