@@ -24,7 +24,7 @@ pub struct Trial {
     /// written, or if the device refused the kernel.
     pub error: f64,
     /// How long it takes, in milliseconds: the median by one clock for all, the device's where it has one; for one that
-    /// was wrong or more than [`TOO_SLOW`] times slower than another, its second run by the caller's clock.
+    /// was wrong or [`TOO_SLOW`], the least of [`FIRST_RUNS`] by the caller's clock.
     pub milliseconds: f64,
 }
 
@@ -51,7 +51,10 @@ pub struct Tuned {
 /// At most so many ways are tried.
 const CANDIDATES: usize = 6;
 
-/// A way whose second run takes so many times longer than another's is not measured further.
+/// So often each way is run before those that are worth it are measured. A single run may meet a disturbance.
+pub const FIRST_RUNS: usize = 3;
+
+/// A way whose first runs take so many times longer than another's is not measured further, unless it is the planner's.
 pub const TOO_SLOW: f64 = 3.0;
 
 /// Another way must be so much faster than the planner's own choice: less is within what two measurements differ by.
@@ -76,15 +79,17 @@ pub async fn tune(context: &Context, layer: &Conv2d, input_shape: [u32; 4]) -> R
     for choice in candidates(&geometry, context.target()) {
         trials.push(sample.first_runs(context, layer, choice).await?);
     }
-    let right = || trials.iter().filter(|trial| trial.is_right());
-    let quickest = right().map(|trial| trial.milliseconds).fold(f64::INFINITY, f64::min);
-    let is_close = |trial: &Trial| trial.is_right() && trial.milliseconds <= TOO_SLOW * quickest;
+    let right = trials.iter().filter(|trial| trial.is_right());
+    let quickest = right.map(|trial| trial.milliseconds).fold(f64::INFINITY, f64::min);
+    let is_close = |(index, trial): &(usize, &mut Trial)| *index == 0 || trial.milliseconds <= TOO_SLOW * quickest;
+    let right = trials.iter_mut().enumerate().filter(|(_, trial)| trial.is_right());
+    let mut close: Vec<&mut Trial> = right.filter(is_close).map(|(_, trial)| trial).collect();
     let output = Tensor::zeros(context, geometry.output_shape())?;
-    let close = trials.iter().filter(|trial| is_close(trial));
-    let bounds = close.map(|trial| sample.bind(context, layer, trial.choice, &output)).collect::<Result<Vec<_>>>()?;
+    let bind = |trial: &&mut Trial| sample.bind(context, layer, trial.choice, &output);
+    let bounds = close.iter().map(bind).collect::<Result<Vec<_>>>()?;
     let layers: Vec<&[Bound]> = bounds.iter().map(std::slice::from_ref).collect();
     let timings = measure_in_turn(context, &layers, BUDGET * u32::try_from(bounds.len()).unwrap_or(1)).await?;
-    for (trial, median) in trials.iter_mut().filter(|trial| is_close(trial)).zip(medians(&timings)) {
+    for (trial, median) in close.iter_mut().zip(medians(&timings)) {
         trial.milliseconds = median;
     }
     let best = fastest(&trials)?;
@@ -181,7 +186,7 @@ impl Sample {
         plan.bind(operands.bias(&self.bias).residual(&self.residual))
     }
 
-    /// Computes the layer in one way, compares the result, and times a second run.
+    /// Computes the layer in one way, compares the result, and times the next runs.
     async fn first_runs(&self, context: &Context, layer: &Conv2d, choice: Choice) -> Result<Trial> {
         let shape = self.geometry.output_shape();
         // Of NaNs, so that a value that is not written shows.
@@ -195,7 +200,11 @@ impl Sample {
         };
         bound.run()?;
         let error = self.error(&output.read(context).await?);
-        let milliseconds = Stopwatch::wall(context).time(&bound).await?;
+        let stopwatch = Stopwatch::wall(context);
+        let mut milliseconds = f64::INFINITY;
+        for _ in 0..FIRST_RUNS {
+            milliseconds = milliseconds.min(stopwatch.time(&bound).await?);
+        }
         Ok(Trial { choice, error, milliseconds })
     }
 

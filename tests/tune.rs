@@ -7,7 +7,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use command::{files, read_output, run_in, safetensors};
-use common::{check_plan, context};
+use common::{check_plan, context, foreign_device};
 use sepconv::tune::tune_blocking;
 use sepconv::{Choice, Context, Conv2d, PaddingMode, SeparableConv2d, Tuning};
 use tempfile::TempDir;
@@ -108,6 +108,15 @@ fn pipelines_come_from_a_cache_or_from_bytes_that_are_none() {
         check_plan(&second, &layer.plan(&second, shape).unwrap(), 2);
         assert!(second.pipeline_cache_data().is_some(), "there is a cache all the same");
     }
+}
+
+#[test]
+fn a_callers_device_is_asked_for_no_pipeline_cache() {
+    let Some((device, queue)) = foreign_device(|_| {}) else { return };
+    let context = Context::from_wgpu(device, queue).unwrap().with_pipeline_cache(None);
+    let (layer, shape) = layers()[0];
+    check_plan(&context, &layer.plan(&context, shape).unwrap(), 1);
+    assert_eq!(context.pipeline_cache_data(), None);
 }
 
 /// A folder with a layer in it, and a cache of its own.
