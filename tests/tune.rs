@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use command::{files, read_output, run_in, safetensors};
 use common::{check_plan, context, foreign_device};
 use sepconv::tune::tune_blocking;
-use sepconv::{Choice, Context, Conv2d, PaddingMode, SeparableConv2d, Tuning};
+use sepconv::{CHAINED, Choice, Context, Conv2d, PaddingMode, SeparableConv2d, Tuning};
 use tempfile::TempDir;
 
 /// A layer for each kind, small enough for every kernel.
@@ -76,7 +76,7 @@ fn a_plan_goes_by_the_table() {
 }
 
 #[test]
-fn both_parts_of_a_separable_layer_go_by_the_table() {
+fn both_parts_of_a_chained_layer_go_by_the_table() {
     let Some(context) = context() else { return };
     let (layer, shape) = (SeparableConv2d::new(8, 8, 3).padding(1), [1, 8, 9, 9]);
     let (depthwise, pointwise) = layer.layers().unwrap();
@@ -85,8 +85,9 @@ fn both_parts_of_a_separable_layer_go_by_the_table() {
         let geometry = part.geometry(shape).unwrap();
         table.insert(&geometry, context.target(), last_choice(context, &part, shape));
     }
-    let plan = layer.plan(&context.with_tuning(table), shape).unwrap();
-    assert_eq!((plan.depthwise().kernel(), plan.pointwise().kernel()), ("direct", "direct"));
+    let chained = |context: &Context| layer.plan_with_kernel(context, shape, CHAINED, 0).unwrap().kernel();
+    assert_ne!(chained(context), "direct + direct");
+    assert_eq!(chained(&context.with_tuning(table)), "direct + direct");
 }
 
 #[test]

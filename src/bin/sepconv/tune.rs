@@ -20,7 +20,8 @@ use crate::shapes;
   sepconv tune
   sepconv tune --shapes layers.json --export my-gpu.txt
 
-Shapes are those of `sepconv bench`. The table is kept in the folder that SEPCONV_CACHE names, or else in the user's
+Shapes are those of `sepconv bench`. The two parts of a separable layer are tuned as layers of their own, which counts
+where they are two dispatches. The table is kept in the folder that SEPCONV_CACHE names, or else in the user's
 cache folder; `conv`, `separable`, `compare`, `bench` and `plan` go by it unless --no-tune is given. A program can ship
 an exported table: see sepconv::Tuning.")]
 pub struct Arguments {
