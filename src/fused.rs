@@ -92,9 +92,9 @@ impl Fused {
             activation_limits: activation_limits(p.activation),
             unused: [0; 3],
         };
-        let [x, y, z] = self.variant.grid.map(|size| u32::try_from(size).expect("at most the limit, which is a u32"));
+        let workgroups = self.variant.grid.map(|size| u32::try_from(size).expect("at most the limit, which is a u32"));
         let tensors = vec![input, between_weight, between_bias, weight, bias, residual, output];
-        Bound::new(context, &[Call { pipeline: &self.pipeline, workgroups: [x, y, z], extent, tensors }])
+        Bound::new(context, &[Call { pipeline: &self.pipeline, workgroups, extent, tensors }])
     }
 }
 

@@ -256,7 +256,12 @@ impl SeparableConv2d {
         let first = depthwise.plan(context, input_shape).map_err(Error::within("depthwise"))?;
         let second = pointwise.plan(context, first.output_shape()).map_err(Error::within("pointwise"))?;
         let (depthwise, pointwise) = (*first.geometry(), *second.geometry());
-        Ok(SeparablePlan { context: context.clone(), depthwise, pointwise, way: Way::Chained(first, second) })
+        Ok(SeparablePlan {
+            context: context.clone(),
+            depthwise,
+            pointwise,
+            way: Way::Chained(Box::new([first, second])),
+        })
     }
 }
 
@@ -274,7 +279,7 @@ pub struct SeparablePlan {
 
 #[derive(Debug, Clone)]
 enum Way {
-    Chained(Plan, Plan),
+    Chained(Box<[Plan; 2]>),
     Fused(Fused),
 }
 
@@ -308,7 +313,7 @@ impl SeparablePlan {
     #[must_use]
     pub fn kernel(&self) -> String {
         match &self.way {
-            Way::Chained(depthwise, pointwise) => format!("{} + {}", depthwise.kernel(), pointwise.kernel()),
+            Way::Chained(parts) => parts.each_ref().map(Plan::kernel).join(" + "),
             Way::Fused(fused) => fused.kernel.name.to_owned(),
         }
     }
@@ -355,7 +360,8 @@ impl SeparablePlan {
             }
         }
         match &self.way {
-            Way::Chained(depthwise, pointwise) => {
+            Way::Chained(parts) => {
+                let [depthwise, pointwise] = parts.as_ref();
                 let between = Tensor::zeros(&self.context, depthwise.output_shape())?;
                 let first = Operands::new(operands.input, operands.depthwise_weight, &between);
                 let first = depthwise.bind(first.bias(operands.depthwise_bias)).map_err(Error::within("depthwise"))?;
