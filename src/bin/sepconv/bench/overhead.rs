@@ -237,8 +237,8 @@ impl fmt::Display for Overhead {
              One dispatch recorded: {:.3} by Bound::record, {:.3} by the same three calls of wgpu.\n\
              Bound::run, which also submits: {:.1}; without turning what the device says into errors: {:.1}.\n\n\
              Milliseconds of each layer by the caller's clock, as planned and with what is left out of its kernels:\n\n{checks}\n\n\
-             runtime checks: bounds of every access, loops, divisors. zeroed workgroup memory: nothing for a kernel \
-             that has none.",
+             runtime checks: bounds of every access, loops, divisors. zeroed workgroup memory: only a kernel \
+             that has some can differ by more than the noise.",
             longest.record_each(),
             self.by_hand.record_each(),
             self.run,
