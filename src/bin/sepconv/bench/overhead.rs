@@ -16,7 +16,7 @@ use crate::shapes::Shape;
 /// How many layers are recorded into one submission.
 const CHAINS: [u32; 4] = [1, 10, 100, 1000];
 
-/// For how long each figure is measured.
+/// For how long each of the host's figures is measured.
 const BUDGET: Duration = Duration::from_millis(300);
 
 /// What was measured. A host's times are medians in microseconds.
@@ -53,7 +53,7 @@ struct CheckedLayer {
 }
 
 /// Measures all of it: the host's part with the smallest layer there is, the checks with these.
-pub fn measure(context: &Context, shapes: &[Shape]) -> Outcome<Overhead> {
+pub fn measure(context: &Context, shapes: &[Shape], all_kernels: bool) -> Outcome<Overhead> {
     let progress = progress(1 + shapes.len());
     progress.set_message("the host");
     let layers = smallest_layers(context)?;
@@ -78,19 +78,17 @@ pub fn measure(context: &Context, shapes: &[Shape]) -> Outcome<Overhead> {
     let mut checks = Vec::new();
     for shape in shapes {
         progress.set_message(shape.id.clone());
-        let milliseconds = |context: &Context| -> Outcome<(f64, String)> {
-            let candidate = shape.candidates(context, false)?.swap_remove(0);
-            Ok((time(context, &candidate, BUDGET)?.wall.median, candidate.kernel))
-        };
-        let [as_planned, runtime_checks, zeroed_workgroup_memory] = contexts.each_ref().map(milliseconds);
-        let (as_planned, kernel) = as_planned?;
-        checks.push(CheckedLayer {
-            id: shape.id.clone(),
-            kernel,
-            as_planned,
-            runtime_checks: runtime_checks?.0,
-            zeroed_workgroup_memory: zeroed_workgroup_memory?.0,
-        });
+        let [as_planned, checked, zeroed] = contexts.each_ref().map(|context| shape.candidates(context, all_kernels));
+        for ((as_planned, checked), zeroed) in as_planned?.iter().zip(&checked?).zip(&zeroed?) {
+            let timings = time(context, &[as_planned, checked, zeroed])?;
+            checks.push(CheckedLayer {
+                id: shape.id.clone(),
+                kernel: as_planned.kernel.clone(),
+                as_planned: timings[0].wall.median,
+                runtime_checks: timings[1].wall.median,
+                zeroed_workgroup_memory: timings[2].wall.median,
+            });
+        }
         progress.inc(1);
     }
     progress.finish_and_clear();
