@@ -59,17 +59,21 @@ pub fn measure(context: &Context, shapes: &[Shape], all_kernels: bool) -> Outcom
     let layers = smallest_layers(context)?;
     let record = |pass: &mut wgpu::ComputePass, index: usize| layers[index % 2].record(pass);
     let chains = CHAINS.map(|layers| Chain::measure(context, layers, record));
-    let hand = by_hand(context);
+    let by_hand = Chain::measure(context, CHAINS[CHAINS.len() - 1], by_hand(context))?;
+    let unguarded = || {
+        let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        layers[0].encode(&mut encoder);
+        context.queue().submit([encoder.finish()]);
+        Ok(())
+    };
+    // One after the other, so that a disturbance meets both alike.
+    let [run, unguarded_run] =
+        repeat(BUDGET, || Ok([submission(context, || layers[0].run())?, submission(context, unguarded)?]))?;
     let measured = Overhead {
         chains: chains.into_iter().collect::<Outcome<_>>()?,
-        by_hand: Chain::measure(context, CHAINS[CHAINS.len() - 1], hand)?,
-        run: submission(context, || layers[0].run())?,
-        unguarded_run: submission(context, || {
-            let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            layers[0].encode(&mut encoder);
-            context.queue().submit([encoder.finish()]);
-            Ok(())
-        })?,
+        by_hand,
+        run: run.median,
+        unguarded_run: unguarded_run.median,
         checks: Vec::new(),
     };
     progress.inc(1);
@@ -132,10 +136,9 @@ fn by_hand(context: &Context) -> impl Fn(&mut wgpu::ComputePass, usize) {
 
 impl Chain {
     fn measure(context: &Context, layers: u32, record: impl Fn(&mut wgpu::ComputePass, usize)) -> Outcome<Self> {
-        let stage = |stage: usize| repeat(BUDGET / 4, |_| Ok(once(context, layers, &record)?[stage]));
-        let [record, finish, submit, wait] = [0, 1, 2, 3].map(stage);
-        let (record, finish) = (record?.median, finish?.median);
-        Ok(Self { layers, record, finish, submit: submit?.median, wait: wait?.median })
+        let stages = repeat(BUDGET, || once(context, layers, &record))?;
+        let [record, finish, submit, wait] = stages.map(|stage| stage.median);
+        Ok(Self { layers, record, finish, submit, wait })
     }
 
     fn total(&self) -> f64 {
@@ -168,16 +171,13 @@ fn microseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// The median microseconds of a call that submits, each time with an idle device.
-fn submission(context: &Context, submit: impl Fn() -> sepconv::Result<()>) -> Outcome<f64> {
-    let spread = repeat(BUDGET, |_| {
-        let start = Instant::now();
-        submit()?;
-        let submitted = start.elapsed();
-        pollster::block_on(context.wait())?;
-        Ok(microseconds(submitted))
-    })?;
-    Ok(spread.median)
+/// The microseconds of a call that submits to an idle device.
+fn submission(context: &Context, submit: impl FnOnce() -> sepconv::Result<()>) -> sepconv::Result<f64> {
+    let start = Instant::now();
+    submit()?;
+    let submitted = start.elapsed();
+    pollster::block_on(context.wait())?;
+    Ok(microseconds(submitted))
 }
 
 impl Overhead {
