@@ -126,17 +126,25 @@ async fn sample(stopwatch: &Stopwatch<'_>, layers: &[&[Bound]], budget: Duration
     Ok(samples)
 }
 
-/// The spread of what `once` returns for run 0, 1, 2 …: at least 3 of them, at most 100, for about `budget`.
+/// The spread of each of the numbers that `once` returns: at least 3 runs, at most 100, for about `budget`.
 ///
 /// # Errors
 /// Those of `once`.
-pub fn repeat(budget: Duration, mut once: impl FnMut(usize) -> Result<f64>) -> Result<Spread> {
+pub fn repeat<const COUNT: usize>(
+    budget: Duration,
+    mut once: impl FnMut() -> Result<[f64; COUNT]>,
+) -> Result<[Spread; COUNT]> {
     let start = Instant::now();
-    let mut samples = Vec::new();
-    while samples.len() < 3 || (start.elapsed() < budget && samples.len() < 100) {
-        samples.push(once(samples.len())?);
+    let mut samples = [const { Vec::new() }; COUNT];
+    for run in 0..100 {
+        if run >= 3 && start.elapsed() >= budget {
+            break;
+        }
+        for (samples, sample) in samples.iter_mut().zip(once()?) {
+            samples.push(sample);
+        }
     }
-    Ok(Spread::of(samples))
+    Ok(samples.map(Spread::of))
 }
 
 /// Times single runs by one clock.

@@ -44,8 +44,8 @@ and roofline_percent are of that median; gpu_ms is the kernels alone by the devi
 says which of the two clocks knows the kernels best; candidate is true in rows that are not the planner's choice.
 
 With --compare, exit status 1 if a layer is slower by more than the noise, once everything is written: that is, if nine
-tenths of its runs took longer than nine tenths of the earlier ones did (p10_ms now above p90_ms then). Files without
-p10_ms and p90_ms are compared only.")]
+tenths of its runs took longer than nine tenths of the earlier ones did (p10_ms now above p90_ms then). A device may be
+slow for as long as a layer is timed, so believe it when it happens again. Files without p90_ms are compared only.")]
 pub struct Arguments {
     /// A JSON array of layers to time [default: layers of real networks].
     #[arg(long, value_name = "FILE.json")]
@@ -66,7 +66,7 @@ pub struct Arguments {
     #[arg(long, value_name = "OLD.json")]
     compare: Option<PathBuf>,
     /// Time instead what the host spends on a dispatch, and what the checks cost that this library leaves out.
-    #[arg(long, conflicts_with_all = ["kernels", "svg", "compare"])]
+    #[arg(long, conflicts_with_all = ["svg", "compare"])]
     overhead: bool,
     #[command(flatten)]
     device: DeviceOption,
@@ -74,7 +74,7 @@ pub struct Arguments {
     tuning: TuningOption,
 }
 
-/// For how long each layer is timed.
+/// For how long each layer is timed with each kernel.
 const BUDGET: Duration = Duration::from_millis(800);
 
 /// One layer's times with one kernel.
@@ -104,7 +104,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         return Err(Failure::Request(message.to_owned()));
     };
     if arguments.overhead {
-        let measured = overhead::measure(&context, &shapes)?;
+        let measured = overhead::measure(&context, &shapes, arguments.kernels == "all")?;
         print(&format!("{}\n\n{measured}", heading(&context)))?;
         return write_json(arguments, &context, measured.json());
     }
@@ -128,12 +128,14 @@ fn time_all<'a>(context: &Context, shapes: &'a [Shape], all_kernels: bool) -> Ou
     let mut rows = Vec::new();
     for shape in shapes {
         progress.set_message(shape.id.clone());
-        for (index, candidate) in shape.candidates(context, all_kernels)?.into_iter().enumerate() {
+        let candidates = shape.candidates(context, all_kernels)?;
+        let timings = time(context, &candidates.iter().collect::<Vec<_>>())?;
+        for (index, (candidate, timing)) in candidates.into_iter().zip(timings).enumerate() {
             rows.push(Row {
                 shape,
                 is_chosen: index == 0,
                 sets: candidate.sets(),
-                timing: time(context, &candidate, BUDGET)?,
+                timing,
                 bytes: candidate.bytes,
                 multiply_adds: candidate.multiply_adds,
                 floor: roofline.floor(candidate.bytes, candidate.multiply_adds),
@@ -147,13 +149,16 @@ fn time_all<'a>(context: &Context, shapes: &'a [Shape], all_kernels: bool) -> Ou
     Ok((roofline, rows))
 }
 
-/// A right result's times. A wrong one has none.
-fn time(context: &Context, candidate: &Candidate, budget: Duration) -> Outcome<Timing> {
-    let Candidate { id, error, .. } = candidate;
-    if error.is_nan() || *error > 1.0 {
-        return Err(Failure::Computation(format!("shape {id}: its largest error is {error} times the bound")));
+/// The times of right results, taken in turn. A wrong one has none.
+fn time(context: &Context, candidates: &[&Candidate]) -> Outcome<Vec<Timing>> {
+    let mut budget = Duration::ZERO;
+    for Candidate { id, error, .. } in candidates {
+        if error.is_nan() || *error > 1.0 {
+            return Err(Failure::Computation(format!("shape {id}: its largest error is {error} times the bound")));
+        }
+        budget += BUDGET;
     }
-    candidate.measure(context, budget)
+    shapes::measure_in_turn(context, candidates, budget)
 }
 
 impl Row<'_> {

@@ -288,18 +288,26 @@ impl Candidate {
         self.bounds.len()
     }
 
-    /// Times it, the sets in turn, and then asserts that each has the result that was compared with the reference.
+    /// [`measure_in_turn`], of this one alone.
     pub fn measure(&self, context: &Context, budget: Duration) -> Outcome<Timing> {
-        let timing = timing::measure_blocking(context, &self.bounds, budget)?;
-        for (set, output) in self.outputs.iter().enumerate() {
-            if output.read_blocking(context)? != self.result {
-                let (id, kernel) = (&self.id, &self.kernel);
+        Ok(measure_in_turn(context, &[self], budget)?.swap_remove(0))
+    }
+}
+
+/// Times candidates in turn, each with its sets in turn, for about `budget` together, and then asserts that each set has
+/// the result that was compared with the reference.
+pub fn measure_in_turn(context: &Context, candidates: &[&Candidate], budget: Duration) -> Outcome<Vec<Timing>> {
+    let layers: Vec<&[Bound]> = candidates.iter().map(|candidate| candidate.bounds.as_slice()).collect();
+    let timings = pollster::block_on(timing::measure_in_turn(context, &layers, budget))?;
+    for Candidate { id, kernel, outputs, result, .. } in candidates {
+        for (set, output) in outputs.iter().enumerate() {
+            if output.read_blocking(context)? != *result {
                 let message = format!("shape {id}, kernel {kernel}: the timed result of set {set} is another one");
                 return Err(Failure::Computation(message));
             }
         }
-        Ok(timing)
     }
+    Ok(timings)
 }
 
 /// The sets of a layer's tensors take this many bytes together, more than the last cache of most devices holds …

@@ -16,7 +16,7 @@ use crate::shapes::Shape;
 /// How many layers are recorded into one submission.
 const CHAINS: [u32; 4] = [1, 10, 100, 1000];
 
-/// For how long each figure is measured.
+/// For how long each of the host's figures is measured.
 const BUDGET: Duration = Duration::from_millis(300);
 
 /// What was measured. A host's times are medians in microseconds.
@@ -53,23 +53,27 @@ struct CheckedLayer {
 }
 
 /// Measures all of it: the host's part with the smallest layer there is, the checks with these.
-pub fn measure(context: &Context, shapes: &[Shape]) -> Outcome<Overhead> {
+pub fn measure(context: &Context, shapes: &[Shape], all_kernels: bool) -> Outcome<Overhead> {
     let progress = progress(1 + shapes.len());
     progress.set_message("the host");
     let layers = smallest_layers(context)?;
     let record = |pass: &mut wgpu::ComputePass, index: usize| layers[index % 2].record(pass);
     let chains = CHAINS.map(|layers| Chain::measure(context, layers, record));
-    let hand = by_hand(context);
+    let by_hand = Chain::measure(context, CHAINS[CHAINS.len() - 1], by_hand(context))?;
+    let unguarded = || {
+        let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        layers[0].encode(&mut encoder);
+        context.queue().submit([encoder.finish()]);
+        Ok(())
+    };
+    // One after the other, so that a disturbance meets both alike.
+    let [run, unguarded_run] =
+        repeat(BUDGET, || Ok([submission(context, || layers[0].run())?, submission(context, unguarded)?]))?;
     let measured = Overhead {
         chains: chains.into_iter().collect::<Outcome<_>>()?,
-        by_hand: Chain::measure(context, CHAINS[CHAINS.len() - 1], hand)?,
-        run: submission(context, || layers[0].run())?,
-        unguarded_run: submission(context, || {
-            let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            layers[0].encode(&mut encoder);
-            context.queue().submit([encoder.finish()]);
-            Ok(())
-        })?,
+        by_hand,
+        run: run.median,
+        unguarded_run: unguarded_run.median,
         checks: Vec::new(),
     };
     progress.inc(1);
@@ -78,19 +82,17 @@ pub fn measure(context: &Context, shapes: &[Shape]) -> Outcome<Overhead> {
     let mut checks = Vec::new();
     for shape in shapes {
         progress.set_message(shape.id.clone());
-        let milliseconds = |context: &Context| -> Outcome<(f64, String)> {
-            let candidate = shape.candidates(context, false)?.swap_remove(0);
-            Ok((time(context, &candidate, BUDGET)?.wall.median, candidate.kernel))
-        };
-        let [as_planned, runtime_checks, zeroed_workgroup_memory] = contexts.each_ref().map(milliseconds);
-        let (as_planned, kernel) = as_planned?;
-        checks.push(CheckedLayer {
-            id: shape.id.clone(),
-            kernel,
-            as_planned,
-            runtime_checks: runtime_checks?.0,
-            zeroed_workgroup_memory: zeroed_workgroup_memory?.0,
-        });
+        let [as_planned, checked, zeroed] = contexts.each_ref().map(|context| shape.candidates(context, all_kernels));
+        for ((as_planned, checked), zeroed) in as_planned?.iter().zip(&checked?).zip(&zeroed?) {
+            let timings = time(context, &[as_planned, checked, zeroed])?;
+            checks.push(CheckedLayer {
+                id: shape.id.clone(),
+                kernel: as_planned.kernel.clone(),
+                as_planned: timings[0].wall.median,
+                runtime_checks: timings[1].wall.median,
+                zeroed_workgroup_memory: timings[2].wall.median,
+            });
+        }
         progress.inc(1);
     }
     progress.finish_and_clear();
@@ -134,10 +136,9 @@ fn by_hand(context: &Context) -> impl Fn(&mut wgpu::ComputePass, usize) {
 
 impl Chain {
     fn measure(context: &Context, layers: u32, record: impl Fn(&mut wgpu::ComputePass, usize)) -> Outcome<Self> {
-        let stage = |stage: usize| repeat(BUDGET / 4, |_| Ok(once(context, layers, &record)?[stage]));
-        let [record, finish, submit, wait] = [0, 1, 2, 3].map(stage);
-        let (record, finish) = (record?.median, finish?.median);
-        Ok(Self { layers, record, finish, submit: submit?.median, wait: wait?.median })
+        let stages = repeat(BUDGET, || once(context, layers, &record))?;
+        let [record, finish, submit, wait] = stages.map(|stage| stage.median);
+        Ok(Self { layers, record, finish, submit, wait })
     }
 
     fn total(&self) -> f64 {
@@ -170,16 +171,13 @@ fn microseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// The median microseconds of a call that submits, each time with an idle device.
-fn submission(context: &Context, submit: impl Fn() -> sepconv::Result<()>) -> Outcome<f64> {
-    let spread = repeat(BUDGET, |_| {
-        let start = Instant::now();
-        submit()?;
-        let submitted = start.elapsed();
-        pollster::block_on(context.wait())?;
-        Ok(microseconds(submitted))
-    })?;
-    Ok(spread.median)
+/// The microseconds of a call that submits to an idle device.
+fn submission(context: &Context, submit: impl FnOnce() -> sepconv::Result<()>) -> sepconv::Result<f64> {
+    let start = Instant::now();
+    submit()?;
+    let submitted = start.elapsed();
+    pollster::block_on(context.wait())?;
+    Ok(microseconds(submitted))
 }
 
 impl Overhead {
@@ -237,8 +235,8 @@ impl fmt::Display for Overhead {
              One dispatch recorded: {:.3} by Bound::record, {:.3} by the same three calls of wgpu.\n\
              Bound::run, which also submits: {:.1}; without turning what the device says into errors: {:.1}.\n\n\
              Milliseconds of each layer by the caller's clock, as planned and with what is left out of its kernels:\n\n{checks}\n\n\
-             runtime checks: bounds of every access, loops, divisors. zeroed workgroup memory: nothing for a kernel \
-             that has none.",
+             runtime checks: bounds of every access, loops, divisors. zeroed workgroup memory: only a kernel \
+             that has some can differ by more than the noise.",
             longest.record_each(),
             self.by_hand.record_each(),
             self.run,
