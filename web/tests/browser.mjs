@@ -29,7 +29,11 @@ async function serve() {
   return server;
 }
 
-const webgpu = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+// All on SwiftShader: with another Vulkan for the canvas the GPU process ends itself.
+const webgpu = [
+  "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--use-angle=swiftshader", "--enable-features=Vulkan",
+  "--use-vulkan=swiftshader", "--disable-vulkan-surface",
+];
 
 /** Opens a page of the repository; a message on its console that is an error ends up in `errors`. */
 export async function open({ path = "/web/tests/blank.html", args = webgpu, context: options = {} } = {}) {
