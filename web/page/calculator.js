@@ -25,7 +25,7 @@ function costs(settings) {
   return [
     ["parameters", whole.parameters, depthwise.parameters + pointwise.parameters],
     ["multiply-adds", whole.multiplyAdds, depthwise.multiplyAdds + pointwise.multiplyAdds],
-    ["bytes moved at least", whole.bytes, separableBytes({ depthwise, pointwise })],
+    ["least bytes", whole.bytes, separableBytes({ depthwise, pointwise })],
   ];
 }
 
