@@ -29,5 +29,4 @@ mkdir -p target/package target/page
 "$tools/bin/wasm-bindgen" --target web --out-name sepconv --out-dir target/package \
     "target/$target/release/sepconv_web.wasm"
 cp package/* ../LICENSE-MIT ../LICENSE-APACHE target/package/
-cp page/* target/page/
-cp target/package/sepconv.js target/package/sepconv_bg.wasm target/page/
+cp page/* ../benches/shapes.json ../assets/astronaut.jpg target/package/sepconv.js target/package/sepconv_bg.wasm target/page/

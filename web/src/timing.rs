@@ -33,17 +33,31 @@ impl Roofline {
     }
 }
 
-/// The times of one layer, in milliseconds.
-#[wasm_bindgen(getter_with_clone)]
-pub struct Timing {
-    /// Half the runs were faster, by the caller's clock.
+/// The middle and the spread of some times, in milliseconds.
+#[wasm_bindgen]
+#[derive(Clone, Copy)]
+pub struct Spread {
+    /// Half the runs were faster.
     pub median: f64,
     /// A tenth of the runs were faster.
     pub p10: f64,
     /// A tenth of the runs were slower.
     pub p90: f64,
-    /// The median by the device's own clock, where it has one that can be true.
-    pub device: Option<f64>,
+}
+
+impl From<timing::Spread> for Spread {
+    fn from(timing::Spread { median, p10, p90 }: timing::Spread) -> Self {
+        Self { median, p10, p90 }
+    }
+}
+
+/// The times of one layer.
+#[wasm_bindgen]
+pub struct Timing {
+    /// By the caller's clock: recording, submitting, and the device being done.
+    pub wall: Spread,
+    /// By the device's own clock, where the browser gives one that can be true.
+    pub device: Option<Spread>,
 }
 
 /// Runs a layer over and over for about so many milliseconds.
@@ -51,7 +65,5 @@ pub struct Timing {
 pub async fn measure(context: &Context, bound: &Bound, milliseconds: f64) -> Result<Timing> {
     let budget = Duration::try_from_secs_f64(milliseconds / 1e3).unwrap_or_default();
     let timing = timing::measure(&context.0, &bound.0, budget).await.map_err(thrown)?;
-    let wall = timing.wall;
-    let device = timing.device.map(|device| device.median);
-    Ok(Timing { median: wall.median, p10: wall.p10, p90: wall.p90, device })
+    Ok(Timing { wall: timing.wall.into(), device: timing.device.map(Into::into) })
 }

@@ -29,10 +29,14 @@ async function serve() {
   return server;
 }
 
-const webgpu = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+// All on SwiftShader: with another Vulkan for the canvas the GPU process ends itself.
+const webgpu = [
+  "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--use-angle=swiftshader", "--enable-features=Vulkan",
+  "--use-vulkan=swiftshader", "--disable-vulkan-surface",
+];
 
-/** Opens a page of the repository; a message on its console that is an error ends up in `errors`. */
-export async function open({ path = "/web/tests/blank.html", args = webgpu, context: options = {} } = {}) {
+/** Opens a page of the repository; a message on its console that is an error ends up in `errors`; `script` runs before the page's own. */
+export async function open({ path = "/web/tests/blank.html", args = webgpu, context: options = {}, script } = {}) {
   const server = await serve();
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
@@ -40,6 +44,7 @@ export async function open({ path = "/web/tests/blank.html", args = webgpu, cont
   });
   const page = await (await browser.newContext(options)).newPage();
   page.setDefaultTimeout(120_000);
+  if (script) await page.addInitScript(script);
   const errors = [];
   page.on("pageerror", (error) => errors.push(String(error)));
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
