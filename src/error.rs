@@ -162,10 +162,12 @@ pub enum Error {
         argument: &'static str,
     },
     /// A kernel name that is not in [`kernels::ALL`](crate::kernels::ALL).
-    #[error("kernel is {name:?}; it must be one of {}", crate::kernels::names())]
+    #[error("kernel is {name:?}; it must be one of {known}")]
     UnknownKernel {
         /// The name that was asked for.
         name: String,
+        /// The names there are.
+        known: String,
     },
     /// A kernel that was asked for by name and cannot compute this layer.
     #[error("kernel {kernel:?} does not support this layer: {reason}")]

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::geometry::{Geometry, Sides, Size};
-use crate::kernels::{ALL, Kernel, Target, Variant};
+use crate::kernels::{Kernel, Target, Variant, descriptions};
 use crate::pipeline::hash;
 use crate::schedule::{Choice, Schedule};
 
@@ -34,7 +34,7 @@ impl Tuning {
     #[must_use]
     pub fn new(adapter: &wgpu::AdapterInfo) -> Self {
         let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let shaders = hash(ALL.iter().flat_map(|kernel| kernel.wgsl.bytes()));
+        let shaders = hash(descriptions().flat_map(|kernel| kernel.wgsl.bytes()));
         let lines = [
             TITLE.to_owned(),
             format!("version: {}, shaders {shaders:016x}", env!("CARGO_PKG_VERSION")),

@@ -365,7 +365,7 @@ fn every_kernel_but_the_last_refuses_something_and_takes_something() {
 fn a_kernel_that_is_not_there_is_refused_by_name() {
     let Some(context) = context() else { return };
     let error = Conv2d::new(1, 1, 1).plan_with_kernel(context, [1, 1, 1, 1], "Direct").unwrap_err();
-    assert_eq!(error, Error::UnknownKernel { name: "Direct".to_owned() });
+    assert!(matches!(&error, Error::UnknownKernel { name, .. } if name == "Direct"), "{error}");
 }
 
 #[test]

@@ -39,6 +39,34 @@ pub struct Kernel<Layer = Geometry> {
 /// A kernel that computes a whole separable layer: its depthwise part, its pointwise part.
 pub type SeparableKernel = Kernel<(Geometry, Geometry)>;
 
+/// What a row says of its kernel, whatever that computes.
+#[derive(Debug, Clone, Copy)]
+pub struct Description {
+    /// See [`Kernel::name`].
+    pub name: &'static str,
+    /// See [`Kernel::wgsl`].
+    pub wgsl: &'static str,
+    /// See [`Kernel::summary`].
+    pub summary: &'static str,
+    /// See [`Kernel::chosen`].
+    pub chosen: &'static str,
+    /// See [`Kernel::bound_by`].
+    pub bound_by: &'static str,
+}
+
+impl<Layer> Kernel<Layer> {
+    fn description(&self) -> Description {
+        let Self { name, wgsl, summary, chosen, bound_by, .. } = *self;
+        Description { name, wgsl, summary, chosen, bound_by }
+    }
+}
+
+/// Every kernel's description: those in [`ALL`], then those in [`SEPARABLE`].
+pub fn descriptions() -> impl Iterator<Item = Description> {
+    let separable = SEPARABLE.iter().map(|kernel| kernel.description());
+    ALL.iter().map(|kernel| kernel.description()).chain(separable)
+}
+
 impl Kernel {
     pub(crate) fn shader(&self) -> Shader {
         Shader { name: self.name, wgsl: self.wgsl, inputs: 4 }
@@ -144,8 +172,7 @@ pub static SEPARABLE: [&SeparableKernel; 2] = [&subgroup_separable::KERNEL, &sep
 /// # Errors
 /// [`Error::UnknownKernel`], which lists the names there are.
 pub fn by_name(name: &str) -> Result<&'static Kernel> {
-    let found = ALL.into_iter().find(|kernel| kernel.name == name);
-    found.ok_or_else(|| Error::UnknownKernel { name: name.to_owned() })
+    named(&ALL, name)
 }
 
 /// The kernel of this name in [`SEPARABLE`].
@@ -153,8 +180,7 @@ pub fn by_name(name: &str) -> Result<&'static Kernel> {
 /// # Errors
 /// [`Error::UnknownKernel`].
 pub fn separable_by_name(name: &str) -> Result<&'static SeparableKernel> {
-    let found = SEPARABLE.into_iter().find(|kernel| kernel.name == name);
-    found.ok_or_else(|| Error::UnknownKernel { name: name.to_owned() })
+    named(&SEPARABLE, name)
 }
 
 /// The first kernel in [`ALL`] that supports a geometry on a target and suits it.
@@ -164,9 +190,11 @@ pub fn choose(geometry: &Geometry, target: &Target) -> &'static Kernel {
     ALL.into_iter().find(suits).unwrap_or(&direct::KERNEL)
 }
 
-/// The names in [`ALL`], for messages.
-pub(crate) fn names() -> String {
-    ALL.map(|kernel| kernel.name).join(", ")
+/// The row of this name, of these.
+fn named<Layer>(rows: &[&'static Kernel<Layer>], name: &str) -> Result<&'static Kernel<Layer>> {
+    let found = rows.iter().copied().find(|kernel| kernel.name == name);
+    let known = || rows.iter().map(|kernel| kernel.name).collect::<Vec<_>>().join(", ");
+    found.ok_or_else(|| Error::UnknownKernel { name: name.to_owned(), known: known() })
 }
 
 /// The constants of every kernel that walks a window over the input.

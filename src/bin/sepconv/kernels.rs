@@ -1,7 +1,7 @@
 //! `sepconv kernels`: each kernel, when it is chosen, what bounds it; and its source.
 
 use comfy_table::{Table, presets};
-use sepconv::{kernels, specialise};
+use sepconv::{Error, kernels, specialise};
 
 use crate::arguments::{self, ConvOptions, DeviceOption};
 use crate::failure::{Failure, Outcome};
@@ -40,7 +40,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let Some(name) = &arguments.name else {
         return print(&table());
     };
-    let kernel = kernels::by_name(name)?;
+    let found = kernels::descriptions().find(|kernel| kernel.name == name);
+    let known = || kernels::descriptions().map(|kernel| kernel.name).collect::<Vec<_>>().join(", ");
+    let kernel = found.ok_or_else(|| Error::UnknownKernel { name: name.clone(), known: known() })?;
     if !arguments.wgsl {
         let lines = [
             format!("{}: {}", kernel.name, kernel.summary),
@@ -52,6 +54,10 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let (Some(input), Some(weight)) = (arguments.input, arguments.weight) else {
         return print(&kernel.wgsl.trim_end());
     };
+    if kernels::by_name(name).is_err() {
+        let message = format!("--input goes with a kernel of one convolution; {name} computes a separable layer");
+        return Err(Failure::Request(message));
+    }
     if arguments.options.kernel.as_ref().is_some_and(|forced| forced != name) {
         return Err(Failure::Request(format!("--kernel contradicts NAME, which is {name}")));
     }
@@ -66,7 +72,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
 fn table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(["kernel", "computes", "chosen", "bound by"]);
-    for kernel in kernels::ALL {
+    for kernel in kernels::descriptions() {
         table.add_row([kernel.name, kernel.summary, kernel.chosen, kernel.bound_by]);
     }
     table
