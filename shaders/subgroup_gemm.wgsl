@@ -4,10 +4,11 @@
 // Mapping    One workgroup is one subgroup of 8 invocations. One invocation: CHANNEL_TILE output channels of one group
 //            times PIXEL_TILE neighbouring pixels of a row, in registers. Grid: x over the pixels of all images, y over
 //            channels, z over groups.
-// Traffic    Each input row of an invocation's window is read once per filter row and channel tile, and serves every tap
-//            of that row. Each weight is read by one invocation of the subgroup, which broadcasts it to the others.
+// Traffic    Each value of an input row is read once per filter row and channel tile, at stride 1: from tap to tap the
+//            values move on, and only new ones are read. Each weight is read by one invocation of the subgroup, which
+//            broadcasts it to the others.
 // Needs      Subgroups of 8 invocations on a device that puts a workgroup of 8 into one of them; 4 output channels per
-//            group; a window row of at most 32 values.
+//            group.
 // Bound by   Loads, of which a software device does one per invocation at a time.
 // Rust row   src/kernels/subgroup_gemm.rs
 

@@ -1,6 +1,6 @@
 //! The row of `shaders/subgroup_gemm.wgsl`.
 
-use super::{Kernel, Target, Variant, epilogue, span, tiles, window};
+use super::{Kernel, Target, Variant, epilogue, tiles, window};
 use crate::geometry::Geometry;
 
 pub(super) static KERNEL: Kernel = Kernel {
@@ -19,18 +19,12 @@ const SUBGROUP_SIZE: u32 = 8;
 
 const PIXEL_TILE: u32 = 8;
 
-/// The widest window row that is kept in registers.
-const MAXIMUM_WINDOW: u64 = 32;
-
 fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
     if target.subgroup_size != Some(SUBGROUP_SIZE) {
         return Err("it needs a device with subgroups of 8 invocations");
     }
     if geometry.out_channels_per_group() < 4 {
         return Err("it needs 4 output channels per group");
-    }
-    if span(PIXEL_TILE, geometry.kernel_size.width, geometry.stride.width, geometry.dilation.width) > MAXIMUM_WINDOW {
-        return Err("it needs 7 stride + dilation (kernel_size - 1) + 1 of at most 32 along the width");
     }
     Ok(())
 }
