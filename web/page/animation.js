@@ -66,10 +66,12 @@ class Picture {
 
   /** Where a map of a column stands, in CSS pixels. */
   place(column, columns, index, count, width, height) {
-    const cell = Math.min(height / Math.max(count, 2) - 14, width / columns - 40, 88);
+    const [title, gap] = [20, 8];
+    const share = (height - title) / Math.max(count, 2);
+    const cell = Math.min(share - gap, width / columns - 40);
     return {
       x: (width / columns) * (column + 0.5) - cell / 2,
-      y: (height / count) * (index + 0.5) - cell / 2 + 8,
+      y: title + ((height - title) / count) * (index + 0.5) - cell / 2,
       cell,
     };
   }

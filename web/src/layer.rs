@@ -1,7 +1,7 @@
 //! `Conv2d` and `SeparableConv2d`, their geometry, plans and bound plans.
 
-use js_sys::Float32Array;
-use sepconv::{kernels, reference, text, verify};
+use js_sys::{Array, Float32Array, Object, Reflect};
+use sepconv::{Choice, kernels, reference, text, verify};
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 
 use crate::context::{Context, Held};
@@ -90,14 +90,6 @@ impl Geometry {
     pub fn bytes(&self) -> f64 {
         self.0.bytes() as f64
     }
-
-    /// The names of the kernels that can compute it on a device of WebGPU's default limits.
-    #[wasm_bindgen(getter)]
-    pub fn kernels(&self) -> Vec<String> {
-        let target = sepconv::wgpu::Limits::default().into();
-        let supporting = kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&self.0, &target).is_ok());
-        supporting.map(|kernel| kernel.name.to_owned()).collect()
-    }
 }
 
 /// The two geometries of a separable layer.
@@ -152,17 +144,30 @@ impl Conv2d {
         self.0.geometry(shape("inputShape", input_shape)?).map(Geometry).map_err(thrown)
     }
 
-    /// Chooses a kernel for an input shape, or takes the one of this name, and compiles it.
+    /// Every way to compute the layer on a device, the planner's own choice first.
+    #[wasm_bindgen(unchecked_return_type = "Way[]")]
+    pub fn ways(
+        &self,
+        context: &Context,
+        #[wasm_bindgen(unchecked_param_type = "Shape", js_name = inputShape)] input_shape: &JsValue,
+    ) -> Result<Array> {
+        let geometry = self.0.geometry(shape("inputShape", input_shape)?).map_err(thrown)?;
+        let choices = Choice::all(&geometry, context.0.target()).into_iter();
+        choices.map(|(Choice { kernel, variant }, _)| way(kernel.name, variant)).collect()
+    }
+
+    /// Compiles the layer for an input shape: in the way that seems best, or in this one.
     pub fn plan(
         &self,
         context: &Context,
         #[wasm_bindgen(unchecked_param_type = "Shape", js_name = inputShape)] input_shape: &JsValue,
-        kernel: Option<String>,
+        #[wasm_bindgen(unchecked_optional_param_type = "Way")] way: &JsValue,
     ) -> Result<Plan> {
         let shape = shape("inputShape", input_shape)?;
-        let plan = match kernel {
+        let plan = match read_way(way)? {
             None => self.0.plan(&context.0, shape),
-            Some(kernel) => self.0.plan_with_kernel(&context.0, shape, &kernel),
+            Some((kernel, variant)) => kernels::by_name(&kernel)
+                .and_then(|kernel| self.0.plan_with_choice(&context.0, shape, Choice { kernel, variant })),
         };
         plan.map(Plan).map_err(thrown)
     }
@@ -244,13 +249,36 @@ impl SeparableConv2d {
         Ok(SeparableGeometry(depthwise, pointwise))
     }
 
-    /// Plans both parts for an input shape.
+    /// Every way to compute the layer on a device: in one dispatch, where it can be, and as two layers, `chained`.
+    #[wasm_bindgen(unchecked_return_type = "Way[]")]
+    pub fn ways(
+        &self,
+        context: &Context,
+        #[wasm_bindgen(unchecked_param_type = "Shape", js_name = inputShape)] input_shape: &JsValue,
+    ) -> Result<Array> {
+        let geometries = self.0.geometry(shape("inputShape", input_shape)?).map_err(thrown)?;
+        let target = context.0.target();
+        let supporting = kernels::SEPARABLE.iter().filter(|kernel| (kernel.supports)(&geometries, target).is_ok());
+        let fused = supporting.flat_map(|kernel| {
+            let variants = (kernel.variants)(&geometries, target).len();
+            (0..variants).map(|variant| way(kernel.name, variant))
+        });
+        fused.chain([way(sepconv::CHAINED, 0)]).collect()
+    }
+
+    /// Compiles the layer for an input shape: in the way that seems best, or in this one.
     pub fn plan(
         &self,
         context: &Context,
         #[wasm_bindgen(unchecked_param_type = "Shape", js_name = inputShape)] input_shape: &JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "Way")] way: &JsValue,
     ) -> Result<SeparablePlan> {
-        self.0.plan(&context.0, shape("inputShape", input_shape)?).map(SeparablePlan).map_err(thrown)
+        let shape = shape("inputShape", input_shape)?;
+        let plan = match read_way(way)? {
+            None => self.0.plan(&context.0, shape),
+            Some((kernel, variant)) => self.0.plan_with_kernel(&context.0, shape, &kernel, variant),
+        };
+        plan.map(SeparablePlan).map_err(thrown)
     }
 
     /// The largest error of a result as a multiple of what rounding allows; a right result has at most 1. For a layer
@@ -318,7 +346,7 @@ pub struct SeparablePlan(sepconv::SeparablePlan);
 
 #[wasm_bindgen]
 impl SeparablePlan {
-    /// The names of the kernels that compute it.
+    /// The name of the kernel that computes it, or of the two.
     #[wasm_bindgen(getter)]
     pub fn kernel(&self) -> String {
         self.0.kernel()
@@ -364,6 +392,21 @@ impl Bound {
     pub fn run(&self) -> Result<()> {
         self.0.run().map_err(thrown)
     }
+}
+
+/// A kernel and which of its variants, as JavaScript has it.
+fn way(kernel: &str, variant: usize) -> Result<JsValue> {
+    let way = Object::new();
+    Reflect::set(&way, &"kernel".into(), &kernel.into())?;
+    Reflect::set(&way, &"variant".into(), &JsValue::from_f64(variant as f64))?;
+    Ok(way.into())
+}
+
+/// What [`way`] made, the best variant where it names none; none of `undefined`.
+fn read_way(value: &JsValue) -> Result<Option<(String, usize)>> {
+    let fields = Fields::new("way", value, &["kernel", "variant"])?;
+    let Some(kernel) = fields.read("kernel", |text| Ok(text.to_owned()))? else { return Ok(None) };
+    Ok(Some((kernel, fields.read("variant", text::number)?.unwrap_or(0) as usize)))
 }
 
 fn optional_tensor(fields: &Fields, name: &str) -> Result<Option<sepconv::Tensor>> {

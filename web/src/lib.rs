@@ -18,13 +18,16 @@ pub struct Kernel {
     pub chosen: String,
 }
 
-/// Every kernel there is, in the planner's order.
+impl<Layer> From<&sepconv::kernels::Kernel<Layer>> for Kernel {
+    fn from(kernel: &sepconv::kernels::Kernel<Layer>) -> Self {
+        let [name, summary, chosen] = [kernel.name, kernel.summary, kernel.chosen].map(str::to_owned);
+        Self { name, summary, chosen }
+    }
+}
+
+/// Every kernel there is, those of single layers before those of separable ones.
 #[wasm_bindgen]
 pub fn kernels() -> Vec<Kernel> {
-    let words = |kernel: &&sepconv::kernels::Kernel| Kernel {
-        name: kernel.name.to_owned(),
-        summary: kernel.summary.to_owned(),
-        chosen: kernel.chosen.to_owned(),
-    };
-    sepconv::kernels::ALL.iter().map(words).collect()
+    use sepconv::kernels::{ALL, SEPARABLE};
+    ALL.into_iter().map(Kernel::from).chain(SEPARABLE.into_iter().map(Kernel::from)).collect()
 }

@@ -45,6 +45,12 @@ export interface SeparableConv2dOptions extends LayerOptions {
   pointwiseBias?: boolean;
 }
 
+/** One way to compute a layer: a kernel by its name, and which of its variants, from 0, the best guess. */
+export interface Way {
+  kernel: string;
+  variant?: number;
+}
+
 /** The tensors of one layer. The output needs a buffer that none of the others is in. */
 export interface Operands {
   input: Tensor;

@@ -27,7 +27,7 @@ export async function refusals() {
     activation: thrown(() => new Conv2d(3, 4, 3, { activation: "tanh" })),
     groups: thrown(() => new Conv2d(3, 4, 3, { groups: 2 }).geometry([1, 3, 8, 8])),
     shape: thrown(() => layer.geometry([1, 3, 8])),
-    kernel: thrown(() => layer.plan(context, [1, 3, 8, 8], "winograd9")),
+    kernel: thrown(() => layer.plan(context, [1, 3, 8, 8], { kernel: "winograd9" })),
     values: thrown(() => new Tensor(context, [1, 3, 8, 8], new Float32Array(5))),
     missing: thrown(() => plan.bind({ input, weight, output })),
     notATensor: thrown(() => plan.bind({ input, weight, bias: 7, output })),

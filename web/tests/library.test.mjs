@@ -12,8 +12,10 @@ const call = (module, name) => chromium.page.evaluate(
   ([module, name]) => import(`/web/tests/${module}.js`).then((functions) => functions[name]()), [module, name],
 );
 
+/** Each kernel ran, but for those that need subgroups: wgpu gives a browser's device none. */
 function everyKernelRan(runs, kernels) {
-  for (const kernel of [...kernels, "separable"]) assert.ok(runs[kernel] > 0, `${kernel} never ran`);
+  const expected = kernels.filter((kernel) => !kernel.startsWith("subgroup_"));
+  assert.deepEqual(Object.keys(runs).sort(), [...expected, "chained"].sort());
 }
 
 test("every golden case with every kernel", async (t) => {
