@@ -172,11 +172,12 @@ fn shader_module(
     if runtime_checks {
         return device.create_shader_module(descriptor);
     }
-    // SAFETY: the source is one of this crate's shaders, the kernels with numbers put in. Its loops end: each counts up to an extent
-    // below 2^31. Only `Conv2d::plan` brings a source here, with a geometry that nobody could change since
-    // `Conv2d::geometry` checked it. Its divisors are sizes that were checked to be at least 1. Its indices stay inside the
-    // bindings: `Conv2d::geometry` derives every extent with checked arithmetic and `Plan::bind` checks each tensor's
-    // shape against it and each binding against its buffer. The tests run every kernel with the checks on as well.
+    // SAFETY: the source is one of this crate's shaders: a kernel with numbers put in, or one that measures a roofline
+    // over buffers of its own constants' size. Their loops end: each counts up to an extent below 2^31. Only plans of
+    // `Conv2d` and `SeparableConv2d` bring kernels here, with geometries that nobody could change since
+    // `Conv2d::geometry` checked them. Divisors are sizes that were checked to be at least 1. Indices stay inside the
+    // bindings: `Conv2d::geometry` derives every extent with checked arithmetic, and `bound::check` compares each
+    // tensor's shape with it, and `Bound::new` binds that much. The tests run every kernel with the checks on as well.
     unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
 }
 

@@ -349,16 +349,7 @@ impl SeparablePlan {
     /// # Errors
     /// Those of [`Plan::bind`], with the tensor named within its part.
     pub fn bind(&self, operands: SeparableOperands<'_>) -> Result<Bound> {
-        // The pointwise part compares its own tensors with the output.
-        for (argument, tensor) in [
-            ("input", Some(operands.input)),
-            ("depthwise weight", Some(operands.depthwise_weight)),
-            ("depthwise bias", operands.depthwise_bias),
-        ] {
-            if tensor.is_some_and(|tensor| tensor.buffer() == operands.output.buffer()) {
-                return Err(Error::SharedBuffer { argument });
-            }
-        }
+        self.check(&operands)?;
         match &self.way {
             Way::Chained(parts) => {
                 let [depthwise, pointwise] = parts.as_ref();
@@ -369,14 +360,11 @@ impl SeparablePlan {
                 let second = pointwise.bind(second.bias(operands.pointwise_bias).residual(operands.residual));
                 Ok(first.then(second.map_err(Error::within("pointwise"))?))
             }
-            Way::Fused(fused) => {
-                self.check(&operands)?;
-                fused.bind(&self.context, self.geometry(), &operands)
-            }
+            Way::Fused(fused) => fused.bind(&self.context, self.geometry(), &operands),
         }
     }
 
-    /// Checks what both parts would, but for the tensor between them.
+    /// Checks what both parts would, but for the tensor between them; and that the output is in none of their buffers.
     fn check(&self, operands: &SeparableOperands<'_>) -> Result<()> {
         let argument = |name, wanted, tensor, shape| Argument { name, wanted, tensor, shape };
         let (d, p) = self.geometry();

@@ -10,7 +10,7 @@ use crate::geometry::{Geometry, values};
 use crate::kernels::{Target, Variant};
 use crate::plan::Operands;
 use crate::reference::{self, Reference};
-use crate::schedule::Choice;
+use crate::schedule::{Choice, Schedule};
 use crate::tensor::Tensor;
 use crate::timing::{Stopwatch, Timing, measure_in_turn};
 use crate::verify;
@@ -74,6 +74,8 @@ const BUDGET: Duration = Duration::from_millis(200);
 /// Those of [`Conv2d::plan`] and [`Bound::run`]; [`Error::NoneRight`] if no result was right.
 pub async fn tune(context: &Context, layer: &Conv2d, input_shape: [u32; 4]) -> Result<Tuned> {
     let geometry = layer.geometry(input_shape)?;
+    // What is past the device's limits is refused before any memory is filled.
+    Schedule::new(&geometry, context.target(), None)?;
     let sample = Sample::new(context, &geometry)?;
     let mut trials = Vec::new();
     for choice in candidates(&geometry, context.target()) {

@@ -92,10 +92,9 @@ impl Tuning {
     /// # Errors
     /// [`Error::Limit`] or [`Error::TooManyDispatches`].
     pub fn schedule(&self, geometry: &Geometry, target: &Target) -> Result<Schedule> {
-        match self.choice(geometry, target) {
-            Some(choice) => Schedule::with_choice(geometry, target, choice),
-            None => Schedule::new(geometry, target, None),
-        }
+        let kept = self.choice(geometry, target).map(|choice| Schedule::with_choice(geometry, target, choice));
+        // What takes too many dispatches that way may still do in the other.
+        kept.and_then(Result::ok).map_or_else(|| Schedule::new(geometry, target, None), Ok)
     }
 }
 

@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Case, check_plan, count, foreign_device, noop_context};
-use sepconv::{Context, Conv2d, Error, PaddingMode, Plan, Schedule, Tensor, kernels};
+use sepconv::{Context, Conv2d, Error, PaddingMode, Plan, Schedule, SeparableConv2d, Tensor, kernels};
 
 /// One layer for each kernel, of several tiles along every axis.
 fn layers() -> [Case; 5] {
@@ -265,4 +265,24 @@ fn a_device_with_too_few_storage_buffers_is_refused() {
     let error = Context::from_wgpu(device, queue).unwrap_err();
     let named = matches!(error, Error::OutOfRange { argument: "max_storage_buffers_per_shader_stage", value: 4, .. });
     assert!(named, "{error}");
+}
+
+/// A kernel that takes more than a device has leaves the layer to another one.
+#[test]
+fn what_a_kernel_lacks_is_found_when_planning() {
+    type Lower = fn(&mut wgpu::Limits);
+    let lowered: [Lower; 4] = [
+        |limits| limits.max_compute_workgroup_size_y = 8,
+        |limits| limits.max_compute_workgroup_size_z = 2,
+        |limits| limits.max_bindings_per_bind_group = 6,
+        |limits| limits.max_storage_buffers_per_shader_stage = 5,
+    ];
+    for lower in lowered {
+        let Some((device, queue)) = foreign_device(lower) else { return };
+        let context = Context::from_wgpu(device, queue).unwrap().with_software(false);
+        for (layer, shape) in [(Conv2d::new(512, 16, 3), [1, 512, 5, 5]), (Conv2d::new(64, 16, 3), [1, 64, 20, 20])] {
+            layer.plan(&context, shape).unwrap();
+        }
+        SeparableConv2d::new(32, 128, 3).plan(&context, [1, 32, 80, 80]).unwrap();
+    }
 }

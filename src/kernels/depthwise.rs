@@ -37,25 +37,31 @@ const COLUMN_TILE: u32 = 4;
 /// Invocations that a GPU wants at least, before each may walk down more rows.
 const MANY_INVOCATIONS: u64 = 1 << 16;
 
+/// Filters of more taps are compiled with the narrow tile alone: unrolled, the wide one takes seconds to compile.
+const MANY_TAPS: u64 = 49;
+
 fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
     let (kernel, stride, dilation) = (geometry.kernel_size, geometry.stride, geometry.dilation);
-    let fits = |tile: u32| span(tile, kernel.width, stride.width, dilation.width) <= MAXIMUM_WINDOW;
+    let fits = |tile: u32| {
+        let window = span(tile, kernel.width, stride.width, dilation.width);
+        tile == COLUMN_TILE || (window <= MAXIMUM_WINDOW && geometry.terms() <= MANY_TAPS)
+    };
     let tilings: &[[u32; 2]] =
         if target.software { &[[8, 28], [8, 14], [4, 28]] } else { &[[4, 16], [4, 8], [4, 4], [4, 2], [8, 8]] };
     let mut variants: Vec<Variant> = Vec::new();
-    for &[column_tile, most_rows] in tilings {
-        let column_tile = if fits(column_tile) { column_tile } else { COLUMN_TILE };
+    let mut narrow = 0;
+    for &[column_tile, most_rows] in tilings.iter().filter(|[tile, _]| fits(*tile)) {
         let walks = geometry.output.height.div_ceil(most_rows);
         let variant = variant(geometry, target, column_tile, geometry.output.height.div_ceil(walks));
         if !variants.contains(&variant) {
             variants.push(variant);
+            narrow += usize::from(column_tile == COLUMN_TILE);
         }
     }
     if !target.software {
-        // The longest walk that leaves enough invocations, else the shortest, comes first.
+        // Of the narrow tiles the longest walk that leaves enough invocations, or else the shortest, comes first.
         let has_many = |variant: &Variant| 64 * variant.grid[0] >= MANY_INVOCATIONS;
-        let shortest = variants.len().min(4) - 1;
-        let best = variants.iter().take(4).position(has_many).unwrap_or(shortest);
+        let best = variants[..narrow].iter().position(has_many).unwrap_or(narrow - 1);
         variants.swap(0, best);
     }
     variants
@@ -69,4 +75,17 @@ fn variant(geometry: &Geometry, target: &Target, column_tile: u32, row_tile: u32
     let planes = u64::from(geometry.batch) * u64::from(geometry.out_channels);
     let plane_tiles = tiles(geometry.output.width, column_tile) * tiles(geometry.output.height, row_tile);
     Variant { constants, grid: [(planes * plane_tiles).div_ceil(workgroup_size.into()), 1, 1] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Conv2d;
+
+    #[test]
+    fn small_planes_are_walked_in_short_steps_on_a_gpu() {
+        let geometry = Conv2d::new(1024, 1024, 3).padding(1).groups(1024).geometry([1, 1024, 7, 7]).unwrap();
+        let chosen = variants(&geometry, &wgpu::Limits::default().into()).swap_remove(0);
+        assert!(chosen.constants.contains(&("ROW_TILE", 2)) && chosen.constants.contains(&("COLUMN_TILE", 4)));
+    }
 }

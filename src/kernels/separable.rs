@@ -1,6 +1,9 @@
 //! The row of `shaders/separable.wgsl`.
 
-use super::{SeparableKernel, Target, Variant, between_constants, epilogue, tiles, window};
+use super::{
+    SeparableKernel, Target, Variant, between_constants, check_bindings, check_workgroup_memory, epilogue, tiles,
+    window,
+};
 use crate::geometry::Geometry;
 
 pub(super) static KERNEL: SeparableKernel = SeparableKernel {
@@ -15,14 +18,8 @@ pub(super) static KERNEL: SeparableKernel = SeparableKernel {
 };
 
 fn supports(_: &(Geometry, Geometry), target: &Target) -> Result<(), &'static str> {
-    let limits = &target.limits;
-    if limits.max_compute_invocations_per_workgroup < 256 || limits.max_compute_workgroup_storage_size < 16_384 {
-        return Err("it needs workgroups of 256 invocations with 16 KiB of memory");
-    }
-    if limits.max_storage_buffers_per_shader_stage < 7 {
-        return Err("it needs 7 storage buffers");
-    }
-    Ok(())
+    check_workgroup_memory(target)?;
+    check_bindings(target)
 }
 
 /// What a depthwise multiply-add costs, in bytes to and from memory that take as long: its operand comes from a cache

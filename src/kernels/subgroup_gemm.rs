@@ -10,7 +10,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     chosen: "for 4 or more output channels per group, where subgroups have 8 invocations: software devices",
     bound_by: "loads: 32 channels by 8 pixels take at most 96 per 2048 multiply-adds",
     supports,
-    suits: |_, _| true,
+    suits: |_, target| target.software,
     variants,
 };
 

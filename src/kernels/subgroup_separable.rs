@@ -1,6 +1,6 @@
 //! The row of `shaders/subgroup_separable.wgsl`.
 
-use super::{SeparableKernel, Target, Variant, between_constants, epilogue, span, tiles, window};
+use super::{SeparableKernel, Target, Variant, between_constants, check_bindings, epilogue, span, tiles, window};
 use crate::geometry::{Geometry, Size};
 
 pub(super) static KERNEL: SeparableKernel = SeparableKernel {
@@ -32,9 +32,7 @@ fn supports((depthwise, _): &(Geometry, Geometry), target: &Target) -> Result<()
     if target.subgroup_size != Some(SUBGROUP_SIZE) {
         return Err("it needs a device with subgroups of 8 invocations");
     }
-    if target.limits.max_storage_buffers_per_shader_stage < 7 {
-        return Err("it needs 7 storage buffers");
-    }
+    check_bindings(target)?;
     let (kernel, stride, dilation) = (depthwise.kernel_size, depthwise.stride, depthwise.dilation);
     if span(2, kernel.height, stride.height, dilation.height) > MAXIMUM_ROWS {
         return Err("it needs stride + dilation (kernel_size - 1) + 1 of at most 8 along the height");

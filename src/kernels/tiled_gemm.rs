@@ -1,6 +1,6 @@
 //! The row of `shaders/tiled_gemm.wgsl`.
 
-use super::{Kernel, Target, Variant, epilogue, tiles, window};
+use super::{Kernel, Target, Variant, check_workgroup_memory, epilogue, tiles, window};
 use crate::geometry::Geometry;
 
 pub(super) static KERNEL: Kernel = Kernel {
@@ -18,11 +18,7 @@ fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
     if geometry.out_channels_per_group() < 4 {
         return Err("it needs 4 output channels per group");
     }
-    let limits = &target.limits;
-    if limits.max_compute_invocations_per_workgroup < 256 || limits.max_compute_workgroup_storage_size < 16_384 {
-        return Err("it needs workgroups of 256 invocations with 16 KiB of memory");
-    }
-    Ok(())
+    check_workgroup_memory(target)
 }
 
 /// Shorter sums are not worth the barriers.

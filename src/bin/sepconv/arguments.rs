@@ -48,7 +48,7 @@ pub struct ConvOptions {
     /// Groups of channels that are convolved apart from each other.
     #[arg(long, value_name = "G", default_value = "1", value_parser = number, allow_hyphen_values = true)]
     pub groups: u32,
-    /// Use this kernel, or fail if it does not support the layer: see `sepconv kernels`.
+    /// Use this kernel, or fail if it does not support the layer: see `sepconv kernels`, those of one convolution.
     #[arg(long, value_name = "NAME")]
     pub kernel: Option<String>,
 }

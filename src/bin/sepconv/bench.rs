@@ -62,8 +62,11 @@ pub struct Arguments {
     /// Draw the layers under the device's limits, as a roofline plot.
     #[arg(long, value_name = "OUT.svg")]
     svg: Option<PathBuf>,
-    /// Compare with an earlier result of --json, or with another program's: lines of {"id": …, "`median_ms"`: …}.
-    #[arg(long, value_name = "OLD.json")]
+    #[arg(
+        long,
+        value_name = "OLD.json",
+        help = "Compare with an earlier result of --json, or with another program's: lines of {\"id\": …, \"median_ms\": …}"
+    )]
     compare: Option<PathBuf>,
     /// Time instead what the host spends on a dispatch, and what the checks cost that this library leaves out.
     #[arg(long, conflicts_with_all = ["svg", "compare"])]
@@ -95,6 +98,9 @@ struct Row<'a> {
 pub fn run(arguments: &Arguments) -> Outcome {
     for (argument, path) in [("--json", &arguments.json), ("--svg", &arguments.svg)] {
         path.as_ref().map_or(Ok(()), |path| files::check_place(argument, path))?;
+    }
+    if arguments.json.is_some() && arguments.json == arguments.svg {
+        return Err(Failure::Request("--json and --svg name the same file; each needs its own".to_owned()));
     }
     let shapes = shapes::load(arguments.shapes.as_deref(), arguments.batch)?;
     let earlier = arguments.compare.as_ref().map(|path| Earlier::read(path, &shapes)).transpose()?;

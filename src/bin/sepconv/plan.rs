@@ -58,14 +58,14 @@ impl Shapes {
         }
         let (target, adapter) = target(device)?;
         let table = adapter.as_ref().filter(|_| kernel.is_none() && !no_tune).map(cache::tuning);
-        let tuned = table.and_then(|table| table.choice(&geometry, &target));
-        let schedule = match tuned {
-            Some(choice) => Schedule::with_choice(&geometry, &target, choice)?,
+        let schedule = match &table {
+            Some(table) => table.schedule(&geometry, &target)?,
             None => Schedule::new(&geometry, &target, kernel)?,
         };
+        let is_tuned = table.is_some_and(|table| table.choice(&geometry, &target).is_some());
         let default = || "WebGPU's default limits, without an adapter".to_owned();
         let whose = adapter.map_or_else(default, |adapter| adapter.name);
-        Ok(Planned { geometry, schedule: Some(schedule), target: Some(target), is_tuned: tuned.is_some(), whose })
+        Ok(Planned { geometry, schedule: Some(schedule), target: Some(target), is_tuned, whose })
     }
 }
 

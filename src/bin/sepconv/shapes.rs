@@ -65,6 +65,9 @@ impl Shape {
             return Err(format!("{key:?} is no key of a shape; its keys are {}", KEYS.join(", ")));
         }
         let id = value["id"].as_str().ok_or("id is missing; it must be a text")?.to_owned();
+        if id.chars().any(char::is_control) {
+            return Err(format!("id is {id:?}; it must be without control characters"));
+        }
         let number = |name: &str, default: Option<u32>| match (&value[name], default) {
             (Value::Null, Some(default)) => Ok(default),
             (Value::Null, None) => Err(format!("{name} is missing; it must be a whole number")),
@@ -129,7 +132,7 @@ impl Shape {
 
     fn normal(&self, context: &Context, layer: &Conv2d, all: bool) -> Outcome<Vec<Candidate>> {
         let geometry = layer.geometry(self.input).map_err(|error| self.refused(error))?;
-        let mut plans = vec![layer.plan(context, self.input)?];
+        let mut plans = vec![layer.plan(context, self.input).map_err(|error| self.refused(error))?];
         for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry, context.target()).is_ok()) {
             if all && kernel.name != plans[0].kernel() {
                 plans.push(layer.plan_with_kernel(context, self.input, kernel.name)?);
@@ -154,7 +157,7 @@ impl Shape {
 
     fn separable(&self, context: &Context, layer: &SeparableConv2d, all: bool) -> Outcome<Vec<Candidate>> {
         let (d, p) = &layer.geometry(self.input).map_err(|error| self.refused(error))?;
-        let mut plans = vec![layer.plan(context, self.input)?];
+        let mut plans = vec![layer.plan(context, self.input).map_err(|error| self.refused(error))?];
         let names = kernels::SEPARABLE.iter().map(|kernel| kernel.name).chain([CHAINED]);
         for name in names.filter(|_| all) {
             match layer.plan_with_kernel(context, self.input, name, 0) {

@@ -69,6 +69,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
         } else {
             let tuned = tune_blocking(&context, &layer, input_shape)?;
             let choice = tuned.best.choice;
+            // Another run may have kept something meanwhile.
+            table = cache::tuning(&context.adapter_info());
             table.insert(&geometry, context.target(), choice);
             kept_at = cache::keep_tuning(&table)?;
             Row { name, choice, tuned: Some(tuned) }
