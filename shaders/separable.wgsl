@@ -27,7 +27,7 @@ const HAS_BIAS: bool = true;
 const HAS_RESIDUAL: bool = false;
 const ACTIVATION: u32 = 0u;
 const PIXEL_FOURS: u32 = 16u;  // invocations along the pixels
-const CHANNEL_TILES: u32 = 8u;  // invocations along the channels, a multiple of 4
+const CHANNEL_TILES: u32 = 8u;  // invocations along the channels
 const CHANNEL_TILE: u32 = 8u;  // output channels per invocation, a multiple of 4
 const DEPTH: u32 = 16u;  // channels in between that are in workgroup memory at a time
 
@@ -117,46 +117,56 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let height = i32(extent.in_height);
     let width = i32(extent.in_width);
     let between_channels = extent.in_channels * extent.depth_multiplier;
-    let member = local.y * PIXEL_FOURS + local.x;
 
-    // The pixel that this invocation computes in between; neighbouring invocations have neighbouring pixels.
-    let pixel = min(first_pixel + member % PIXELS, pixels - 1u);
-    let position = pixel % out_plane;
-    let top = i32(position / extent.out_width * STRIDE_HEIGHT) - i32(extent.padding_top);
-    let left = i32(position % extent.out_width * STRIDE_WIDTH) - i32(extent.padding_left);
-    let first_channel = pixel / out_plane * extent.in_channels;
+    // The four pixels of this invocation, which it also computes in between for the others along the channels. Workgroup
+    // memory is written four values at a time: writing one may touch the three beside it.
+    let own = first_pixel + 4u * local.x + vec4u(0u, 1u, 2u, 3u);
+    let computed = min(own, vec4u(pixels - 1u));
+    let position = computed % out_plane;
+    let tops = vec4i(position / extent.out_width * STRIDE_HEIGHT) - i32(extent.padding_top);
+    let lefts = vec4i(position % extent.out_width * STRIDE_WIDTH) - i32(extent.padding_left);
+    let first_channels = computed / out_plane * extent.in_channels;
 
     var sums: array<array<vec4f, 4>, CHANNEL_FOURS>;
     for (var first_between = 0u; first_between < between_channels; first_between += DEPTH) {
-        for (var d = member / PIXELS; d < DEPTH; d += TEAM / PIXELS) {
+        for (var d = local.y; d < DEPTH; d += CHANNEL_TILES) {
             let channel = first_between + d;
-            var value = 0.0;
+            var four: vec4f;
             if channel < between_channels {
-                let plane = extent.input_offset + (first_channel + channel / extent.depth_multiplier) * in_plane;
+                if HAS_BETWEEN_BIAS { four = vec4f(between_bias[extent.between_bias_offset + channel]); }
+                let planes = extent.input_offset + (first_channels + channel / extent.depth_multiplier) * in_plane;
                 let filter_start = extent.between_weight_offset + channel * KERNEL_HEIGHT * KERNEL_WIDTH;
-                if HAS_BETWEEN_BIAS { value = between_bias[extent.between_bias_offset + channel]; }
                 for (var p = 0u; p < KERNEL_HEIGHT; p++) {
-                    let y = top + i32(p * DILATION_HEIGHT);
-                    let row_inside = PADDING_MODE != 0u || (y >= 0 && y < height);
-                    let line = plane + u32(clamp(source(y, height), 0, height - 1)) * extent.in_width;
                     for (var q = 0u; q < KERNEL_WIDTH; q++) {
-                        let x = left + i32(q * DILATION_WIDTH);
-                        let inside = row_inside && (PADDING_MODE != 0u || (x >= 0 && x < width));
                         let tap = between_weight[filter_start + p * KERNEL_WIDTH + q];
-                        value = fma(tap, select(0.0, input[line + u32(clamp(source(x, width), 0, width - 1))], inside), value);
+                        var taken: vec4f;
+                        for (var t = 0u; t < 4u; t++) {
+                            let y = tops[t] + i32(p * DILATION_HEIGHT);
+                            let x = lefts[t] + i32(q * DILATION_WIDTH);
+                            if PADDING_MODE != 0u || (y >= 0 && y < height && x >= 0 && x < width) {
+                                taken[t] = input[planes[t] + u32(source(y, height)) * extent.in_width + u32(source(x, width))];
+                            }
+                        }
+                        four = fma(vec4f(tap), taken, four);
                     }
                 }
-                value = activate(value, BETWEEN_ACTIVATION, extent.between_low, extent.between_high);
+                for (var t = 0u; t < 4u; t++) {
+                    four[t] = activate(four[t], BETWEEN_ACTIVATION, extent.between_low, extent.between_high);
+                }
             }
-            values[d][member % PIXELS / 4u][member % 4u] = value;
+            values[d][local.x] = four;
         }
         // Neighbouring invocations read neighbouring channels in between. Past the last output channel that one again.
-        for (var i = member; i < DEPTH * CHANNELS; i += TEAM) {
+        for (var i = local.y * PIXEL_FOURS + local.x; i < DEPTH * CHANNELS / 4u; i += TEAM) {
             let channel = first_between + i % DEPTH;
-            let out_channel = min(first_tile + i / DEPTH, extent.out_channels - 1u);
-            var factor = 0.0;
-            if channel < between_channels { factor = weight[extent.weight_offset + out_channel * between_channels + channel]; }
-            factors[i % DEPTH][i / DEPTH / 4u][i / DEPTH % 4u] = factor;
+            var four: vec4f;
+            for (var t = 0u; t < 4u; t++) {
+                let out_channel = min(first_tile + i / DEPTH * 4u + t, extent.out_channels - 1u);
+                if channel < between_channels {
+                    four[t] = weight[extent.weight_offset + out_channel * between_channels + channel];
+                }
+            }
+            factors[i % DEPTH][i / DEPTH] = four;
         }
         workgroupBarrier();
         for (var k = 0u; k < DEPTH; k++) {
@@ -176,10 +186,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
             if channel >= extent.out_channels { continue; }
             let first = start(channel);
             for (var t = 0u; t < 4u; t++) {
-                let own = first_pixel + 4u * local.x + t;
-                if own < pixels {
-                    let plane = own / out_plane * extent.out_channels + channel;
-                    finish(sums[o][c][t] + first, plane * out_plane + own % out_plane);
+                if own[t] < pixels {
+                    let plane = own[t] / out_plane * extent.out_channels + channel;
+                    finish(sums[o][c][t] + first, plane * out_plane + own[t] % out_plane);
                 }
             }
         }

@@ -8,7 +8,7 @@
 //            pixels with long sums still fill a device. Grid: x over pixels, y over channels, z over groups.
 // Traffic    An input value is read once per tap and workgroup along the channels, a weight once per workgroup along the
 //            pixels; from workgroup memory an invocation reads 4 + CHANNEL_TILE values per 4 * CHANNEL_TILE multiply-adds.
-// Needs      4 output channels per group; CHANNEL_TILES a multiple of 4 and at most DEPTH.
+// Needs      4 output channels per group; CHANNEL_TILES of at most DEPTH.
 // Bound by   Arithmetic, and reads of workgroup memory, for long sums; memory for short ones.
 // Rust row   src/kernels/tiled_gemm.rs
 
@@ -119,40 +119,47 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let height = i32(extent.in_height);
     let width = i32(extent.in_width);
     let team = local.z;
-    let member = local.y * PIXEL_FOURS + local.x;
     let terms = extent.in_channels_per_group * TAPS;
     let last_term = extent.last_in_channel * TAPS;
 
-    // The pixel that this invocation fetches values of; neighbouring invocations have neighbouring pixels.
-    let pixel = min(first_pixel + member % PIXELS, pixels - 1u);
-    let position = pixel % out_plane;
-    let top = i32(position / extent.out_width * STRIDE_HEIGHT) - i32(extent.padding_top);
-    let left = i32(position % extent.out_width * STRIDE_WIDTH) - i32(extent.padding_left);
-    let first_channel = pixel / out_plane * extent.in_channels + group * extent.in_channels_per_group;
+    // The four pixels of this invocation, which it also fetches values of for the others along the channels. Workgroup
+    // memory is written four values at a time: writing one may touch the three beside it.
+    let own = first_pixel + 4u * local.x + vec4u(0u, 1u, 2u, 3u);
+    let fetched = min(own, vec4u(pixels - 1u));
+    let position = fetched % out_plane;
+    let tops = vec4i(position / extent.out_width * STRIDE_HEIGHT) - i32(extent.padding_top);
+    let lefts = vec4i(position % extent.out_width * STRIDE_WIDTH) - i32(extent.padding_left);
+    let first_channels = fetched / out_plane * extent.in_channels + group * extent.in_channels_per_group;
 
     var sums: array<array<vec4f, 4>, CHANNEL_FOURS>;
     for (var start_term = extent.first_in_channel * TAPS; start_term < last_term; start_term += DEPTH * SPLIT) {
         let first_term = start_term + team * DEPTH;
-        for (var d = member / PIXELS; d < DEPTH; d += TEAM / PIXELS) {
+        for (var d = local.y; d < DEPTH; d += CHANNEL_TILES) {
             let term = first_term + d;
             let tap = term % TAPS;
-            let y = top + i32(tap / KERNEL_WIDTH * DILATION_HEIGHT);
-            let x = left + i32(tap % KERNEL_WIDTH * DILATION_WIDTH);
-            var value = 0.0;
-            if term < last_term && (PADDING_MODE != 0u || (y >= 0 && y < height && x >= 0 && x < width)) {
-                let offset = u32(source(y, height)) * extent.in_width + u32(source(x, width));
-                value = input[extent.input_offset + (first_channel + term / TAPS) * in_plane + offset];
+            let down = i32(tap / KERNEL_WIDTH * DILATION_HEIGHT);
+            let along = i32(tap % KERNEL_WIDTH * DILATION_WIDTH);
+            var four: vec4f;
+            for (var t = 0u; t < 4u; t++) {
+                let y = tops[t] + down;
+                let x = lefts[t] + along;
+                if term < last_term && (PADDING_MODE != 0u || (y >= 0 && y < height && x >= 0 && x < width)) {
+                    let offset = u32(source(y, height)) * extent.in_width + u32(source(x, width));
+                    four[t] = input[extent.input_offset + (first_channels[t] + term / TAPS) * in_plane + offset];
+                }
             }
-            values[team][d][member % PIXELS / 4u][member % 4u] = value;
+            values[team][d][local.x] = four;
         }
         // Neighbouring invocations read neighbouring terms. Past the group's last channel the last one is read again.
-        for (var i = member; i < DEPTH * CHANNELS; i += TEAM) {
+        for (var i = local.y * PIXEL_FOURS + local.x; i < DEPTH * CHANNELS / 4u; i += TEAM) {
             let term = first_term + i % DEPTH;
-            let channel = i / DEPTH;
-            let filter_index = group * extent.out_channels_per_group + min(first_tile + channel, extent.out_channels_per_group - 1u);
-            var factor = 0.0;
-            if term < last_term { factor = weight[extent.weight_offset + filter_index * terms + term]; }
-            factors[team][i % DEPTH][channel / 4u][channel % 4u] = factor;
+            var four: vec4f;
+            for (var t = 0u; t < 4u; t++) {
+                let channel = min(first_tile + i / DEPTH * 4u + t, extent.out_channels_per_group - 1u);
+                let filter_index = group * extent.out_channels_per_group + channel;
+                if term < last_term { four[t] = weight[extent.weight_offset + filter_index * terms + term]; }
+            }
+            factors[team][i % DEPTH][i / DEPTH] = four;
         }
         workgroupBarrier();
         for (var k = 0u; k < DEPTH; k++) {
@@ -186,10 +193,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
             let channel = group * extent.out_channels_per_group + channel_in_group;
             let first = start(channel);
             for (var t = 0u; t < 4u; t++) {
-                let own = first_pixel + 4u * local.x + t;
-                if own < pixels {
-                    let plane = own / out_plane * extent.out_channels + channel;
-                    finish(sums[o][c][t] + first, plane * out_plane + own % out_plane);
+                if own[t] < pixels {
+                    let plane = own[t] / out_plane * extent.out_channels + channel;
+                    finish(sums[o][c][t] + first, plane * out_plane + own[t] % out_plane);
                 }
             }
         }
