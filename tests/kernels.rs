@@ -400,6 +400,26 @@ fn separable_layers() {
     check(SeparableConv2d::new(64, 128, 3).padding(1).stride(2).activation(Activation::Relu6), [1, 64, 14, 14]);
 }
 
+/// One dispatch for a large layer on a GPU and for a small one in software; two where the cost model says so.
+#[test]
+fn where_the_planner_fuses() {
+    let Some(context) = context() else { return };
+    let kernel =
+        |software, layer: SeparableConv2d, shape| layer.plan(&context.with_software(software), shape).unwrap().kernel();
+    let large = (SeparableConv2d::new(8, 12, 3).padding(1), [1, 8, 70, 70]);
+    assert_eq!(kernel(false, large.0, large.1), "separable");
+    check_separable(&context.with_software(false), &large.0, large.1, 7);
+    // Computing 7 x 7 windows for 128 output channels at a time, again and again, costs more than moving them.
+    let wide = (SeparableConv2d::new(8, 600, 7).padding(3), [1, 8, 70, 70]);
+    assert_ne!(kernel(false, wide.0, wide.1), "separable");
+
+    let small = (SeparableConv2d::new(64, 24, 3).padding(1), [1, 64, 14, 14]);
+    let has_subgroups = context.target().subgroup_size == Some(8);
+    assert_eq!(kernel(true, small.0, small.1) == "subgroup_separable", has_subgroups);
+    check_separable(context, &small.0, small.1, 8);
+    assert_ne!(kernel(true, large.0, large.1), "separable");
+}
+
 /// A driver may leave a loop after 65,535 rounds without a word.
 #[test]
 fn sums_too_long_for_one_invocation() {
