@@ -1,4 +1,4 @@
-// subgroup_separable: a depthwise convolution and the 1 x 1 convolution that mixes its channels, in one dispatch, in registers.
+// subgroup_separable: a depthwise convolution and the 1 x 1 one that mixes its channels, in one dispatch, in registers.
 //
 // Formula    z[n,m,i,j] = act'(b'[m] + sum over p,q of v[m,p,q] x[n, m / M, i s - P + p d, j s - P + q d])
 //            y[n,o,i,j] = act(b[o] + r[n,o,i,j] + sum over m of w[o,m] z[n,m,i,j])

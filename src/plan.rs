@@ -3,6 +3,8 @@
 use crate::bound::{Argument, Bound, Call, check, slice};
 use crate::context::Context;
 use crate::conv::Conv2d;
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::Result;
 use crate::geometry::Geometry;
 use crate::kernels::activation_limits;
@@ -55,8 +57,8 @@ impl Conv2d {
     /// [`Tuning`](crate::Tuning) has for it, or else the one that seems best.
     ///
     /// # Errors
-    /// Those of [`geometry`](Self::geometry), [`Error::Limit`](crate::Error::Limit) if a tensor cannot be cut to the device's limits,
-    /// [`Error::Device`](crate::Error::Device) if the device refuses the kernel.
+    /// Those of [`geometry`](Self::geometry), [`Error::Limit`] if a tensor cannot be cut to the device's limits,
+    /// [`Error::Device`] if the device refuses the kernel.
     pub fn plan(&self, context: &Context, input_shape: [u32; 4]) -> Result<Plan> {
         let schedule = context.tuning().schedule(&self.geometry(input_shape)?, context.target())?;
         Plan::new(context, schedule)
@@ -65,7 +67,7 @@ impl Conv2d {
     /// [`plan`](Self::plan) with the kernel of this name.
     ///
     /// # Errors
-    /// Those of [`plan`](Self::plan), [`Error::UnknownKernel`](crate::Error::UnknownKernel), and [`Error::Unsupported`](crate::Error::Unsupported) if that kernel cannot.
+    /// Those of [`plan`](Self::plan), [`Error::UnknownKernel`], and [`Error::Unsupported`] if that kernel cannot.
     pub fn plan_with_kernel(&self, context: &Context, input_shape: [u32; 4], kernel: &str) -> Result<Plan> {
         let schedule = Schedule::new(&self.geometry(input_shape)?, context.target(), Some(kernel))?;
         Plan::new(context, schedule)
@@ -74,7 +76,7 @@ impl Conv2d {
     /// [`plan`](Self::plan) in one particular way, of those that [`Choice::all`] lists.
     ///
     /// # Errors
-    /// Those of [`plan`](Self::plan), and [`Error::Unsupported`](crate::Error::Unsupported) if that kernel cannot.
+    /// Those of [`plan`](Self::plan), and [`Error::Unsupported`] if that kernel cannot.
     pub fn plan_with_choice(&self, context: &Context, input_shape: [u32; 4], choice: Choice) -> Result<Plan> {
         let schedule = Schedule::with_choice(&self.geometry(input_shape)?, context.target(), choice)?;
         Plan::new(context, schedule)
@@ -117,8 +119,8 @@ impl Plan {
     /// Checks these tensors against the plan and makes everything that recording it takes.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape), [`Error::Missing`](crate::Error::Missing), [`Error::Unexpected`](crate::Error::Unexpected), [`Error::SharedBuffer`](crate::Error::SharedBuffer) or
-    /// [`Error::OtherContext`](crate::Error::OtherContext), by the tensor's name; [`Error::OutOfMemory`](crate::Error::OutOfMemory) or [`Error::DeviceLost`](crate::Error::DeviceLost).
+    /// [`Error::Shape`], [`Error::Missing`], [`Error::Unexpected`], [`Error::SharedBuffer`] or
+    /// [`Error::OtherContext`], by the tensor's name; [`Error::OutOfMemory`] or [`Error::DeviceLost`].
     pub fn bind(&self, operands: Operands<'_>) -> Result<Bound> {
         let g = self.geometry();
         let argument = |name, wanted, tensor, shape| Argument { name, wanted, tensor, shape };
