@@ -131,7 +131,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     for (var first_between = 0u; first_between < between_channels; first_between += DEPTH) {
         for (var d = local.y; d < DEPTH; d += CHANNEL_TILES) {
             let channel = first_between + d;
-            var four: vec4f;
+            var four = vec4f();
             if channel < between_channels {
                 if HAS_BETWEEN_BIAS { four = vec4f(between_bias[extent.between_bias_offset + channel]); }
                 let planes = extent.input_offset + (first_channels + channel / extent.depth_multiplier) * in_plane;
@@ -139,7 +139,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                 for (var p = 0u; p < KERNEL_HEIGHT; p++) {
                     for (var q = 0u; q < KERNEL_WIDTH; q++) {
                         let tap = between_weight[filter_start + p * KERNEL_WIDTH + q];
-                        var taken: vec4f;
+                        var taken = vec4f();
                         for (var t = 0u; t < 4u; t++) {
                             let y = tops[t] + i32(p * DILATION_HEIGHT);
                             let x = lefts[t] + i32(q * DILATION_WIDTH);
@@ -159,7 +159,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
         // Neighbouring invocations read neighbouring channels in between. Past the last output channel that one again.
         for (var i = local.y * PIXEL_FOURS + local.x; i < DEPTH * CHANNELS / 4u; i += TEAM) {
             let channel = first_between + i % DEPTH;
-            var four: vec4f;
+            var four = vec4f();
             for (var t = 0u; t < 4u; t++) {
                 let out_channel = min(first_tile + i / DEPTH * 4u + t, extent.out_channels - 1u);
                 if channel < between_channels {

@@ -139,7 +139,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
             let tap = term % TAPS;
             let down = i32(tap / KERNEL_WIDTH * DILATION_HEIGHT);
             let along = i32(tap % KERNEL_WIDTH * DILATION_WIDTH);
-            var four: vec4f;
+            var four = vec4f();
             for (var t = 0u; t < 4u; t++) {
                 let y = tops[t] + down;
                 let x = lefts[t] + along;
@@ -153,7 +153,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
         // Neighbouring invocations read neighbouring terms. Past the group's last channel the last one is read again.
         for (var i = local.y * PIXEL_FOURS + local.x; i < DEPTH * CHANNELS / 4u; i += TEAM) {
             let term = first_term + i % DEPTH;
-            var four: vec4f;
+            var four = vec4f();
             for (var t = 0u; t < 4u; t++) {
                 let channel = min(first_tile + i / DEPTH * 4u + t, extent.out_channels_per_group - 1u);
                 let filter_index = group * extent.out_channels_per_group + channel;
