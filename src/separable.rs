@@ -220,8 +220,8 @@ impl SeparableConv2d {
         self.plan_chained(context, input_shape)
     }
 
-    /// [`plan`](Self::plan) with the kernel of this name in [`kernels::SEPARABLE`], in one of its variants, from 0, or as
-    /// two dispatches for [`CHAINED`].
+    /// [`plan`](Self::plan) with the kernel of this name in [`kernels::SEPARABLE`], in one of its variants, from 0 (which
+    /// is also taken for one that there is not), or as two dispatches for [`CHAINED`].
     ///
     /// # Errors
     /// Those of [`plan`](Self::plan), [`Error::UnknownKernel`], and [`Error::Unsupported`] if that kernel cannot.

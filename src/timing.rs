@@ -111,14 +111,16 @@ pub async fn measure_in_turn(context: &Context, layers: &[&[Bound]], budget: Dur
     Ok(timings.collect())
 }
 
+/// At least 3 runs, at most 100, for about `budget` from now.
+fn runs(budget: Duration) -> impl Iterator<Item = usize> {
+    let start = Instant::now();
+    (0..100).take_while(move |&run| run < 3 || start.elapsed() < budget)
+}
+
 /// The times of each layer, taken in turn, its sets in turn as well.
 async fn sample(stopwatch: &Stopwatch<'_>, layers: &[&[Bound]], budget: Duration) -> Result<Vec<Vec<f64>>> {
-    let start = Instant::now();
     let mut samples = vec![Vec::new(); layers.len()];
-    for round in 0..100 {
-        if round >= 3 && start.elapsed() >= budget {
-            break;
-        }
+    for round in runs(budget) {
         for (sets, times) in layers.iter().zip(&mut samples) {
             times.push(stopwatch.time(&sets[round % sets.len()]).await?);
         }
@@ -134,12 +136,8 @@ pub fn repeat<const COUNT: usize>(
     budget: Duration,
     mut once: impl FnMut() -> Result<[f64; COUNT]>,
 ) -> Result<[Spread; COUNT]> {
-    let start = Instant::now();
     let mut samples = [const { Vec::new() }; COUNT];
-    for run in 0..100 {
-        if run >= 3 && start.elapsed() >= budget {
-            break;
-        }
+    for _ in runs(budget) {
         for (samples, sample) in samples.iter_mut().zip(once()?) {
             samples.push(sample);
         }

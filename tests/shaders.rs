@@ -151,8 +151,9 @@ fn what_shaders_share_is_the_same_in_each() {
         ("fn activate(", "}", true),
         ("fn start(", "}", true),
         ("fn finish(", "}", true),
-        // Kernels without padding have no use for it.
+        // Kernels without padding, and those without subgroups, have no use for these.
         ("fn source(", "}", false),
+        ("fn gather(", "}", false),
     ];
     for (first, last, everywhere) in shared {
         let mut versions = BTreeSet::new();

@@ -8,6 +8,7 @@ mod separable;
 mod subgroup_gemm;
 mod subgroup_separable;
 mod tiled_gemm;
+mod tiling;
 
 use crate::error::{Error, Result};
 use crate::geometry::{Activation, Geometry, PaddingMode, check_range};
@@ -278,18 +279,6 @@ fn register_tile(geometry: &Geometry, target: &Target) -> (Vec<(&'static str, u3
 /// How much of the input lies under `tile` neighbouring outputs along one axis.
 fn span(tile: u32, kernel: u32, stride: u32, dilation: u32) -> u64 {
     u64::from(tile - 1) * u64::from(stride) + u64::from(kernel - 1) * u64::from(dilation) + 1
-}
-
-/// What the kernels with workgroup memory take, at most 256 invocations in all.
-fn check_workgroup_memory(target: &Target) -> std::result::Result<(), &'static str> {
-    let limits = &target.limits;
-    if limits.max_compute_invocations_per_workgroup < 256 || limits.max_compute_workgroup_storage_size < 16_384 {
-        return Err("it needs workgroups of 256 invocations with 16 KiB of memory");
-    }
-    if limits.max_compute_workgroup_size_y < 16 || limits.max_compute_workgroup_size_z < 8 {
-        return Err("it needs workgroups of 16 invocations along y and 8 along z");
-    }
-    Ok(())
 }
 
 /// What the kernels of a separable layer take.

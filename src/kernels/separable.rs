@@ -1,9 +1,7 @@
 //! The row of `shaders/separable.wgsl`.
 
-use super::{
-    SeparableKernel, Target, Variant, between_constants, check_bindings, check_workgroup_memory, epilogue, tiles,
-    window,
-};
+use super::tiling::{Tiling, check_workgroup_memory};
+use super::{SeparableKernel, Target, Variant, between_constants, check_bindings, epilogue, window};
 use crate::geometry::Geometry;
 
 pub(super) static KERNEL: SeparableKernel = SeparableKernel {
@@ -36,45 +34,16 @@ fn suits((depthwise, pointwise): &(Geometry, Geometry), target: &Target) -> bool
         return false;
     }
     let tiling = best(pointwise);
-    let [across_pixels, across_channels] = tiling.grid(pointwise);
+    let [across_pixels, across_channels, _] = tiling.grid(pointwise);
     let between = 4.0 * depthwise.output_shape().map(f64::from).iter().product::<f64>();
     let saved = 2.0 * between;
     let again = (across_channels - 1) as f64 * depthwise.multiply_adds() as f64 * BYTES_PER_MULTIPLY_ADD;
     again < saved && across_pixels * across_channels >= FEW_WORKGROUPS
 }
 
-/// How many invocations a workgroup has along the channels, and how many channels each has.
-#[derive(Debug, Clone, Copy)]
-struct Tiling {
-    channel_tiles: u32,
-    channel_tile: u32,
-}
-
-/// Of at most 256 invocations and 16 KiB.
-const TILINGS: [Tiling; 4] = [
-    Tiling { channel_tiles: 4, channel_tile: 4 },
-    Tiling { channel_tiles: 4, channel_tile: 8 },
-    Tiling { channel_tiles: 8, channel_tile: 8 },
-    Tiling { channel_tiles: 16, channel_tile: 8 },
-];
-
-/// Invocations along the pixels, 4 pixels each.
-const PIXEL_FOURS: u32 = 16;
-
-/// Channels in between that are in workgroup memory at a time.
-const DEPTH: u32 = 16;
-
-impl Tiling {
-    fn channels(self) -> u32 {
-        self.channel_tiles * self.channel_tile
-    }
-
-    fn grid(self, pointwise: &Geometry) -> [u64; 2] {
-        let plane = u64::from(pointwise.output.height) * u64::from(pointwise.output.width);
-        let pixels = u64::from(pointwise.batch) * plane;
-        [pixels.div_ceil(u64::from(4 * PIXEL_FOURS)), tiles(pointwise.out_channels, self.channels())]
-    }
-}
+/// From those with the fewest channels to those with the most.
+const TILINGS: [Tiling; 4] =
+    [Tiling::new(16, 4, 1, 4), Tiling::new(16, 4, 1, 8), Tiling::new(16, 8, 1, 8), Tiling::new(16, 16, 1, 8)];
 
 /// The smallest that has all output channels, so that nothing is computed twice, or else the largest.
 fn best(pointwise: &Geometry) -> Tiling {
@@ -89,14 +58,8 @@ fn variants((depthwise, pointwise): &(Geometry, Geometry), _: &Target) -> Vec<Va
         let mut constants = window(depthwise);
         constants.extend(between_constants(depthwise));
         constants.extend(epilogue(pointwise));
-        constants.extend([
-            ("PIXEL_FOURS", PIXEL_FOURS),
-            ("CHANNEL_TILES", tiling.channel_tiles),
-            ("CHANNEL_TILE", tiling.channel_tile),
-            ("DEPTH", DEPTH),
-        ]);
-        let [across_pixels, across_channels] = tiling.grid(pointwise);
-        Variant { constants, grid: [across_pixels, across_channels, 1] }
+        constants.extend(tiling.constants());
+        Variant { constants, grid: tiling.grid(pointwise) }
     };
     [best].into_iter().chain(others).map(variant).collect()
 }
