@@ -8,7 +8,8 @@ use std::time::Duration;
 use common::{Data, assert_close, context, count, foreign_device, narrow, noop_context, poisoned};
 use sepconv::timing::measure_blocking;
 use sepconv::{
-    Bound, Context, Conv2d, Error, Geometry, Operands, Plan, Result, SeparableConv2d, SeparablePlan, Tensor,
+    Bound, CHAINED, Context, Conv2d, Error, Geometry, Operands, Plan, Result, SeparableConv2d, SeparableOperands,
+    SeparablePlan, Tensor,
 };
 use wgpu::BufferUsages;
 
@@ -367,6 +368,43 @@ fn another_contexts_tensors_are_refused_by_name() {
     // A clone and a stricter sibling are the same device.
     assert!(theirs.input.read_blocking(&other.clone()).is_ok());
     assert!(layer().plan(&context.with_runtime_checks(true), SHAPE).unwrap().bind(good.operands()).is_ok());
+}
+
+#[test]
+fn another_contexts_tensors_are_refused_by_a_separable_plan() {
+    let (Some(context), Some((device, queue))) = (context(), foreign_device(|_| ())) else { return };
+    let other = Context::from_wgpu(device, queue).unwrap();
+    let (layer, shape) = (SeparableConv2d::new(3, 5, 3).bias(false), [1, 3, 8, 8]);
+    for kernel in [CHAINED, "separable"] {
+        let plan = layer.plan_with_kernel(context, shape, kernel, 0).unwrap();
+        let (d, p) = plan.geometry();
+        let shapes = [d.input_shape(), d.weight_shape(), p.weight_shape(), p.output_shape()];
+        let ours = shapes.map(|shape| Tensor::zeros(context, shape).unwrap());
+        let theirs = shapes.map(|shape| Tensor::zeros(&other, shape).unwrap());
+        let bind = |[input, depthwise_weight, pointwise_weight, output]: [&Tensor; 4]| {
+            plan.bind(SeparableOperands {
+                input,
+                depthwise_weight,
+                depthwise_bias: None,
+                pointwise_weight,
+                pointwise_bias: None,
+                residual: None,
+                output,
+            })
+        };
+        assert!(bind(ours.each_ref()).is_ok(), "{kernel}");
+        for (index, (part, argument)) in
+            [("depthwise", "input"), ("depthwise", "weight"), ("pointwise", "weight"), ("pointwise", "output")]
+                .into_iter()
+                .enumerate()
+        {
+            let mut mixed = ours.each_ref();
+            mixed[index] = &theirs[index];
+            let message = bind(mixed).unwrap_err().to_string();
+            let expected = Error::OtherContext { argument }.to_string();
+            assert!(message.contains(part) && message.contains(&expected), "{kernel}: {message}");
+        }
+    }
 }
 
 /// The result of something that might never return.

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{ACTIVATIONS, Case, check, check_all, check_separable, context};
-use sepconv::{Activation, Conv2d, Error, Padding, PaddingMode, SeparableConv2d, kernels};
+use common::{ACTIVATIONS, Case, Trial, check, check_all, check_separable, context};
+use sepconv::{Activation, Choice, Conv2d, Error, Padding, PaddingMode, SeparableConv2d, kernels};
 
 const PADDING_MODES: [PaddingMode; 4] =
     [PaddingMode::Zeros, PaddingMode::Reflect, PaddingMode::Replicate, PaddingMode::Circular];
@@ -301,6 +301,32 @@ fn edges() -> Vec<Case> {
 fn edges_and_asymmetry() {
     let Some(context) = context() else { return };
     check_all(context, edges());
+}
+
+/// The tuner may take any of them.
+#[test]
+fn every_variant() {
+    let Some(context) = context() else { return };
+    let wide = [
+        (Conv2d::new(40, 70, 3).padding(1), [2, 40, 9, 10]),
+        (Conv2d::new(70, 140, 1), [3, 70, 5, 7]),
+        (depthwise(5, 2, 3).padding(1), [2, 5, 33, 19]),
+    ];
+    let mut forced = 0;
+    for ((layer, shape), seed) in edges().into_iter().chain(wide).zip(1..) {
+        let geometry = layer.geometry(shape).unwrap();
+        let trial = Trial::new(&geometry, seed);
+        for software in [false, true] {
+            let context = context.with_software(software);
+            for (choice, variant) in Choice::all(&geometry, context.target()) {
+                let plan = layer.plan_with_choice(&context, shape, choice).unwrap();
+                assert!(plan.schedule().parts[0].variant.constants.starts_with(&variant.constants), "{choice}");
+                trial.check(&context, &plan);
+                forced += usize::from(choice.variant > 0);
+            }
+        }
+    }
+    assert!(forced > 100, "only {forced} are not the first of their kernel");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use command::{files, read_output, run_in, safetensors};
 use common::{check_plan, context, foreign_device};
 use sepconv::tune::tune_blocking;
-use sepconv::{CHAINED, Choice, Context, Conv2d, PaddingMode, SeparableConv2d, Tuning};
+use sepconv::{CHAINED, Choice, Context, Conv2d, Error, PaddingMode, Schedule, SeparableConv2d, Tuning, kernels};
 use tempfile::TempDir;
 
 /// A layer for each kind, small enough for every kernel.
@@ -88,6 +88,28 @@ fn both_parts_of_a_chained_layer_go_by_the_table() {
     let chained = |context: &Context| layer.plan_with_kernel(context, shape, CHAINED, 0).unwrap().kernel();
     assert_ne!(chained(context), "direct + direct");
     assert_eq!(chained(&context.with_tuning(table)), "direct + direct");
+}
+
+/// What was kept may take more dispatches than there may be, where the planner's own way does not.
+#[test]
+fn a_kept_choice_that_cannot_be_planned_is_passed_over() {
+    let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 1, ..Default::default() };
+    let target = kernels::Target { software: true, ..limits.into() };
+    let geometry = Conv2d::new(1, 31, 3).padding(1).geometry([1, 1, 1024, 1024]).unwrap();
+    let direct = Choice { kernel: kernels::by_name("direct").unwrap(), variant: 0 };
+    assert!(matches!(Schedule::with_choice(&geometry, &target, direct), Err(Error::TooManyDispatches { .. })));
+    let mut table = Tuning::new(&wgpu::AdapterInfo::new(wgpu::DeviceType::Cpu, wgpu::Backend::Noop));
+    table.insert(&geometry, &target, direct);
+    assert_eq!(table.choice(&geometry, &target).unwrap().kernel.name, "direct");
+    let own = Schedule::new(&geometry, &target, None).unwrap();
+    assert_eq!(table.schedule(&geometry, &target).unwrap().kernel.name, own.kernel.name);
+}
+
+#[test]
+fn what_is_too_large_is_refused_before_it_fills_memory() {
+    let Some(context) = context() else { return };
+    let refused = tune_blocking(context, &Conv2d::new(1, 1, 1), [1, 1, 1_000_000, 1_000_000]);
+    assert!(matches!(refused, Err(Error::Limit { argument: "input", .. })), "{refused:?}");
 }
 
 #[test]

@@ -294,3 +294,19 @@ fn check_bindings(target: &Target) -> std::result::Result<(), &'static str> {
 fn tiles(size: u32, tile: u32) -> u64 {
     u64::from(size.div_ceil(tile))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Conv2d;
+
+    #[test]
+    fn subgroups_of_eight_are_for_software() {
+        let geometry = Conv2d::new(64, 64, 3).geometry([1, 64, 20, 20]).unwrap();
+        let chosen = |software| {
+            let target = Target { software, subgroup_size: Some(8), ..wgpu::Limits::default().into() };
+            choose(&geometry, &target).name
+        };
+        assert_eq!((chosen(true), chosen(false)), ("subgroup_gemm", "tiled_gemm"));
+    }
+}

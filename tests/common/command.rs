@@ -7,6 +7,7 @@ use std::process::Command;
 
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
+use tempfile::TempDir;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -84,4 +85,33 @@ pub fn read_output(path: &Path) -> (Vec<usize>, Vec<f32>) {
 pub fn files(folder: &Path) -> HashMap<String, u64> {
     let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
     entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().len())).collect()
+}
+
+/// A folder with a small layer in it: `layer.safetensors`, and as npy files.
+pub fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let input: Vec<f32> = (0_u8..18).map(f32::from).collect();
+    let bytes = safetensors(&[
+        ("input", &[1, 2, 3, 3], &input),
+        ("weight", &[2, 2, 1, 1], &[1.0, 0.0, 0.0, 1.0]),
+        ("bias", &[2], &[0.0, 100.0]),
+        ("depthwise.weight", &[2, 1, 1, 1], &[2.0, 3.0]),
+        ("pointwise.weight", &[1, 2, 1, 1], &[1.0, 1.0]),
+    ]);
+    std::fs::write(folder.path().join("layer.safetensors"), bytes).unwrap();
+    for (name, shape, values) in
+        [("input", "(1, 2, 3, 3)", input.as_slice()), ("weight", "(2, 2, 1, 1)", &[1.0, 0.0, 0.0, 1.0])]
+    {
+        std::fs::write(folder.path().join(format!("{name}.npy")), npy("<f4", shape, values)).unwrap();
+    }
+    folder
+}
+
+pub fn npy(descr: &str, shape: &str, values: &[f32]) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    bytes
 }

@@ -1,0 +1,219 @@
+//! Files that lie, places that cannot be written, streams that fail: what a hostile user gives the command.
+
+#[path = "common/command.rs"]
+mod command;
+mod common;
+
+use command::{files, folder, npy, safetensors, sepconv};
+
+/// Names, shapes and values of the tensors of a file.
+type Tensors<'a> = &'a [(&'a str, &'a [u32], &'a [f32])];
+
+#[test]
+fn tensors_of_another_kind_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let values = [0.0; 16];
+    let cases: [(Tensors, &str, &str); 7] = [
+        (&[("input", &[1, 4, 4], &values)], "conv", "weight is missing"),
+        (&[("weight", &[1, 1, 4, 4], &values)], "conv", "input is missing"),
+        (&[("input", &[1, 4, 4], &values), ("weight", &[1, 1, 4, 4], &values)], "conv", "input has 3 axes"),
+        (
+            &[("input", &[1, 1, 4, 4], &values), ("weight", &[1, 1, 4, 4], &values), ("bias", &[1, 1], &[0.0])],
+            "conv",
+            "bias has 2 axes",
+        ),
+        (&[("input", &[1, 1, 4, 4], &values)], "separable", "depthwise.weight is missing"),
+        (
+            &[
+                ("input", &[1, 1, 4, 4], &values),
+                ("depthwise.weight", &[1, 4, 2, 2], &values),
+                ("pointwise.weight", &[1, 1, 1, 1], &[0.0]),
+            ],
+            "separable",
+            "depthwise.weight has shape",
+        ),
+        (
+            &[
+                ("input", &[1, 1, 4, 4], &values),
+                ("depthwise.weight", &[1, 1, 1, 1], &[0.0]),
+                ("pointwise.weight", &[1, 2, 1, 1], &[0.0; 2]),
+            ],
+            "separable",
+            "pointwise.weight has shape",
+        ),
+    ];
+    for (tensors, subcommand, message) in cases {
+        std::fs::write(&path, safetensors(tensors)).unwrap();
+        sepconv(folder.path(), &format!("{subcommand} a.safetensors --out out.npy")).assert_refused(message);
+    }
+}
+
+/// Files that are cut off, or whose header says what is not so.
+#[test]
+fn hostile_files_are_refused() {
+    let folder = folder();
+    let whole = std::fs::read(folder.path().join("layer.safetensors")).unwrap();
+    let header = |length: u64, json: &str| [length.to_le_bytes().as_slice(), json.as_bytes()].concat();
+    let tensor = |shape: &str, offsets: &str| {
+        let json = format!(r#"{{"input":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#);
+        header(json.len() as u64, &json)
+    };
+    let mut cases: Vec<Vec<u8>> = [0, 1, 7, 8, 9, 100, whole.len() - 1].map(|end| whole[..end].to_vec()).into();
+    cases.extend([
+        header(u64::MAX, "{}"),
+        header(1 << 40, "{}"),
+        header(2, "{}"),
+        header(4, "NaN "),
+        header(100_000, &"[".repeat(100_000)),
+        tensor("[1,1,1000000,1000000]", "[0,4000000000000]"),
+        tensor("[18446744073709551615,18446744073709551615]", "[0,4]"),
+        tensor("[1,1,1,1]", "[4,0]"),
+        tensor("[1,1,1,1]", "[18446744073709551612,0]"),
+        tensor("[-1]", "[0,4]"),
+        tensor("[1,1,1,1]", "[0,8]"),
+    ]);
+    let two = |first: &str, second: (&str, &str)| {
+        let entry = |name: &str, offsets: &str| {
+            format!(r#""{name}":{{"dtype":"F32","shape":[1,1,1,1],"data_offsets":{offsets}}}"#)
+        };
+        let json = format!("{{{},{}}}", entry(first, "[0,4]"), entry(second.0, second.1));
+        [header(json.len() as u64, &json), vec![0; 4]].concat()
+    };
+    // One tensor over another, one outside the file, and a name that stands there twice, once with an escape.
+    cases.extend(
+        [("weight", "[0,4]"), ("weight", "[2,6]"), ("weight", "[4,8]"), ("weight", "[8,12]")].map(|w| two("input", w)),
+    );
+    cases.extend([two("input", ("input", "[0,4]")), two("input", (r"\u0069nput", "[0,4]"))]);
+    for (index, bytes) in cases.iter().enumerate() {
+        std::fs::write(folder.path().join("bad.safetensors"), bytes).unwrap();
+        let run = sepconv(folder.path(), "conv bad.safetensors --out out.npy");
+        run.assert_refused("bad.safetensors");
+        assert!(!folder.path().join("out.npy").exists(), "case {index}");
+    }
+
+    let nested = "(".repeat(1000);
+    for bytes in [
+        Vec::new(),
+        b"\x93NUMPY".to_vec(),
+        b"\x93NUMPY\x02\x00\xff\xff\xff\x7f{".to_vec(),
+        b"\x93NUMPY\x03\x00\xff\xff\xff\xff{".to_vec(),
+        b"\x93NUMPY\x04\x00\x01\x00\x00\x00{".to_vec(),
+        npy("<f4", "(1, 1, 100000, 100000)", &[0.0]),
+        npy("<f4", "(4294967296, 4294967296, 4, 4)", &[0.0]),
+        npy("<f8", "(1, 1, 1, 1)", &[0.0; 2]),
+        npy("<f4", &nested, &[0.0]),
+    ] {
+        std::fs::write(folder.path().join("bad.npy"), bytes).unwrap();
+        sepconv(folder.path(), "conv bad.npy --weight weight.npy --out out.npy").assert_refused("bad.npy");
+    }
+
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\x7f\xff\xff\xff\x7f\xff\xff\xff\x08\x02\0\0\0\0\0\0\0".to_vec();
+    for bytes in [Vec::new(), png, b"\xff\xd8\xff\xe0".to_vec()] {
+        std::fs::write(folder.path().join("bad.png"), bytes).unwrap();
+        sepconv(folder.path(), "conv bad.png --filter blur --out out.png").assert_refused("bad.png");
+        sepconv(folder.path(), "compare --image bad.png --out maps").assert_refused("bad.png");
+    }
+    assert!(!folder.path().join("maps").exists());
+}
+
+/// A length that takes no room on its disk, behind headers that say so and headers that do not.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_file_is_not_read_into_memory() {
+    use std::io::Write;
+    let folder = folder();
+    let length = 1_u64 << 40;
+    let json = format!(r#"{{"input":{{"dtype":"F32","shape":[1,1,1,{}],"data_offsets":[0,{length}]}}}}"#, length / 4);
+    let claims = [(json.len() as u64).to_le_bytes().as_slice(), json.as_bytes()].concat();
+    let cases = [
+        ("zeros.safetensors", Vec::new(), "conv zeros.safetensors --out out.npy"),
+        ("claims.safetensors", claims, "conv claims.safetensors --out out.npy"),
+        ("zeros.npy", Vec::new(), "conv zeros.npy --weight weight.npy --out out.npy"),
+        (
+            "claims.npy",
+            npy("<f4", &format!("(1, 1, 1, {})", length / 4), &[]),
+            "conv claims.npy --weight weight.npy --out out.npy",
+        ),
+        ("zeros.png", Vec::new(), "conv zeros.png --filter blur --out out.png"),
+    ];
+    for (name, start, arguments) in cases {
+        let mut file = std::fs::File::create(folder.path().join(name)).unwrap();
+        file.write_all(&start).unwrap();
+        file.set_len(start.len() as u64 + length).unwrap();
+        // Under a limit, so that a mistake here does not take the memory of everything else.
+        let limited = std::process::Command::new("sh")
+            .args(["-c", "ulimit -v 4000000 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_sepconv")])
+            .args(arguments.split(' '))
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let message = String::from_utf8(limited.stderr).unwrap();
+        assert_eq!(limited.status.code(), Some(2), "{arguments}: {message}");
+        assert!(message.contains(name), "{arguments}: {message}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_output_has_ordinary_permissions_and_links_stay() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("ordinary"), "").unwrap();
+    let before = files(folder.path()).len();
+    symlink("out.npy", path("link.npy")).unwrap();
+    std::fs::write(path("out.npy"), "to be replaced").unwrap();
+    sepconv(folder.path(), "conv layer.safetensors --out link.npy").assert_done();
+    let mode = |name: &str| std::fs::metadata(path(name)).unwrap().permissions().mode();
+    assert_eq!(mode("out.npy"), mode("ordinary"));
+    assert!(std::fs::symlink_metadata(path("link.npy")).unwrap().is_symlink());
+    assert!(std::fs::read(path("out.npy")).unwrap().starts_with(b"\x93NUMPY"));
+    assert_eq!(files(folder.path()).len(), before + 2, "no temporary file stays");
+}
+
+/// A reader that has seen enough, and a full disk behind standard error.
+#[cfg(target_os = "linux")]
+#[test]
+fn streams_that_fail_are_no_panic() {
+    use std::process::{Command, Stdio};
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let closed = Command::new(env!("CARGO_BIN_EXE_sepconv")).arg("kernels").stdout(writer).output().unwrap();
+    assert_eq!(closed.status.code(), Some(0), "{closed:?}");
+    for arguments in [&["plan"][..], &["conv", "missing.npy", "--out", "out.npy"]] {
+        let full = Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+        let status = Command::new(env!("CARGO_BIN_EXE_sepconv")).args(arguments).stderr(full).status().unwrap();
+        assert_eq!(status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn names_in_a_file_do_not_reach_the_terminal_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..100).map(|index| format!("\x1b[31m{index}")).collect();
+    let tensors: Vec<(&str, &[u32], &[f32])> = names.iter().map(|name| (name.as_str(), &[1][..], &[0.0][..])).collect();
+    std::fs::write(folder.path().join("a.safetensors"), safetensors(&tensors)).unwrap();
+    let run = sepconv(folder.path(), "conv a.safetensors --out out.npy");
+    let line = run.assert_refused("and 92 more");
+    assert!(!line.contains('\x1b') && line.len() < 300, "{line}");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_never_ends_is_not_read() {
+    let folder = folder();
+    std::os::unix::fs::symlink("/dev/zero", folder.path().join("zero.npy")).unwrap();
+    sepconv(folder.path(), "conv zero.npy --weight weight.npy --out out.npy").assert_refused("zero.npy");
+    let made = std::process::Command::new("mkfifo").arg(folder.path().join("pipe.npy")).status();
+    assert!(made.unwrap().success());
+    sepconv(folder.path(), "conv pipe.npy --weight weight.npy --out out.npy").assert_refused("pipe.npy");
+}
+
+#[test]
+fn an_output_that_is_no_file_is_left_alone() {
+    let folder = folder();
+    std::fs::create_dir(folder.path().join("out.npy")).unwrap();
+    sepconv(folder.path(), "conv layer.safetensors --out out.npy").assert_refused("--out out.npy");
+    assert!(folder.path().join("out.npy").is_dir());
+}
