@@ -2,7 +2,6 @@
 
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::geometry::values;
 use crate::tensor::Tensor;
 
 /// A plan with its tensors: recording it allocates nothing and touches no queue.
@@ -129,11 +128,11 @@ pub(crate) struct Slice<'a> {
     pub offset: u32,
 }
 
-/// The stretch of `shape` that starts `start` values into a tensor.
-pub(crate) fn slice(tensor: &Tensor, start: u64, shape: [u32; 4], alignment: u64) -> Slice<'_> {
+/// The stretch of `length` values that starts `start` values into a tensor.
+pub(crate) fn slice(tensor: &Tensor, start: u64, length: u64, alignment: u64) -> Slice<'_> {
     let first_byte = tensor.offset() + 4 * start;
     let bound_byte = first_byte - first_byte % alignment;
-    let size = first_byte - bound_byte + 4 * values(shape);
+    let size = first_byte - bound_byte + 4 * length;
     let offset = u32::try_from((first_byte - bound_byte) / 4).expect("less than the alignment, which is a u32");
     let binding =
         wgpu::BufferBinding { buffer: tensor.buffer(), offset: bound_byte, size: wgpu::BufferSize::new(size) };

@@ -49,7 +49,7 @@ pub(crate) fn variant(
 
 impl Fused {
     pub(crate) fn new(context: &Context, kernel: &'static SeparableKernel, variant: Variant) -> Result<Self> {
-        let pipeline = context.pipelines().get(context, kernel.shader(), &variant.constants)?;
+        let pipeline = context.pipelines().get(context, kernel.shader(), "main", &variant.constants)?;
         Ok(Self { kernel, variant, pipeline })
     }
 
@@ -61,15 +61,16 @@ impl Fused {
         operands: &SeparableOperands<'_>,
     ) -> Result<Bound> {
         let alignment = u64::from(context.limits().min_storage_buffer_offset_alignment);
-        let input = slice(operands.input, 0, d.input_shape(), alignment);
-        let between_weight = slice(operands.depthwise_weight, 0, d.weight_shape(), alignment);
-        let weight = slice(operands.pointwise_weight, 0, p.weight_shape(), alignment);
+        let whole = |tensor, shape| slice(tensor, 0, values(shape), alignment);
+        let input = whole(operands.input, d.input_shape());
+        let between_weight = whole(operands.depthwise_weight, d.weight_shape());
+        let weight = whole(operands.pointwise_weight, p.weight_shape());
         // A shader without one of these does not read that binding, but it must be something.
-        let optional = |tensor: Option<_>, shape| tensor.map_or(weight.clone(), |t| slice(t, 0, shape, alignment));
+        let optional = |tensor: Option<_>, shape| tensor.map_or(weight.clone(), |tensor| whole(tensor, shape));
         let between_bias = optional(operands.depthwise_bias, d.bias_shape());
         let bias = optional(operands.pointwise_bias, p.bias_shape());
         let residual = optional(operands.residual, p.output_shape());
-        let output = slice(operands.output, 0, p.output_shape(), alignment);
+        let output = whole(operands.output, p.output_shape());
         let extent = Extent {
             in_channels: d.in_channels,
             in_height: d.input.height,

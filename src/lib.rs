@@ -29,7 +29,7 @@ pub use error::{Error, Result};
 pub use geometry::{Activation, Geometry, Padding, PaddingMode, Sides, Size};
 pub use pipeline::specialise;
 pub use plan::{Operands, Plan};
-pub use schedule::{Choice, Dispatch, Part, Schedule};
+pub use schedule::{Choice, Dispatch, Part, Role, Schedule, Stretch};
 pub use separable::{CHAINED, SeparableConv2d, SeparableOperands, SeparablePlan};
 pub use summary::Summary;
 pub use tensor::{Shape, Tensor};

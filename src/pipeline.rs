@@ -57,9 +57,9 @@ fn bind_group_layout(device: &wgpu::Device, inputs: u32) -> wgpu::BindGroupLayou
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some("sepconv"), entries: &entries })
 }
 
-type Key = (&'static str, Vec<(&'static str, u32)>);
+type Key = (&'static str, &'static str, Vec<(&'static str, u32)>);
 
-/// The pipelines of one device, by kernel and constants.
+/// The pipelines of one device, by kernel, entry point and constants.
 #[derive(Debug, Default)]
 pub(crate) struct Pipelines {
     made: Mutex<HashMap<Key, wgpu::ComputePipeline>>,
@@ -81,19 +81,20 @@ impl Pipelines {
         Some(seal(&self.cache.as_ref()?.get_data()?))
     }
 
-    /// The pipeline of a shader with these constants, compiled at the first call.
+    /// The pipeline of a shader's entry point with these constants, compiled at the first call.
     pub(crate) fn get(
         &self,
         context: &Context,
         shader: Shader,
+        entry: &'static str,
         constants: &[(&'static str, u32)],
     ) -> Result<wgpu::ComputePipeline> {
-        let key = (shader.name, constants.to_vec());
+        let key = (shader.name, entry, constants.to_vec());
         if let Some(pipeline) = self.lock().get(&key) {
             return Ok(pipeline.clone());
         }
         let source = specialise(shader.wgsl, constants);
-        let pipeline = context.guarded("a pipeline", 0, || compile(context, shader, source))?;
+        let pipeline = context.guarded("a pipeline", 0, || compile(context, shader, entry, source))?;
         self.lock().insert(key, pipeline.clone());
         Ok(pipeline)
     }
@@ -104,23 +105,24 @@ impl Pipelines {
     }
 }
 
-fn compile(context: &Context, shader: Shader, source: String) -> wgpu::ComputePipeline {
+fn compile(context: &Context, shader: Shader, entry: &str, source: String) -> wgpu::ComputePipeline {
     let layout = context.device().create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: Some(shader.name),
         bind_group_layouts: &[Some(&bind_group_layout(context.device(), shader.inputs))],
         immediate_size: 0,
     });
-    create(context, shader.name, source, Some(&layout))
+    create(context, shader.name, entry, source, Some(&layout))
 }
 
 /// The pipeline of a shader as it stands, with bindings of its own.
 pub(crate) fn unspecialised(context: &Context, wgsl: &str) -> wgpu::ComputePipeline {
-    create(context, "sepconv", wgsl.to_owned(), None)
+    create(context, "sepconv", "main", wgsl.to_owned(), None)
 }
 
 fn create(
     context: &Context,
     name: &str,
+    entry: &str,
     source: String,
     layout: Option<&wgpu::PipelineLayout>,
 ) -> wgpu::ComputePipeline {
@@ -134,7 +136,7 @@ fn create(
         label: Some(name),
         layout,
         module: &module,
-        entry_point: Some("main"),
+        entry_point: Some(entry),
         compilation_options: wgpu::PipelineCompilationOptions {
             zero_initialize_workgroup_memory: context.zeroed_workgroup_memory(),
             ..Default::default()

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::geometry::Geometry;
 use crate::kernels::activation_limits;
-use crate::schedule::{Choice, Dispatch, Part, Schedule};
+use crate::schedule::{Choice, Dispatch, Part, Role, Schedule, Stretch};
 use crate::tensor::Tensor;
 
 /// A layer planned for one input shape, its pipelines compiled. It can be bound to any number of tensors.
@@ -16,6 +16,8 @@ use crate::tensor::Tensor;
 pub struct Plan {
     context: Context,
     schedule: Schedule,
+    /// One per part of the schedule's packing.
+    packing: Vec<wgpu::ComputePipeline>,
     /// One per part of the schedule.
     pipelines: Vec<wgpu::ComputePipeline>,
 }
@@ -87,9 +89,11 @@ impl Plan {
     /// Compiles what a schedule needs. Not public: shaders run unchecked, so that a schedule must come from a geometry
     /// that nobody has changed since it was checked.
     fn new(context: &Context, schedule: Schedule) -> Result<Self> {
-        let compile = |part: &Part| context.pipelines().get(context, schedule.kernel.shader(), &part.variant.constants);
+        let compile =
+            |part: &Part| context.pipelines().get(context, part.kernel.shader(), part.entry, &part.variant.constants);
+        let packing = schedule.packing.iter().map(compile).collect::<Result<_>>()?;
         let pipelines = schedule.parts.iter().map(compile).collect::<Result<_>>()?;
-        Ok(Self { context: context.clone(), schedule, pipelines })
+        Ok(Self { context: context.clone(), schedule, packing, pipelines })
     }
 
     /// How the layer is computed: kernel, parts, grids.
@@ -116,7 +120,22 @@ impl Plan {
         self.schedule.geometry.output_shape()
     }
 
+    /// The bytes of device memory that each [`bind`](Self::bind) takes for packed weights; 0 for most kernels.
+    #[must_use]
+    pub fn packed_weight_bytes(&self) -> u64 {
+        self.schedule.packed_weight_bytes()
+    }
+
+    /// The bytes of device memory that each [`bind`](Self::bind) takes for what is between passes; 0 for most kernels.
+    #[must_use]
+    pub fn workspace_bytes(&self) -> u64 {
+        self.schedule.workspace_bytes()
+    }
+
     /// Checks these tensors against the plan and makes everything that recording it takes.
+    ///
+    /// A kernel that packs its weights ([`packed_weight_bytes`](Self::packed_weight_bytes)) reads them here, once: bind
+    /// when they are there, and again when they have changed.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Missing`], [`Error::Unexpected`], [`Error::SharedBuffer`] or
@@ -132,9 +151,28 @@ impl Plan {
             argument("output", true, Some(operands.output), g.output_shape()),
         ];
         check(&self.context, &arguments, operands.output)?;
-        let parts = self.schedule.parts.iter().zip(&self.pipelines);
-        let calls = parts.flat_map(|(part, pipeline)| {
-            let call = |dispatch: &Dispatch| self.call(part, pipeline, dispatch, &operands);
+        let tensors = Tensors { operands, own: self.own_tensors()? };
+        if !self.packing.is_empty() {
+            self.bind_parts(&self.schedule.packing, &self.packing, &tensors)?.run()?;
+        }
+        self.bind_parts(&self.schedule.parts, &self.pipelines, &tensors)
+    }
+
+    /// The tensors that only this layer sees.
+    fn own_tensors(&self) -> Result<Vec<(Role, Tensor)>> {
+        let roles = [Role::PackedWeight, Role::TransformedInput, Role::TransformedOutput];
+        let lengths = roles.map(|role| (role, self.schedule.values_of(role)));
+        let needed = lengths.into_iter().filter(|(_, length)| *length > 0);
+        let tensor = |length| {
+            let length = u32::try_from(length).expect("no more than a binding holds");
+            Tensor::zeros(&self.context, [1, 1, 1, length])
+        };
+        needed.map(|(role, length)| Ok((role, tensor(length)?))).collect()
+    }
+
+    fn bind_parts(&self, parts: &[Part], pipelines: &[wgpu::ComputePipeline], tensors: &Tensors<'_>) -> Result<Bound> {
+        let calls = parts.iter().zip(pipelines).flat_map(|(part, pipeline)| {
+            let call = |dispatch: &Dispatch| self.call(part, pipeline, dispatch, tensors);
             part.dispatches.iter().map(call).collect::<Vec<_>>()
         });
         Bound::new(&self.context, &calls.collect::<Vec<_>>())
@@ -145,20 +183,14 @@ impl Plan {
         part: &Part,
         pipeline: &'a wgpu::ComputePipeline,
         dispatch: &Dispatch,
-        operands: &Operands<'a>,
+        tensors: &'a Tensors<'a>,
     ) -> Call<'a, Extent> {
         let g = &part.geometry;
         let alignment = u64::from(self.context.limits().min_storage_buffer_offset_alignment);
-        let input = slice(operands.input, part.input_start, g.input_shape(), alignment);
-        let weight_start = part.channel_start * g.terms();
-        let weight = slice(operands.weight, weight_start, g.weight_shape(), alignment);
+        let bound = |stretch: Stretch| slice(tensors.get(stretch.of), stretch.start, stretch.length, alignment);
+        let (input, weight, output) = (bound(part.input), bound(part.weight), bound(part.output));
         // A shader without bias or residual does not read that binding, but it must be something.
-        let optional = |tensor: Option<&'a Tensor>, start, shape| {
-            tensor.map_or(weight.clone(), |tensor| slice(tensor, start, shape, alignment))
-        };
-        let bias = optional(operands.bias, part.channel_start, g.bias_shape());
-        let residual = optional(operands.residual, part.output_start, g.output_shape());
-        let output = slice(operands.output, part.output_start, g.output_shape(), alignment);
+        let [bias, residual] = [part.bias, part.residual].map(|stretch| stretch.map_or(weight.clone(), bound));
         let [activation_low, activation_high] = activation_limits(g.activation);
         let extent = Extent {
             in_channels: g.in_channels,
@@ -186,6 +218,29 @@ impl Plan {
         };
         let tensors = vec![input, weight, bias, residual, output];
         Call { pipeline, workgroups: dispatch.workgroups, extent, tensors }
+    }
+}
+
+/// The tensors of a layer that is being bound.
+struct Tensors<'a> {
+    operands: Operands<'a>,
+    own: Vec<(Role, Tensor)>,
+}
+
+impl Tensors<'_> {
+    /// The tensor that a part names. A schedule names a bias or a residual only where the layer has one, and
+    /// [`check`] saw that it is given; and what else it names it writes.
+    fn get(&self, role: Role) -> &Tensor {
+        let operands = &self.operands;
+        let found = match role {
+            Role::Input => Some(operands.input),
+            Role::Weight => Some(operands.weight),
+            Role::Bias => operands.bias,
+            Role::Residual => operands.residual,
+            Role::Output => Some(operands.output),
+            own => self.own.iter().find(|(role, _)| *role == own).map(|(_, tensor)| tensor),
+        };
+        found.expect("a tensor that was checked or made")
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::geometry::{Geometry, MAXIMUM_EXTENT, Size, check_range, values};
-use crate::kernels::{self, Kernel, Target, Variant};
+use crate::kernels::{self, Kernel, Passes, Target, Variant, winograd};
 
 /// How one convolution is computed within a device's limits.
 #[derive(Debug, Clone)]
@@ -14,21 +14,32 @@ pub struct Schedule {
     pub geometry: Geometry,
     /// The kernel that computes it.
     pub kernel: &'static Kernel,
-    /// The pieces it is computed in: one, unless a tensor is larger than a binding may be.
+    /// What turns the weights into what the parts read, once for all runs.
+    pub packing: Vec<Part>,
+    /// What runs, in this order: one part, unless a tensor is larger than a binding may be, a sum too long for one
+    /// invocation, or the kernel takes several passes.
     pub parts: Vec<Part>,
 }
 
-/// A smaller convolution over slices of the same tensors.
+/// A smaller convolution over slices of the same tensors, or one pass of it.
 #[derive(Debug, Clone)]
 pub struct Part {
+    /// The kernel whose shader it runs.
+    pub kernel: &'static Kernel,
+    /// Where that shader begins.
+    pub entry: &'static str,
     /// Its own sizes.
     pub geometry: Geometry,
-    /// Where its slice of the input starts, in values.
-    pub input_start: u64,
-    /// Where its slices of the bias start, in values; its weights start `terms` times as far.
-    pub channel_start: u64,
-    /// Where its slices of the output and the residual start, in values.
-    pub output_start: u64,
+    /// What it reads as its input.
+    pub input: Stretch,
+    /// What it reads as its weight.
+    pub weight: Stretch,
+    /// What it reads as its bias, if it has one.
+    pub bias: Option<Stretch>,
+    /// What it reads as its residual, if it has one.
+    pub residual: Option<Stretch>,
+    /// What it writes.
+    pub output: Stretch,
     /// The input channels of each group that it sums over: all of them, unless a sum is too long for one invocation.
     /// Parts that continue a sum follow each other.
     pub in_channels: Range<u32>,
@@ -36,6 +47,38 @@ pub struct Part {
     pub variant: Variant,
     /// The grid, cut to what one dispatch may have.
     pub dispatches: Vec<Dispatch>,
+}
+
+/// A stretch of one tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Of which one.
+    pub of: Role,
+    /// Where it starts, in values.
+    pub start: u64,
+    /// How long it is, in values.
+    pub length: u64,
+}
+
+/// What a tensor is to a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The layer's input.
+    Input,
+    /// The layer's weight.
+    Weight,
+    /// The layer's bias.
+    Bias,
+    /// The layer's residual.
+    Residual,
+    /// The layer's output.
+    Output,
+    /// What the weight was packed to. It stays while the layer is bound.
+    PackedWeight,
+    /// What one pass reads of the input for the next: a workspace.
+    TransformedInput,
+    /// What the last pass makes the output of: a workspace.
+    TransformedOutput,
 }
 
 /// A box of workgroups.
@@ -115,30 +158,90 @@ impl Schedule {
                 return Err(Error::Limit { argument, bytes, limit: "max_buffer_size", maximum });
             }
         }
-        let mut dispatches = 0;
-        let mut parts = Vec::new();
-        for (geometry, [input_start, channel_start, output_start]) in split(geometry, limits)? {
-            let geometry = in_one_row(geometry);
-            let mut variants = (kernel.variants)(&geometry, target);
-            let index = if choice.variant < variants.len() { choice.variant } else { 0 };
-            let variant = variants.swap_remove(index);
-            let sums = cut_sums(&geometry, target)?;
-            dispatches += fold_count(variant.grid, limits).saturating_mul(sums.len() as u64);
-            if dispatches > MAXIMUM_DISPATCHES {
-                return Err(Error::TooManyDispatches { dispatches, maximum: MAXIMUM_DISPATCHES });
-            }
-            let dispatches = fold(variant.grid, limits.max_compute_workgroups_per_dimension);
-            parts.extend(sums.into_iter().map(|in_channels| {
-                let mut variant = variant.clone();
-                variant.constants.extend([
-                    ("CONTINUES", (in_channels.start > 0).into()),
-                    ("FINISHES", (in_channels.end == geometry.in_channels_per_group()).into()),
-                ]);
-                let dispatches = dispatches.clone();
-                Part { geometry, input_start, channel_start, output_start, in_channels, variant, dispatches }
-            }));
+        let (packing, parts) = match kernel.passes {
+            Passes::One => (Vec::new(), one_pass(geometry, target, choice)?),
+            Passes::Winograd => winograd::passes(geometry, target)?,
+        };
+        Ok(Self { geometry: *geometry, kernel, packing, parts })
+    }
+
+    /// The bytes of device memory that a bound layer keeps its packed weights in.
+    #[must_use]
+    pub fn packed_weight_bytes(&self) -> u64 {
+        4 * self.values_of(Role::PackedWeight)
+    }
+
+    /// The bytes of device memory that a bound layer needs besides its tensors and its packed weights.
+    #[must_use]
+    pub fn workspace_bytes(&self) -> u64 {
+        4 * (self.values_of(Role::TransformedInput) + self.values_of(Role::TransformedOutput))
+    }
+
+    /// How many values of a tensor are written.
+    pub(crate) fn values_of(&self, role: Role) -> u64 {
+        let written = self.packing.iter().chain(&self.parts).map(|part| part.output).filter(|output| output.of == role);
+        written.map(|output| output.start + output.length).max().unwrap_or(0)
+    }
+}
+
+/// The pieces of a convolution for a kernel that computes each in one pass.
+fn one_pass(whole: &Geometry, target: &Target, choice: Choice) -> Result<Vec<Part>> {
+    let kernel = choice.kernel;
+    let mut dispatches = 0;
+    let mut parts = Vec::new();
+    for (geometry, starts) in split(whole, &target.limits)? {
+        let geometry = in_one_row(geometry);
+        let mut variants = (kernel.variants)(&geometry, target);
+        let index = if choice.variant < variants.len() { choice.variant } else { 0 };
+        let variant = variants.swap_remove(index);
+        let sums = cut_sums(&geometry, target)?;
+        dispatches += fold_count(variant.grid, &target.limits).saturating_mul(sums.len() as u64);
+        check_dispatches(dispatches)?;
+        let whole = Part::new(kernel, "main", geometry, starts, variant, target);
+        parts.extend(sums.into_iter().map(|in_channels| {
+            let mut part = Part { in_channels: in_channels.clone(), ..whole.clone() };
+            part.variant.constants.extend([
+                ("CONTINUES", (in_channels.start > 0).into()),
+                ("FINISHES", (in_channels.end == geometry.in_channels_per_group()).into()),
+            ]);
+            part
+        }));
+    }
+    Ok(parts)
+}
+
+/// Refuses more than anyone would wait for.
+pub(crate) fn check_dispatches(dispatches: u64) -> Result<()> {
+    if dispatches > MAXIMUM_DISPATCHES {
+        return Err(Error::TooManyDispatches { dispatches, maximum: MAXIMUM_DISPATCHES });
+    }
+    Ok(())
+}
+
+impl Part {
+    /// One pass over a slice that starts at these values of the input, of the channels and of the output.
+    pub(crate) fn new(
+        kernel: &'static Kernel,
+        entry: &'static str,
+        geometry: Geometry,
+        [input_start, channel_start, output_start]: [u64; 3],
+        variant: Variant,
+        target: &Target,
+    ) -> Self {
+        let stretch = |of, start, shape| Stretch { of, start, length: values(shape) };
+        Self {
+            kernel,
+            entry,
+            geometry,
+            input: stretch(Role::Input, input_start, geometry.input_shape()),
+            weight: stretch(Role::Weight, channel_start * geometry.terms(), geometry.weight_shape()),
+            bias: geometry.bias.then(|| stretch(Role::Bias, channel_start, geometry.bias_shape())),
+            residual: geometry.residual.then(|| stretch(Role::Residual, output_start, geometry.output_shape())),
+            output: stretch(Role::Output, output_start, geometry.output_shape()),
+            in_channels: 0..geometry.in_channels_per_group(),
+            dispatches: fold(variant.grid, target.limits.max_compute_workgroups_per_dimension),
+            variant,
         }
-        Ok(Self { geometry: *geometry, kernel, parts })
     }
 }
 
@@ -198,17 +301,14 @@ fn split(whole: &Geometry, limits: &wgpu::Limits) -> Result<Vec<Slice>> {
 
 /// Slices of at most so many images, groups, and output channels of a group. Slices of less than all channels are of
 /// one image, and slices of less than a group's channels are of one group, so that each is one stretch of memory.
-fn slices(whole: &Geometry, images: u64, groups: u64, channels: u64) -> Result<Vec<Slice>> {
+pub(crate) fn slices(whole: &Geometry, images: u64, groups: u64, channels: u64) -> Result<Vec<Slice>> {
     let group_channels = u64::from(whole.out_channels_per_group());
     let input_group = u64::from(whole.in_channels_per_group()) * values([1, 1, whole.input.height, whole.input.width]);
     let output_plane = values([1, 1, whole.output.height, whole.output.width]);
     let (batch, all_groups) = (u64::from(whole.batch), u64::from(whole.groups));
     let (groups, channels) = (groups.min(all_groups), channels.min(group_channels));
 
-    let dispatches = batch.div_ceil(images) * all_groups.div_ceil(groups) * group_channels.div_ceil(channels);
-    if dispatches > MAXIMUM_DISPATCHES {
-        return Err(Error::TooManyDispatches { dispatches, maximum: MAXIMUM_DISPATCHES });
-    }
+    check_dispatches(batch.div_ceil(images) * all_groups.div_ceil(groups) * group_channels.div_ceil(channels))?;
     let narrow = |size: u64| u32::try_from(size).expect("a part of a size that fits");
     let mut slices = Vec::new();
     for image in (0..batch).step_by(usize::try_from(images).unwrap_or(usize::MAX)) {
@@ -246,9 +346,7 @@ fn cut_sums(geometry: &Geometry, target: &Target) -> Result<Vec<Range<u32>>> {
     let most = (u64::from(MAXIMUM_TERMS) / taps).max(1);
     let channels = u64::from(geometry.in_channels_per_group());
     let pieces = channels.div_ceil(most);
-    if pieces > MAXIMUM_DISPATCHES {
-        return Err(Error::TooManyDispatches { dispatches: pieces, maximum: MAXIMUM_DISPATCHES });
-    }
+    check_dispatches(pieces)?;
     let narrow = |channel: u64| u32::try_from(channel).expect("at most the channels, which are a u32");
     let step = channels.div_ceil(pieces);
     Ok((0..pieces).map(|piece| narrow(piece * step)..narrow(((piece + 1) * step).min(channels))).collect())
@@ -293,7 +391,7 @@ mod tests {
 
     /// The outputs that each part covers, as ranges of values, in order.
     fn covered(schedule: &Schedule) -> Vec<(u64, u64)> {
-        let range = |part: &Part| (part.output_start, part.output_start + values(part.geometry.output_shape()));
+        let range = |part: &Part| (part.output.start, part.output.start + part.output.length);
         schedule.parts.iter().map(range).collect()
     }
 

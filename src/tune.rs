@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::conv::Conv2d;
 use crate::error::{Error, Result};
 use crate::geometry::{Geometry, values};
-use crate::kernels::{Target, Variant};
+use crate::kernels::{self, Passes, Target, Variant, winograd};
 use crate::plan::Operands;
 use crate::reference::{self, Reference};
 use crate::schedule::{Choice, Schedule};
@@ -126,7 +126,14 @@ fn fastest(trials: &[Trial]) -> Result<Trial> {
 /// The planner's own choice, and of the others those that should cost least.
 fn candidates(geometry: &Geometry, target: &Target) -> Vec<Choice> {
     let mut ways = Choice::all(geometry, target);
-    let cost = |(_, variant): &(Choice, Variant)| cost(geometry, target, variant);
+    let cost = |(choice, variant): &(Choice, Variant)| match choice.kernel.passes {
+        Passes::One => cost(geometry, target, variant),
+        // Its product has 16 terms where the layer has 36. What the transforms cost is left to the measurement.
+        Passes::Winograd => winograd::product(geometry).map_or(f64::INFINITY, |product| {
+            let variants = (kernels::choose(&product, target).variants)(&product, target);
+            cost(&product, target, &variants[0]) * 16.0 / 36.0
+        }),
+    };
     ways[1..].sort_by(|a, b| cost(a).total_cmp(&cost(b)));
     ways.into_iter().take(CANDIDATES).map(|(choice, _)| choice).collect()
 }

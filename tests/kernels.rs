@@ -357,6 +357,51 @@ fn many_channels() {
     );
 }
 
+/// Tiles of 2 x 2 outputs, cut at every side; each padding mode, activation, group and batch; and a layer that it suits.
+#[test]
+fn winograd() {
+    let Some(context) = context() else { return };
+    let layer = |inputs, outputs| Conv2d::new(inputs, outputs, 3).padding(1);
+    let mut cases = vec![
+        (layer(16, 16), [1, 16, 1, 1]),
+        (layer(16, 17).padding(0), [1, 16, 3, 3]),
+        (layer(17, 16).padding([0, 1, 2, 3]), [2, 17, 5, 8]),
+        (layer(16, 20).padding(4), [1, 16, 2, 3]),
+        (layer(33, 65).bias(false), [3, 33, 6, 7]),
+        (layer(48, 60).groups(3).residual(true), [2, 48, 7, 6]),
+        (layer(300, 250).activation(Activation::Relu), [1, 300, 9, 10]),
+    ];
+    for mode in PADDING_MODES {
+        for [height, width] in [[4, 5], [5, 4]] {
+            cases.push((layer(16, 16).padding_mode(mode), [1, 16, height, width]));
+            cases.push((layer(16, 16).padding_mode(mode).padding([3, 2, 1, 3]), [1, 16, height, width]));
+        }
+    }
+    for activation in ACTIVATIONS {
+        cases.push((layer(16, 32).groups(2).activation(activation).residual(true), [1, 16, 5, 5]));
+        cases.push((layer(20, 18).activation(activation), [2, 20, 3, 6]));
+    }
+    check_all(&context.with_runtime_checks(true), cases[..7].iter().copied());
+    check_all(context, cases);
+}
+
+/// The tiles overlap, but the transforms cancel nothing: a value counts for no output but those whose window it is in.
+#[test]
+fn winograd_keeps_what_is_not_finite_to_its_windows() {
+    let Some(context) = context() else { return };
+    let (layer, shape) = (Conv2d::new(16, 16, 3).padding(1), [1, 16, 10, 10]);
+    let plan = layer.plan_with_kernel(context, shape, "winograd").unwrap();
+    for (place, value) in [(44, f32::INFINITY), (45, f32::NAN), (54, f32::NEG_INFINITY), (155, f32::NAN)] {
+        let mut data = common::Data::random(plan.geometry(), 1);
+        data.input[place] = value;
+        let expected = data.reference(plan.geometry());
+        for actual in data.run(context, &plan) {
+            let differing = actual.iter().zip(&expected.values).position(|(a, b)| a.is_finite() != b.is_finite());
+            assert_eq!(differing, None, "{value} at {place}");
+        }
+    }
+}
+
 /// What a fast path does not support it must not be given: [`check`] asserts it for each case above, this one that the
 /// cases reach every limit of every kernel.
 #[test]
@@ -371,6 +416,7 @@ fn every_kernel_but_the_last_refuses_something_and_takes_something() {
         (depthwise(1, 1, [65, 1]), [1, 1, 80, 3]),
         (depthwise(1, 1, [2, 2]).dilation(64), [1, 1, 70, 70]),
         (depthwise(1, 1, [2, 2]).stride([1, 30]), [1, 1, 9, 70]),
+        (Conv2d::new(16, 16, 3), [1, 16, 4, 4]),
     ];
     let [.., target] = common::targets();
     let refusals = |kernel: &kernels::Kernel| {

@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Case, check_plan, count, foreign_device, noop_context};
-use sepconv::{Context, Conv2d, Error, PaddingMode, Plan, Schedule, SeparableConv2d, Tensor, kernels};
+use sepconv::{Context, Conv2d, Error, PaddingMode, Plan, Role, Schedule, SeparableConv2d, Tensor, kernels};
 
 /// One layer for each kernel, of several tiles along every axis.
 fn layers() -> [Case; 5] {
@@ -31,17 +31,14 @@ fn check_schedule(schedule: &Schedule, limits: &wgpu::Limits) {
     let alignment = u64::from(limits.min_storage_buffer_offset_alignment);
     let workgroups = limits.max_compute_workgroups_per_dimension;
     let mut covered: Vec<(u64, u64)> = Vec::new();
-    for part in &schedule.parts {
-        let g = &part.geometry;
-        for (start, shape) in [
-            (part.input_start, g.input_shape()),
-            (part.channel_start * g.terms(), g.weight_shape()),
-            (part.output_start, g.output_shape()),
-        ] {
-            let bytes = 4 * start % alignment + 4 * count(shape) as u64;
-            assert!(bytes <= limits.max_storage_buffer_binding_size, "{bytes} bytes of {shape:?}");
+    for part in schedule.packing.iter().chain(&schedule.parts) {
+        for stretch in [part.input, part.weight, part.output] {
+            let bytes = 4 * stretch.start % alignment + 4 * stretch.length;
+            assert!(bytes <= limits.max_storage_buffer_binding_size, "{bytes} bytes: {stretch:?}");
         }
-        covered.push((part.output_start, part.output_start + count(g.output_shape()) as u64));
+        if part.output.of == Role::Output {
+            covered.push((part.output.start, part.output.start + part.output.length));
+        }
         let volume = |sizes: [u64; 3]| sizes.iter().product::<u64>();
         let total: u64 = part.dispatches.iter().map(|dispatch| volume(dispatch.workgroups.map(u64::from))).sum();
         assert_eq!(total, volume(part.variant.grid));
@@ -127,7 +124,7 @@ fn a_tensor_past_the_binding_limit_is_cut() {
             let schedule = plan.schedule();
             assert_eq!(schedule.parts.len(), parts, "{what}, {}", plan.kernel());
             check_schedule(schedule, context.limits());
-            misaligned += schedule.parts.iter().filter(|part| 4 * part.output_start % alignment != 0).count();
+            misaligned += schedule.parts.iter().filter(|part| 4 * part.output.start % alignment != 0).count();
             check_plan(&context, &plan, bytes);
         }
     }
@@ -151,6 +148,33 @@ fn both_limits_at_once() {
             check_plan(&context, &plan, 3);
         }
     }
+}
+
+/// Its workspace is cut by images, its passes' grids and its product's by the workgroups.
+#[test]
+fn winograds_passes_keep_to_both_limits() {
+    let (layer, shape) = (Conv2d::new(32, 20, 3).padding(1).residual(true), [5, 32, 9, 10]);
+    // An image is 11,520 bytes in and 51,200 transformed: 16 places of 32 channels and 5 x 5 tiles.
+    for (binding, pieces) in [(1 << 20, 1), (2 * 51_200, 3), (51_200, 5)] {
+        let limited = foreign_device(|limits| {
+            limits.max_storage_buffer_binding_size = binding + u64::from(limits.min_storage_buffer_offset_alignment);
+            limits.max_compute_workgroups_per_dimension = 3;
+        });
+        let Some((device, queue)) = limited else { return };
+        let context = Context::from_wgpu(device, queue).unwrap();
+        let plan = layer.plan_with_kernel(&context, shape, "winograd").unwrap();
+        let schedule = plan.schedule();
+        let outputs = schedule.parts.iter().filter(|part| part.output.of == Role::Output);
+        assert_eq!(outputs.count(), pieces, "at {binding} bytes");
+        let images = 5u64.div_ceil(pieces as u64);
+        assert_eq!(plan.workspace_bytes(), images * 4 * 16 * 25 * (32 + 20));
+        assert_eq!(plan.packed_weight_bytes(), 4 * 16 * 32 * 20);
+        check_schedule(schedule, context.limits());
+        check_plan(&context, &plan, binding);
+    }
+    let limits = limits(51_199, 65_535);
+    let refused = layer.plan_with_kernel(&noop_context(limits), shape, "winograd");
+    assert!(matches!(refused, Err(Error::Unsupported { kernel: "winograd", .. })), "{refused:?}");
 }
 
 /// WebGPU's guaranteed limits, with these two changed.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use sepconv::kernels::{self, Kernel};
+use sepconv::kernels::{self, Kernel, Passes};
 use sepconv::{Activation, Conv2d, Geometry, PaddingMode, specialise};
 
 const SHADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
@@ -29,6 +29,7 @@ fn geometries() -> Vec<Geometry> {
                     Conv2d::new(6, 9, 3).padding(1),
                     Conv2d::new(6, 12, [2, 5]).padding([1, 2]).groups(6),
                     Conv2d::new(6, 12, 1).groups(2).stride(2),
+                    Conv2d::new(48, 96, 3).padding(1).groups(3),
                 ] {
                     layers.push(base.bias(bias).residual(residual).activation(activation).padding_mode(padding_mode));
                 }
@@ -45,7 +46,7 @@ fn geometries() -> Vec<Geometry> {
             }
         }
     }
-    let shapes = [[1, 6, 130, 140], [2, 6, 5, 6]];
+    let shapes = [[1, 6, 130, 140], [2, 6, 5, 6], [1, 48, 5, 6]];
     layers.iter().flat_map(|layer| shapes.map(|shape| layer.geometry(shape))).filter_map(Result::ok).collect()
 }
 
@@ -53,6 +54,7 @@ fn geometries() -> Vec<Geometry> {
 struct Shader {
     name: &'static str,
     wgsl: &'static str,
+    entries: &'static [&'static str],
     sources: BTreeSet<String>,
 }
 
@@ -65,7 +67,11 @@ impl Shader {
             .flat_map(|(layer, target)| (kernel.variants)(layer, target));
         let specialised = variants.map(|variant| specialise(kernel.wgsl, &variant.constants));
         let sources = std::iter::once(kernel.wgsl.to_owned()).chain(specialised).collect();
-        Self { name: kernel.name, wgsl: kernel.wgsl, sources }
+        let entries: &[&str] = match kernel.passes {
+            Passes::One => &["main"],
+            Passes::Winograd => &["transform_filter", "transform_input", "transform_output"],
+        };
+        Self { name: kernel.name, wgsl: kernel.wgsl, entries, sources }
     }
 }
 
@@ -88,7 +94,7 @@ fn shaders() -> Vec<Shader> {
 
 #[test]
 fn every_variant_is_valid() {
-    for Shader { name, sources, .. } in shaders() {
+    for Shader { name, entries, sources, .. } in shaders() {
         println!("{name}: {} variants", sources.len());
         assert!(sources.len() >= 20, "{name} has only {} variants here", sources.len());
         for source in sources {
@@ -96,8 +102,7 @@ fn every_variant_is_valid() {
             let module = module.unwrap_or_else(|error| panic!("{}", error.emit_to_string(&source)));
             let result = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP).validate(&module);
             result.unwrap_or_else(|error| panic!("{}", error.emit_to_string(&source)));
-            assert_eq!(module.entry_points.len(), 1);
-            assert_eq!(module.entry_points[0].name, "main");
+            assert!(module.entry_points.iter().map(|entry| &entry.name).eq(entries), "{name}");
         }
     }
 }
@@ -108,7 +113,7 @@ fn tint_takes_them_too() {
     const MOST: usize = 40;
     let folder = tempfile::tempdir().unwrap();
     let [input, output] = ["in.wgsl", "out.wgsl"].map(|name| folder.path().join(name));
-    for Shader { name, wgsl, sources } in shaders() {
+    for Shader { name, wgsl, sources, .. } in shaders() {
         let step = sources.len().div_ceil(MOST);
         for source in std::iter::once(wgsl.to_owned()).chain(sources.into_iter().step_by(step)) {
             // naga does not know this directive, and browsers want it.

@@ -1,6 +1,6 @@
 //! The row of `shaders/depthwise.wgsl`.
 
-use super::{Kernel, Target, Variant, epilogue, span, tiles, window};
+use super::{Kernel, Passes, Target, Variant, epilogue, span, tiles, window};
 use crate::geometry::Geometry;
 
 pub(super) static KERNEL: Kernel = Kernel {
@@ -9,6 +9,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     summary: "one filter per output channel, each over one input channel; any multiplier",
     chosen: "for groups = in_channels, if a window of the input fits in registers",
     bound_by: "memory: few multiply-adds per byte",
+    passes: Passes::One,
     supports,
     suits: |_, _| true,
     variants,

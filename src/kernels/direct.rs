@@ -1,6 +1,6 @@
 //! The row of `shaders/direct.wgsl`.
 
-use super::{Kernel, Target, Variant, epilogue, tiles, window};
+use super::{Kernel, Passes, Target, Variant, epilogue, tiles, window};
 use crate::geometry::Geometry;
 
 pub(super) static KERNEL: Kernel = Kernel {
@@ -9,6 +9,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     summary: "any convolution, straight from its definition",
     chosen: "where no other kernel can",
     bound_by: "loads: 1 input and up to 4 weights for 4 multiply-adds",
+    passes: Passes::One,
     supports: |_, _| Ok(()),
     suits: |_, _| true,
     variants,

@@ -1,6 +1,6 @@
 //! The row of `shaders/gemm.wgsl`.
 
-use super::{Kernel, Target, Variant, epilogue, register_tile, window};
+use super::{Kernel, Passes, Target, Variant, epilogue, register_tile, window};
 use crate::geometry::Geometry;
 
 pub(super) static KERNEL: Kernel = Kernel {
@@ -9,6 +9,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     summary: "a normal or grouped convolution as a register-tiled matrix product, without an im2col buffer",
     chosen: "for 4 or more output channels per group",
     bound_by: "loads: a tile of 8 channels and 4 pixels takes 12 for 32 multiply-adds",
+    passes: Passes::One,
     supports,
     suits: |_, _| true,
     variants,

@@ -9,6 +9,7 @@ mod subgroup_gemm;
 mod subgroup_separable;
 mod tiled_gemm;
 mod tiling;
+pub(crate) mod winograd;
 
 use crate::error::{Error, Result};
 use crate::geometry::{Activation, Geometry, PaddingMode, check_range};
@@ -29,12 +30,23 @@ pub struct Kernel<Layer = Geometry> {
     pub chosen: &'static str,
     /// What its speed ends at.
     pub bound_by: &'static str,
+    /// How often it goes over its tensors.
+    pub passes: Passes,
     /// `Err` with what it needs, for a geometry or a target that it cannot compute on.
     pub supports: fn(&Layer, &Target) -> Result<(), &'static str>,
     /// Whether it is worth its place, where it is supported and no kernel before it is chosen.
     pub suits: fn(&Layer, &Target) -> bool,
     /// The ways to tile a geometry that it supports on a target, best guess first; never empty.
     pub variants: fn(&Layer, &Target) -> Vec<Variant>,
+}
+
+/// How a kernel computes a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passes {
+    /// In one pass of its shader.
+    One,
+    /// By transforming tiles, with another kernel's product of the transformed tensors in between.
+    Winograd,
 }
 
 /// A kernel that computes a whole separable layer: its depthwise part, its pointwise part.
@@ -156,8 +168,9 @@ pub struct Variant {
 }
 
 /// Every kernel, fastest and most special first. `direct` supports everything and comes last.
-pub static ALL: [&Kernel; 6] = [
+pub static ALL: [&Kernel; 7] = [
     &depthwise::KERNEL,
+    &winograd::KERNEL,
     &subgroup_gemm::KERNEL,
     &tiled_gemm::KERNEL,
     &pointwise::KERNEL,
@@ -200,12 +213,6 @@ fn named<Layer>(rows: &[&'static Kernel<Layer>], name: &str) -> Result<&'static 
 
 /// The constants of every kernel that walks a window over the input.
 fn window(geometry: &Geometry) -> Vec<(&'static str, u32)> {
-    let padding_mode = match geometry.padding_mode {
-        PaddingMode::Zeros => 0,
-        PaddingMode::Reflect => 1,
-        PaddingMode::Replicate => 2,
-        PaddingMode::Circular => 3,
-    };
     vec![
         ("KERNEL_HEIGHT", geometry.kernel_size.height),
         ("KERNEL_WIDTH", geometry.kernel_size.width),
@@ -213,8 +220,19 @@ fn window(geometry: &Geometry) -> Vec<(&'static str, u32)> {
         ("STRIDE_WIDTH", geometry.stride.width),
         ("DILATION_HEIGHT", geometry.dilation.height),
         ("DILATION_WIDTH", geometry.dilation.width),
-        ("PADDING_MODE", padding_mode),
+        padding_mode(geometry),
     ]
+}
+
+/// The constant of every kernel that reads what may lie in the padding.
+fn padding_mode(geometry: &Geometry) -> (&'static str, u32) {
+    let number = match geometry.padding_mode {
+        PaddingMode::Zeros => 0,
+        PaddingMode::Reflect => 1,
+        PaddingMode::Replicate => 2,
+        PaddingMode::Circular => 3,
+    };
+    ("PADDING_MODE", number)
 }
 
 /// The constants of what every kernel does before it stores a value.

@@ -1,6 +1,6 @@
 //! The row of `shaders/pointwise.wgsl`.
 
-use super::{Kernel, Target, Variant, epilogue, register_tile};
+use super::{Kernel, Passes, Target, Variant, epilogue, register_tile};
 use crate::geometry::{Geometry, Sides, Size};
 
 pub(super) static KERNEL: Kernel = Kernel {
@@ -9,6 +9,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     summary: "a 1 x 1 convolution, dense or grouped, as a register-tiled matrix product",
     chosen: "for kernel_size 1 without padding",
     bound_by: "arithmetic for many channels, memory for few",
+    passes: Passes::One,
     supports,
     suits: |_, _| true,
     variants,

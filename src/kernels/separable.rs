@@ -1,7 +1,7 @@
 //! The row of `shaders/separable.wgsl`.
 
 use super::tiling::{Tiling, check_workgroup_memory};
-use super::{SeparableKernel, Target, Variant, between_constants, check_bindings, epilogue, window};
+use super::{Passes, SeparableKernel, Target, Variant, between_constants, check_bindings, epilogue, window};
 use crate::geometry::Geometry;
 
 pub(super) static KERNEL: SeparableKernel = SeparableKernel {
@@ -10,6 +10,7 @@ pub(super) static KERNEL: SeparableKernel = SeparableKernel {
     summary: "a depthwise and a 1 x 1 convolution in one dispatch, what is between them in workgroup memory",
     chosen: "on GPUs, where computing the depthwise part once per 128 output channels costs less than moving it twice",
     bound_by: "arithmetic for many channels, memory for few",
+    passes: Passes::One,
     supports,
     suits,
     variants,

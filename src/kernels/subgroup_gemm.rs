@@ -1,6 +1,6 @@
 //! The row of `shaders/subgroup_gemm.wgsl`.
 
-use super::{Kernel, Target, Variant, epilogue, tiles, window};
+use super::{Kernel, Passes, Target, Variant, epilogue, tiles, window};
 use crate::geometry::Geometry;
 
 pub(super) static KERNEL: Kernel = Kernel {
@@ -9,6 +9,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     summary: "a normal, grouped or 1 x 1 convolution as a matrix product whose weights go round a subgroup",
     chosen: "for 4 or more output channels per group, where subgroups have 8 invocations: software devices",
     bound_by: "loads: 32 channels by 8 pixels take at most 96 per 2048 multiply-adds",
+    passes: Passes::One,
     supports,
     suits: |_, target| target.software,
     variants,

@@ -1,6 +1,8 @@
 //! The row of `shaders/subgroup_separable.wgsl`.
 
-use super::{SeparableKernel, Target, Variant, between_constants, check_bindings, epilogue, span, tiles, window};
+use super::{
+    Passes, SeparableKernel, Target, Variant, between_constants, check_bindings, epilogue, span, tiles, window,
+};
 use crate::geometry::{Geometry, Size};
 
 pub(super) static KERNEL: SeparableKernel = SeparableKernel {
@@ -9,6 +11,7 @@ pub(super) static KERNEL: SeparableKernel = SeparableKernel {
     summary: "a depthwise and a 1 x 1 convolution in one dispatch, what is between them in registers",
     chosen: "for small layers of 16 to 32 output channels, where subgroups have 8 invocations: software devices",
     bound_by: "loads: 4 columns by 2 rows of 3 x 3 windows take 24 per channel in between",
+    passes: Passes::One,
     supports,
     suits,
     variants,

@@ -1,7 +1,7 @@
 //! The row of `shaders/tiled_gemm.wgsl`.
 
 use super::tiling::{Tiling, check_workgroup_memory};
-use super::{Kernel, Target, Variant, epilogue, window};
+use super::{Kernel, Passes, Target, Variant, epilogue, window};
 use crate::geometry::Geometry;
 
 pub(super) static KERNEL: Kernel = Kernel {
@@ -10,6 +10,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     summary: "a normal, grouped or 1 x 1 convolution as a matrix product, its register tiles fed from workgroup memory",
     chosen: "for 4 or more output channels per group and sums of 32 or more, on GPUs",
     bound_by: "arithmetic for long sums, memory for short ones",
+    passes: Passes::One,
     supports,
     suits: |geometry, target| !target.software && geometry.terms() >= SHORT_SUM,
     variants,

@@ -95,6 +95,11 @@ impl Planned {
         self.schedule.as_ref().map_or(1, |schedule| schedule.parts.len())
     }
 
+    /// What the kernel allocates; the reference allocates nothing on a device.
+    fn schedule_bytes(&self, of: fn(&Schedule) -> u64) -> u64 {
+        self.schedule.as_ref().map_or(0, of)
+    }
+
     /// The kernels before the chosen one, and what each of them needs.
     fn passed_over(&self) -> Vec<(&'static str, &'static str)> {
         let (Some(schedule), Some(target)) = (&self.schedule, &self.target) else { return Vec::new() };
@@ -199,7 +204,8 @@ fn to_text(planned: &Planned, separable: Option<&Separable>) -> String {
         format!("kernel                {} ({})", kernel, reasons.join("; ")),
         format!("parts                 {}", planned.parts()),
         format!("dispatches            {}", if grids.is_empty() { "none" } else { &grids }),
-        "workspace             0 bytes".to_owned(),
+        format!("packed weight         {} bytes, made once", planned.schedule_bytes(Schedule::packed_weight_bytes)),
+        format!("workspace             {} bytes", planned.schedule_bytes(Schedule::workspace_bytes)),
         format!("limits                {whose}"),
     ];
     if let Some(separable) = separable {
@@ -242,7 +248,8 @@ fn to_json(planned: &Planned, separable: Option<&Separable>) -> Value {
         "parts": planned.parts(),
         "dispatches": planned.grids().iter()
             .map(|(workgroups, count)| json!({ "workgroups": workgroups, "count": count })).collect::<Vec<_>>(),
-        "workspace_bytes": 0,
+        "packed_weight_bytes": planned.schedule_bytes(Schedule::packed_weight_bytes),
+        "workspace_bytes": planned.schedule_bytes(Schedule::workspace_bytes),
         "limits": planned.whose,
         "separable": separable.map(|separable| json!({
             "depthwise_weight_shape": separable.depthwise.weight_shape(),
