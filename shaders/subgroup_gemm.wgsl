@@ -6,7 +6,9 @@
 //            channels, z over groups.
 // Traffic    Each value of an input row is read once per filter row and channel tile, at stride 1: from tap to tap the
 //            values move on, and only new ones are read. Each weight is read by one invocation of the subgroup, which
-//            broadcasts it to the others.
+//            broadcasts it to the others. Sums do not fit in registers: a round takes one from memory, adds to it for
+//            TERM_TILE channels and puts it back; and it reads those channels' planes in turn, so that the processor
+//            waits for their memory at once.
 // Needs      Subgroups of 8 invocations on a device that puts a workgroup of 8 into one of them; 4 output channels per
 //            group.
 // Bound by   Loads, of which a software device does one per invocation at a time.
@@ -25,7 +27,8 @@ const FINISHES: bool = true;  // whether no later one goes on with them
 const HAS_BIAS: bool = true;
 const HAS_RESIDUAL: bool = false;
 const ACTIVATION: u32 = 0u;  // 0 none, 1 limits, 2 leaky relu, 3 silu, 4 hardswish
-const CHANNEL_TILE: u32 = 32u;  // output channels per invocation, a multiple of 4
+const TERM_TILE: u32 = 2u;  // input channels per round: those of the dispatch are a multiple
+const CHANNEL_TILE: u32 = 64u;  // output channels per invocation, a multiple of 4
 const PIXEL_TILE: u32 = 8u;  // output pixels per invocation, a multiple of 4
 
 // How many of its pixels' values a tap shares with the tap before it.
@@ -167,15 +170,16 @@ fn main(
         let row_inside = PADDING_MODE != 0u || (y >= 0 && y < height);
         let source_row = u32(clamp(source(y, height), 0, height - 1));
         let first_line = first_plane + source_row * extent.in_width;
-        for (var c = extent.first_in_channel; c < extent.last_in_channel; c++) {
-            let plane = first_line + c * in_plane;
+        for (var c = extent.first_in_channel; c < extent.last_in_channel; c += TERM_TILE) {
             // The values that the first tap shares with the one before it, if there were one.
-            var values: array<vec4f, PIXEL_FOURS>;
+            var values: array<array<vec4f, PIXEL_FOURS>, TERM_TILE>;
             for (var f = 0u; f < PIXEL_FOURS; f++) {
                 for (var t = 0u; t < 4u; t++) {
                     let i = 4u * f + t;
-                    if i >= DILATION_WIDTH && i - DILATION_WIDTH < SHARED {
-                        values[f][t] = value_at(plane, left + i32(i - DILATION_WIDTH), width, row_inside);
+                    if i < DILATION_WIDTH || i - DILATION_WIDTH >= SHARED { continue; }
+                    let x = left + i32(i - DILATION_WIDTH);
+                    for (var k = 0u; k < TERM_TILE; k++) {
+                        values[k][f][t] = value_at(first_line + (c + k) * in_plane, x, width, row_inside);
                     }
                 }
             }
@@ -183,22 +187,32 @@ fn main(
                 for (var f = 0u; f < PIXEL_FOURS; f++) {
                     for (var t = 0u; t < 4u; t++) {
                         let i = 4u * f + t;
-                        if i < SHARED {
-                            values[f][t] = values[(i + DILATION_WIDTH) / 4u][(i + DILATION_WIDTH) % 4u];
-                        } else {
-                            values[f][t] = value_at(plane, left + i32(i * STRIDE_WIDTH + q * DILATION_WIDTH), width, row_inside);
+                        let x = left + i32(i * STRIDE_WIDTH + q * DILATION_WIDTH);
+                        for (var k = 0u; k < TERM_TILE; k++) {
+                            if i < SHARED {
+                                values[k][f][t] = values[k][(i + DILATION_WIDTH) / 4u][(i + DILATION_WIDTH) % 4u];
+                            } else {
+                                values[k][f][t] = value_at(first_line + (c + k) * in_plane, x, width, row_inside);
+                            }
                         }
                     }
                 }
-                let tap = (c * KERNEL_HEIGHT + p) * KERNEL_WIDTH + q;
                 for (var e = 0u; e < CHANNEL_EIGHTS; e++) {
-                    let own = weight[filters[e] + tap];
+                    var own: array<f32, TERM_TILE>;
+                    for (var k = 0u; k < TERM_TILE; k++) {
+                        own[k] = weight[filters[e] + ((c + k) * KERNEL_HEIGHT + p) * KERNEL_WIDTH + q];
+                    }
                     for (var h = 0u; h < 2u; h++) {
                         if 2u * e + h >= CHANNEL_FOURS { continue; }
-                        let factors = gather(own, h == 1u);
+                        var factors: array<vec4f, TERM_TILE>;
+                        for (var k = 0u; k < TERM_TILE; k++) { factors[k] = gather(own[k], h == 1u); }
                         for (var i = 0u; i < 4u; i++) {
                             for (var f = 0u; f < PIXEL_FOURS; f++) {
-                                sums[2u * e + h][i][f] = fma(vec4f(factors[i]), values[f], sums[2u * e + h][i][f]);
+                                var sum = sums[2u * e + h][i][f];
+                                for (var k = 0u; k < TERM_TILE; k++) {
+                                    sum = fma(vec4f(factors[k][i]), values[k][f], sum);
+                                }
+                                sums[2u * e + h][i][f] = sum;
                             }
                         }
                     }
