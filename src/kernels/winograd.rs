@@ -14,7 +14,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     name: "winograd",
     wgsl: include_str!("../../shaders/winograd.wgsl"),
     summary: "a normal or grouped 3 x 3 convolution of stride 1 by Winograd's F(2 x 2, 3 x 3)",
-    chosen: "for 48 tiles of 2 x 2 and many channels per group: 128 in and out on GPUs, 256 on software devices",
+    chosen: "for 48 tiles of 2 x 2 and many channels per group: 128 in and out on GPUs, 512 on software devices",
     bound_by: "its product for many channels, memory for few",
     passes: Passes::Winograd,
     supports,
@@ -58,7 +58,7 @@ const FEWEST_TILES: u64 = 48;
 /// more values of traffic, so that what is saved over what it costs grows with in · out / (in + out).
 fn suits(geometry: &Geometry, target: &Target) -> bool {
     let [inputs, outputs] = [geometry.in_channels_per_group(), geometry.out_channels_per_group()].map(u64::from);
-    let least = if target.software { 128 } else { 64 };
+    let least = if target.software { 256 } else { 64 };
     inputs * outputs >= least * (inputs + outputs) && tiles(geometry) >= FEWEST_TILES
 }
 
