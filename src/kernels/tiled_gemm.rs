@@ -36,6 +36,10 @@ const TILINGS: [Tiling; 6] = [
     Tiling::new(4, 4, 8, 4),
 ];
 
+/// For devices with registers for 64 sums per invocation: fewer reads of workgroup memory for each. No device says whether
+/// it is one, so that these are never the first guess, but for the tuner to find.
+const LARGE_TILINGS: [Tiling; 2] = [Tiling::new(32, 8, 1, 16), Tiling::new(16, 8, 1, 16)];
+
 /// Workgroups that fill a large GPU.
 const MANY_WORKGROUPS: u64 = 256;
 
@@ -44,6 +48,7 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
     // A tile that is more than half idle along the channels is no candidate.
     let fits = |tiling: &&Tiling| tiling.channel_tile == 4 || tiling.channels() < 2 * channels;
     let mut tilings: Vec<Tiling> = TILINGS.iter().filter(fits).copied().collect();
+    let large = LARGE_TILINGS.into_iter().filter(|tiling| fits(&tiling));
     let fills = |tiling: &Tiling| tiling.grid(geometry).iter().product::<u64>() >= MANY_WORKGROUPS;
     let best = tilings.iter().position(fills).unwrap_or(tilings.len() - 1);
     tilings[..=best].rotate_right(1);
@@ -54,5 +59,5 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
         constants.push(("SPLIT", tiling.split));
         Variant { constants, grid: tiling.grid(geometry) }
     };
-    tilings.into_iter().map(variant).collect()
+    tilings.into_iter().chain(large).map(variant).collect()
 }

@@ -53,8 +53,13 @@ pub(super) fn check_workgroup_memory(target: &Target) -> Result<(), &'static str
     if limits.max_compute_invocations_per_workgroup < 256 || limits.max_compute_workgroup_storage_size < 16_384 {
         return Err("it needs workgroups of 256 invocations with 16 KiB of memory");
     }
-    if limits.max_compute_workgroup_size_y < 16 || limits.max_compute_workgroup_size_z < 8 {
-        return Err("it needs workgroups of 16 invocations along y and 8 along z");
+    let least = [
+        (limits.max_compute_workgroup_size_x, 32),
+        (limits.max_compute_workgroup_size_y, 16),
+        (limits.max_compute_workgroup_size_z, 8),
+    ];
+    if least.into_iter().any(|(limit, least)| limit < least) {
+        return Err("it needs workgroups of 32 invocations along x, 16 along y and 8 along z");
     }
     Ok(())
 }
