@@ -78,7 +78,7 @@ fn separable(context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4]) 
         output: &output,
     };
     let bound = plan.bind(operands).expect("bound");
-    let expected = verify::separable_reference((d, p), &x, (&dw, Some(&db)), (&pw, Some(&pb)));
+    let expected = verify::separable_reference((d, p), &x, (&dw, Some(&db)), (&pw, Some(&pb)), None);
     verified(context, &bound, &output, &expected, d.terms() + p.terms());
     bound
 }

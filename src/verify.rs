@@ -3,7 +3,7 @@
 //! A sum of `n` products in `f32`, added in any order, is off by at most about `n · u · Σ|x·w|`, where `u` = 2⁻²⁴ is
 //! the unit roundoff (Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.1).
 
-use crate::geometry::{Activation, Geometry};
+use crate::geometry::{Activation, Geometry, Size};
 use crate::reference::{self, Reference};
 
 /// Half the distance from 1 to the next `f32`.
@@ -52,28 +52,76 @@ fn stretch(activation: Activation) -> (f64, u64) {
     }
 }
 
-/// The reference of a separable layer without a residual: the pointwise part of the depthwise part's unrounded values, with magnitudes
-/// that carry the depthwise part's errors through the pointwise weights.
+/// The reference of a separable layer: the pointwise part of the depthwise part's unrounded values, with magnitudes that
+/// carry the depthwise part's errors through the pointwise weights.
 ///
 /// # Panics
-/// Where [`reference::conv2d`] does; a pointwise part with a residual has none to give it.
+/// Where [`reference::conv2d`] does.
 #[must_use]
 pub fn separable_reference(
     (depthwise, pointwise): (&Geometry, &Geometry),
     input: &[f32],
     (depthwise_weight, depthwise_bias): (&[f32], Option<&[f32]>),
-    (pointwise_weight, pointwise_bias): (&[f32], Option<&[f32]>),
+    pointwise_parameters: (&[f32], Option<&[f32]>),
+    residual: Option<&[f32]>,
 ) -> Reference {
     let between = reference::conv2d(depthwise, input, depthwise_weight, depthwise_bias, None);
-    let result = reference::conv2d(pointwise, &between.values, pointwise_weight, pointwise_bias, None);
+    mixed(depthwise.activation, &between, pointwise, pointwise_parameters, residual)
+}
+
+/// [`separable_reference`] at these pixels alone, of the outputs that [`outputs_at`] says.
+///
+/// # Panics
+/// Where [`reference::conv2d`] does, for a pixel past the last, and for 2³² of them.
+#[must_use]
+pub fn separable_reference_at(
+    (depthwise, pointwise): (&Geometry, &Geometry),
+    pixels: &[usize],
+    input: &[f32],
+    (depthwise_weight, depthwise_bias): (&[f32], Option<&[f32]>),
+    pointwise_parameters: (&[f32], Option<&[f32]>),
+    residual: Option<&[f32]>,
+) -> Reference {
+    let outputs = outputs_at(depthwise, pixels);
+    let between = reference::conv2d_at(depthwise, outputs, input, depthwise_weight, depthwise_bias, None);
+    let residual: Option<Vec<f32>> =
+        residual.map(|residual| outputs_at(pointwise, pixels).into_iter().map(|output| residual[output]).collect());
+    // To a 1 x 1 convolution they are one row of one image.
+    let row = Size { height: 1, width: u32::try_from(pixels.len()).expect("fewer than 2^32 pixels") };
+    let pointwise = Geometry { batch: 1, input: row, output: row, ..*pointwise };
+    mixed(depthwise.activation, &between, &pointwise, pointwise_parameters, residual.as_deref())
+}
+
+/// The indices, in NCHW order, of a layer's outputs at some pixels: of the first channel at all of them, then of the
+/// second, and so on. A pixel is given by its index in the order of images, rows and columns.
+#[must_use]
+pub fn outputs_at(geometry: &Geometry, pixels: &[usize]) -> Vec<usize> {
+    let plane = geometry.output.height as usize * geometry.output.width as usize;
+    let channels = geometry.out_channels as usize;
+    let of_channel =
+        |channel| pixels.iter().map(move |pixel| (pixel / plane * channels + channel) * plane + pixel % plane);
+    (0..channels).flat_map(of_channel).collect()
+}
+
+/// What a pointwise part makes of what is between, with that one's errors carried on.
+fn mixed(
+    between_activation: Activation,
+    between: &Reference,
+    pointwise: &Geometry,
+    (weight, bias): (&[f32], Option<&[f32]>),
+    residual: Option<&[f32]>,
+) -> Reference {
+    let residual: Option<Vec<f64>> = residual.map(|residual| residual.iter().copied().map(f64::from).collect());
+    let convolve =
+        |input: &[f64], weight: &[f32], bias| reference::conv2d(pointwise, input, weight, bias, residual.as_deref());
+    let values = convolve(&between.values, weight, bias).values;
     let absolute = |slice: &[f32]| slice.iter().map(|value| value.abs()).collect::<Vec<_>>();
-    let (weight, bias) = (absolute(pointwise_weight), pointwise_bias.map(absolute));
     // What the activation made of each sum's error, and of the sum.
-    let (slope, _) = stretch(depthwise.activation);
+    let (slope, _) = stretch(between_activation);
     let sums = between.magnitudes.iter().zip(&between.values);
     let carried: Vec<f64> = sums.map(|(magnitude, value)| (slope * magnitude).max(value.abs())).collect();
-    let magnitudes = reference::conv2d(pointwise, &carried, &weight, bias.as_deref(), None).magnitudes;
-    Reference { values: result.values, magnitudes }
+    let magnitudes = convolve(&carried, &absolute(weight), bias.map(absolute).as_deref()).magnitudes;
+    Reference { values, magnitudes }
 }
 
 #[cfg(test)]

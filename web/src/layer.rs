@@ -306,6 +306,7 @@ impl SeparableConv2d {
             &input?,
             (&d_weight?, d_bias.as_deref()),
             (&p_weight?, p_bias.as_deref()),
+            None,
         );
         Ok(verify::largest_error(&expected, p.activation, d.terms() + p.terms(), output))
     }

@@ -170,7 +170,7 @@ impl Shape {
         let data @ [x, dw, db, pw, pb] = &shapes.map(values);
         let work = Work {
             shape: self,
-            expected: verify::separable_reference((d, p), x, (dw, Some(db)), (pw, Some(pb))),
+            expected: verify::separable_reference((d, p), x, (dw, Some(db)), (pw, Some(pb)), None),
             sets: upload_sets(context, &[*d, *p], shapes, data)?,
             parts: vec![*d, *p],
         };

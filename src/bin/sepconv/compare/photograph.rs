@@ -90,6 +90,7 @@ pub fn compute(device: &Device, picture: &Picture) -> Outcome<Result> {
         &picture.values,
         (&w.depthwise, Some(&w.depthwise_bias)),
         (&w.pointwise, Some(&w.pointwise_bias)),
+        None,
     );
     let terms = depthwise.terms() + pointwise.terms();
     let error = |actual: &[f32]| verify::largest_error(&expected, Activation::None, terms, actual);
