@@ -91,7 +91,7 @@ pub struct Dispatch {
 }
 
 /// One way to compute a convolution.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choice {
     /// The kernel.
     pub kernel: &'static Kernel,
@@ -116,10 +116,15 @@ impl Choice {
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.variant {
-            0 => f.write_str(self.kernel.name),
-            variant => write!(f, "{}, variant {variant}", self.kernel.name),
-        }
+        write_choice(f, self.kernel.name, self.variant)
+    }
+}
+
+/// A kernel and which of its variants, for a reader.
+pub(crate) fn write_choice(f: &mut fmt::Formatter<'_>, kernel: &str, variant: usize) -> fmt::Result {
+    match variant {
+        0 => f.write_str(kernel),
+        variant => write!(f, "{kernel}, variant {variant}"),
     }
 }
 

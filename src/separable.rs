@@ -9,8 +9,9 @@ use crate::conv::Conv2d;
 use crate::error::{Error, Result};
 use crate::fused::{self, Fused};
 use crate::geometry::{Activation, Geometry, Padding, PaddingMode, Size, element_count, extent, values};
-use crate::kernels::{self, SeparableKernel, Variant};
+use crate::kernels::Variant;
 use crate::plan::{Operands, Plan};
+use crate::separable_choice::SeparableChoice;
 use crate::tensor::Tensor;
 
 /// A depthwise-separable convolution: one filter per input channel, then a 1 × 1 convolution.
@@ -202,52 +203,39 @@ impl SeparableConv2d {
         Ok((depthwise, pointwise))
     }
 
-    /// Plans the layer for one input shape: as one dispatch where a cost model says that it pays, or else as two.
+    /// Plans the layer for one input shape, as one dispatch or as two: as the context's [`Tuning`](crate::Tuning) has it,
+    /// or else as one dispatch where a cost model says that it pays.
     ///
     /// # Errors
     /// Those of [`Conv2d::plan`].
     pub fn plan(&self, context: &Context, input_shape: [u32; 4]) -> Result<SeparablePlan> {
         let geometries = self.geometry(input_shape)?;
-        let target = context.target();
-        for kernel in kernels::SEPARABLE {
-            if !(kernel.suits)(&geometries, target) {
-                continue;
-            }
-            if let Ok(variant) = fused::variant(kernel, &geometries, target, 0) {
-                return Self::plan_fused(context, geometries, kernel, variant);
-            }
-        }
-        self.plan_chained(context, input_shape)
+        let kept = context.tuning().choice(&geometries, context.target());
+        // What cannot be planned that way may still be in the planner's own.
+        let kept = kept.and_then(|choice| self.plan_with_choice(context, input_shape, choice).ok());
+        kept.map_or_else(
+            || self.plan_with_choice(context, input_shape, SeparableChoice::all(&geometries, context.target())[0].0),
+            Ok,
+        )
     }
 
-    /// [`plan`](Self::plan) with the kernel of this name in [`kernels::SEPARABLE`], in one of its variants, from 0 (which
-    /// is also taken for one that there is not), or as two dispatches for [`CHAINED`].
+    /// [`plan`](Self::plan) in one particular way, of those that [`SeparableChoice::all`] lists.
     ///
     /// # Errors
-    /// Those of [`plan`](Self::plan), [`Error::UnknownKernel`], and [`Error::Unsupported`] if that kernel cannot.
-    pub fn plan_with_kernel(
+    /// Those of [`plan`](Self::plan), and [`Error::Unsupported`] if that kernel cannot.
+    pub fn plan_with_choice(
         &self,
         context: &Context,
         input_shape: [u32; 4],
-        kernel: &str,
-        variant: usize,
+        choice: SeparableChoice,
     ) -> Result<SeparablePlan> {
-        if kernel == CHAINED {
+        let SeparableChoice::Fused { kernel, variant } = choice else {
             return self.plan_chained(context, input_shape);
-        }
+        };
         let geometries = self.geometry(input_shape)?;
-        let kernel = kernels::separable_by_name(kernel)?;
         let variant = fused::variant(kernel, &geometries, context.target(), variant)?;
-        Self::plan_fused(context, geometries, kernel, variant)
-    }
-
-    fn plan_fused(
-        context: &Context,
-        (depthwise, pointwise): (Geometry, Geometry),
-        kernel: &'static SeparableKernel,
-        variant: Variant,
-    ) -> Result<SeparablePlan> {
         let way = Way::Fused(Fused::new(context, kernel, variant)?);
+        let (depthwise, pointwise) = geometries;
         Ok(SeparablePlan { context: context.clone(), depthwise, pointwise, way })
     }
 
@@ -264,9 +252,6 @@ impl SeparableConv2d {
         })
     }
 }
-
-/// The name of a separable layer's computation as two dispatches.
-pub const CHAINED: &str = "chained";
 
 /// A separable layer planned for one input shape.
 #[derive(Debug, Clone)]

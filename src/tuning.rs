@@ -1,7 +1,8 @@
-//! `Tuning`: for each layer that was tuned on a device, which kernel and which of its variants was the fastest.
+//! `Tuning`: for each layer that was tuned on a device, which kernel and which of its variants was the fastest, and for
+//! each separable layer whether one dispatch was.
 //!
 //! As text it is a few lines that say which device and which version of this crate it is of, an empty line, and a line
-//! per layer: its sizes, a colon, the kernel and its constants. Whatever in it does not match what this version of the
+//! per layer: its sizes, a colon, the kernel and its constants, or `chained`. Whatever in it does not match what this version of the
 //! crate would try on this device is ignored, so that an old or a damaged table can cost time but no result.
 
 use std::collections::BTreeMap;
@@ -10,9 +11,10 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::geometry::{Geometry, Sides, Size};
-use crate::kernels::{Kernel, Target, Variant, descriptions};
+use crate::kernels::{Target, Variant, descriptions};
 use crate::pipeline::hash;
 use crate::schedule::{Choice, Schedule};
+use crate::separable_choice::SeparableChoice;
 
 /// The tuned layers of one device.
 ///
@@ -69,22 +71,18 @@ impl Tuning {
         self.entries.is_empty()
     }
 
-    /// Keeps a choice for a layer, in the place of an earlier one.
-    pub fn insert(&mut self, geometry: &Geometry, target: &Target, choice: Choice) {
-        let ways = Choice::all(geometry, target).into_iter();
-        let chosen = ways.filter(|(way, _)| way.kernel.name == choice.kernel.name).nth(choice.variant);
-        if let Some((_, variant)) = chosen {
-            self.entries.insert(layer_text(geometry), choice_text(choice.kernel, &variant));
+    /// Keeps a choice for a layer, in the place of an earlier one. One that this target does not have is not kept.
+    pub fn insert<Layer: Tunable>(&mut self, layer: &Layer, target: &Target, choice: Layer::Choice) {
+        if let Some((_, text)) = layer.ways(target).into_iter().find(|(way, _)| *way == choice) {
+            self.entries.insert(layer.text(), text);
         }
     }
 
     /// The choice that was kept for a layer; none if there is none, or none that this target has.
     #[must_use]
-    pub fn choice(&self, geometry: &Geometry, target: &Target) -> Option<Choice> {
-        let kept = self.entries.get(&layer_text(geometry))?;
-        let ways = Choice::all(geometry, target).into_iter();
-        ways.map(|(choice, variant)| (choice, choice_text(choice.kernel, &variant)))
-            .find_map(|(choice, text)| (text == *kept).then_some(choice))
+    pub fn choice<Layer: Tunable>(&self, layer: &Layer, target: &Target) -> Option<Layer::Choice> {
+        let kept = self.entries.get(&layer.text())?;
+        layer.ways(target).into_iter().find_map(|(way, text)| (text == *kept).then_some(way))
     }
 
     /// Plans a layer in the way that was kept for it, or else in the one that seems best.
@@ -98,31 +96,68 @@ impl Tuning {
     }
 }
 
-/// Everything of a layer that its constants and its grid are made of, in one line.
-fn layer_text(g: &Geometry) -> String {
-    let shape = |shape: [u32; 4]| shape.map(|size| size.to_string()).join("x");
-    let size = |size: Size| format!("{}x{}", size.height, size.width);
-    let Sides { top, left, bottom, right } = g.padding;
-    let activation = format!("{:?}", g.activation);
-    // The numbers of an activation are not compiled in.
-    let activation = activation.split('(').next().unwrap_or_default();
-    format!(
-        "input {} weight {} groups {} stride {} dilation {} padding {top},{left},{bottom},{right} {:?}{}{} {activation}",
-        shape(g.input_shape()),
-        shape(g.weight_shape()),
-        g.groups,
-        size(g.stride),
-        size(g.dilation),
-        g.padding_mode,
-        if g.bias { " bias" } else { "" },
-        if g.residual { " residual" } else { "" },
-    )
+/// What a choice is made for: a convolution's sizes, or those of a separable layer's depthwise and pointwise part.
+pub trait Tunable {
+    /// One way to compute it.
+    type Choice: Copy + PartialEq + fmt::Display;
+
+    /// Everything of it that constants and grids are made of, in one line.
+    fn text(&self) -> String;
+
+    /// Every way to compute it on a target, with the kernel and its constants in one line; the planner's own first.
+    fn ways(&self, target: &Target) -> Vec<(Self::Choice, String)>;
+}
+
+impl Tunable for Geometry {
+    type Choice = Choice;
+
+    fn text(&self) -> String {
+        let shape = |shape: [u32; 4]| shape.map(|size| size.to_string()).join("x");
+        let size = |size: Size| format!("{}x{}", size.height, size.width);
+        let Sides { top, left, bottom, right } = self.padding;
+        let activation = format!("{:?}", self.activation);
+        // The numbers of an activation are not compiled in.
+        let activation = activation.split('(').next().unwrap_or_default();
+        format!(
+            "input {} weight {} groups {} stride {} dilation {} padding {top},{left},{bottom},{right} {:?}{}{} {activation}",
+            shape(self.input_shape()),
+            shape(self.weight_shape()),
+            self.groups,
+            size(self.stride),
+            size(self.dilation),
+            self.padding_mode,
+            if self.bias { " bias" } else { "" },
+            if self.residual { " residual" } else { "" },
+        )
+    }
+
+    fn ways(&self, target: &Target) -> Vec<(Choice, String)> {
+        let ways = Choice::all(self, target).into_iter();
+        ways.map(|(choice, variant)| (choice, choice_text(choice.kernel.name, &variant))).collect()
+    }
+}
+
+impl Tunable for (Geometry, Geometry) {
+    type Choice = SeparableChoice;
+
+    fn text(&self) -> String {
+        format!("depthwise {}, pointwise {}", self.0.text(), self.1.text())
+    }
+
+    fn ways(&self, target: &Target) -> Vec<(SeparableChoice, String)> {
+        let text = |choice, variant: Option<Variant>| match (choice, variant) {
+            (SeparableChoice::Fused { kernel, .. }, Some(variant)) => choice_text(kernel.name, &variant),
+            _ => choice.to_string(),
+        };
+        let ways = SeparableChoice::all(self, target).into_iter();
+        ways.map(|(choice, variant)| (choice, text(choice, variant))).collect()
+    }
 }
 
 /// A kernel and the constants of one of its variants, in one line.
-fn choice_text(kernel: &Kernel, variant: &Variant) -> String {
+fn choice_text(kernel: &str, variant: &Variant) -> String {
     let constants = variant.constants.iter().map(|(name, value)| format!(" {name}={value}"));
-    std::iter::once(kernel.name.to_owned()).chain(constants).collect()
+    std::iter::once(kernel.to_owned()).chain(constants).collect()
 }
 
 impl fmt::Display for Tuning {

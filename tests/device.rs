@@ -8,8 +8,8 @@ use std::time::Duration;
 use common::{Data, assert_close, context, count, foreign_device, narrow, noop_context, poisoned};
 use sepconv::timing::measure_blocking;
 use sepconv::{
-    Bound, CHAINED, Context, Conv2d, Error, Geometry, Operands, Plan, Result, SeparableConv2d, SeparableOperands,
-    SeparablePlan, Tensor,
+    Bound, Context, Conv2d, Error, Geometry, Operands, Plan, Result, SeparableChoice, SeparableConv2d,
+    SeparableOperands, SeparablePlan, Tensor,
 };
 use wgpu::BufferUsages;
 
@@ -375,8 +375,9 @@ fn another_contexts_tensors_are_refused_by_a_separable_plan() {
     let (Some(context), Some((device, queue))) = (context(), foreign_device(|_| ())) else { return };
     let other = Context::from_wgpu(device, queue).unwrap();
     let (layer, shape) = (SeparableConv2d::new(3, 5, 3).bias(false), [1, 3, 8, 8]);
-    for kernel in [CHAINED, "separable"] {
-        let plan = layer.plan_with_kernel(context, shape, kernel, 0).unwrap();
+    for kernel in ["chained", "separable"] {
+        let choice = SeparableChoice::by_name(kernel, 0).unwrap();
+        let plan = layer.plan_with_choice(context, shape, choice).unwrap();
         let (d, p) = plan.geometry();
         let shapes = [d.input_shape(), d.weight_shape(), p.weight_shape(), p.output_shape()];
         let ours = shapes.map(|shape| Tensor::zeros(context, shape).unwrap());

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use command::{files, read_output, run_in, safetensors};
 use common::{check_plan, context, foreign_device};
 use sepconv::tune::tune_blocking;
-use sepconv::{CHAINED, Choice, Context, Conv2d, Error, PaddingMode, Schedule, SeparableConv2d, Tuning, kernels};
+use sepconv::{
+    Choice, Context, Conv2d, Error, PaddingMode, Schedule, SeparableChoice, SeparableConv2d, Tuning, kernels,
+};
 use tempfile::TempDir;
 
 /// A layer for each kind, small enough for every kernel.
@@ -85,7 +87,8 @@ fn both_parts_of_a_chained_layer_go_by_the_table() {
         let geometry = part.geometry(shape).unwrap();
         table.insert(&geometry, context.target(), last_choice(context, &part, shape));
     }
-    let chained = |context: &Context| layer.plan_with_kernel(context, shape, CHAINED, 0).unwrap().kernel();
+    let chained =
+        |context: &Context| layer.plan_with_choice(context, shape, SeparableChoice::Chained).unwrap().kernel();
     assert_ne!(chained(context), "direct + direct");
     assert_eq!(chained(&context.with_tuning(table)), "direct + direct");
 }

@@ -67,6 +67,15 @@ pub struct Description {
     pub bound_by: &'static str,
 }
 
+/// Rows are told apart by name.
+impl<Layer> PartialEq for Kernel<Layer> {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl<Layer> Eq for Kernel<Layer> {}
+
 impl<Layer> Kernel<Layer> {
     fn description(&self) -> Description {
         let Self { name, wgsl, summary, chosen, bound_by, .. } = *self;

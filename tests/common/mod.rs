@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use sepconv::reference::{self, Reference};
 use sepconv::{
-    Activation, CHAINED, Context, Conv2d, Error, Geometry, Operands, Plan, SeparableConv2d, SeparableOperands,
+    Activation, Context, Conv2d, Error, Geometry, Operands, Plan, SeparableChoice, SeparableConv2d, SeparableOperands,
     SeparablePlan, Tensor, kernels, verify,
 };
 
@@ -354,7 +354,7 @@ impl SeparableData {
 /// Every different plan of a separable layer: the planner's own, two dispatches, and each fused kernel's variants.
 pub fn separable_plans(context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4]) -> Vec<SeparablePlan> {
     let own = layer.plan(context, input_shape).unwrap();
-    let chained = layer.plan_with_kernel(context, input_shape, CHAINED, 0).unwrap();
+    let chained = layer.plan_with_choice(context, input_shape, SeparableChoice::Chained).unwrap();
     let (depthwise, pointwise) = chained.geometry();
     let chosen = [depthwise, pointwise].map(|part| kernels::choose(part, context.target()).name);
     assert_eq!(chained.kernel(), chosen.join(" + "));
@@ -364,7 +364,7 @@ pub fn separable_plans(context: &Context, layer: &SeparableConv2d, input_shape: 
         let supported = (kernel.supports)(&geometries, context.target());
         let variants = supported.map_or(1, |()| (kernel.variants)(&geometries, context.target()).len());
         for variant in 0..variants {
-            match layer.plan_with_kernel(context, input_shape, kernel.name, variant) {
+            match layer.plan_with_choice(context, input_shape, SeparableChoice::Fused { kernel, variant }) {
                 Ok(plan) => {
                     assert_eq!((plan.kernel().as_str(), supported), (kernel.name, Ok(())));
                     plans.push(plan);

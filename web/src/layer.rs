@@ -1,7 +1,7 @@
 //! `Conv2d` and `SeparableConv2d`, their geometry, plans and bound plans.
 
 use js_sys::{Array, Float32Array, Object, Reflect};
-use sepconv::{Choice, kernels, reference, text, verify};
+use sepconv::{Choice, SeparableChoice, kernels, reference, text, verify};
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 
 use crate::context::{Context, Held};
@@ -258,12 +258,11 @@ impl SeparableConv2d {
     ) -> Result<Array> {
         let geometries = self.0.geometry(shape("inputShape", input_shape)?).map_err(thrown)?;
         let target = context.0.target();
-        let supporting = kernels::SEPARABLE.iter().filter(|kernel| (kernel.supports)(&geometries, target).is_ok());
-        let fused = supporting.flat_map(|kernel| {
-            let variants = (kernel.variants)(&geometries, target).len();
-            (0..variants).map(|variant| way(kernel.name, variant))
-        });
-        fused.chain([way(sepconv::CHAINED, 0)]).collect()
+        let way = |choice| match choice {
+            SeparableChoice::Chained => way(sepconv::CHAINED, 0),
+            SeparableChoice::Fused { kernel, variant } => way(kernel.name, variant),
+        };
+        SeparableChoice::all(&geometries, target).into_iter().map(|(choice, _)| way(choice)).collect()
     }
 
     /// Compiles the layer for an input shape: in the way that seems best, or in this one.
@@ -276,7 +275,8 @@ impl SeparableConv2d {
         let shape = shape("inputShape", input_shape)?;
         let plan = match read_way(way)? {
             None => self.0.plan(&context.0, shape),
-            Some((kernel, variant)) => self.0.plan_with_kernel(&context.0, shape, &kernel, variant),
+            Some((kernel, variant)) => SeparableChoice::by_name(&kernel, variant)
+                .and_then(|choice| self.0.plan_with_choice(&context.0, shape, choice)),
         };
         plan.map(SeparablePlan).map_err(thrown)
     }

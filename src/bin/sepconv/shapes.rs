@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sepconv::timing::{self, Timing};
 use sepconv::{
-    Activation, Bound, CHAINED, Context, Conv2d, Error, Geometry, Operands, Plan, SeparableConv2d, SeparableOperands,
+    Activation, Bound, Context, Conv2d, Geometry, Operands, Plan, SeparableChoice, SeparableConv2d, SeparableOperands,
     SeparablePlan, Tensor, kernels, reference, verify,
 };
 use serde_json::Value;
@@ -156,14 +156,14 @@ impl Shape {
     }
 
     fn separable(&self, context: &Context, layer: &SeparableConv2d, all: bool) -> Outcome<Vec<Candidate>> {
-        let (d, p) = &layer.geometry(self.input).map_err(|error| self.refused(error))?;
+        let parts @ (d, p) = &layer.geometry(self.input).map_err(|error| self.refused(error))?;
         let mut plans = vec![layer.plan(context, self.input).map_err(|error| self.refused(error))?];
-        let names = kernels::SEPARABLE.iter().map(|kernel| kernel.name).chain([CHAINED]);
-        for name in names.filter(|_| all) {
-            match layer.plan_with_kernel(context, self.input, name, 0) {
-                Ok(plan) if plan.kernel() != plans[0].kernel() => plans.push(plan),
-                Ok(_) | Err(Error::Unsupported { .. }) => {}
-                Err(error) => return Err(error.into()),
+        for (choice, _) in SeparableChoice::all(parts, context.target()).into_iter().filter(|_| all) {
+            if !matches!(choice, SeparableChoice::Fused { variant: 1.., .. }) {
+                let plan = layer.plan_with_choice(context, self.input, choice)?;
+                if plan.kernel() != plans[0].kernel() {
+                    plans.push(plan);
+                }
             }
         }
         let shapes = [d.input_shape(), d.weight_shape(), d.bias_shape(), p.weight_shape(), p.bias_shape()];
