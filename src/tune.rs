@@ -1,4 +1,5 @@
-//! Measuring which kernel, and which of its variants, computes a layer fastest. Nothing is measured unasked.
+//! Measuring which kernel, and which of its variants, computes a layer fastest, and whether a separable layer is faster as
+//! one dispatch. Nothing is measured unasked.
 
 use std::time::Duration;
 
@@ -6,20 +7,23 @@ use crate::bound::Bound;
 use crate::context::Context;
 use crate::conv::Conv2d;
 use crate::error::{Error, Result};
-use crate::geometry::{Geometry, values};
+use crate::geometry::{Activation, Geometry, values};
 use crate::kernels::{self, Passes, Target, Variant, winograd};
 use crate::plan::Operands;
 use crate::reference::{self, Reference};
 use crate::schedule::{Choice, Schedule};
+use crate::separable::{SeparableConv2d, SeparableOperands};
+use crate::separable_choice::SeparableChoice;
 use crate::tensor::Tensor;
 use crate::timing::{Stopwatch, Timing, measure_in_turn};
+use crate::tuning::Tunable;
 use crate::verify;
 
 /// One way to compute a layer, tried.
 #[derive(Debug, Clone, Copy)]
-pub struct Trial {
-    /// The kernel and its variant.
-    pub choice: Choice,
+pub struct Trial<Way = Choice> {
+    /// The kernel and its variant; of a separable layer also whether it is fused.
+    pub choice: Way,
     /// The largest error of its result as a multiple of the bound: at most 1 is right. Infinite if an output was not
     /// written, or if the device refused the kernel.
     pub error: f64,
@@ -28,7 +32,7 @@ pub struct Trial {
     pub milliseconds: f64,
 }
 
-impl Trial {
+impl<Way> Trial<Way> {
     /// Whether its result is within what rounding allows.
     #[must_use]
     pub fn is_right(&self) -> bool {
@@ -37,15 +41,15 @@ impl Trial {
     }
 }
 
-/// What was tried for one layer.
+/// What was tried for one layer: a convolution, or a separable layer of two.
 #[derive(Debug, Clone)]
-pub struct Tuned {
+pub struct Tuned<Layer: Tunable = Geometry> {
     /// The layer's sizes.
-    pub geometry: Geometry,
+    pub geometry: Layer,
     /// Each way that was tried; the planner's own choice first.
-    pub trials: Vec<Trial>,
+    pub trials: Vec<Trial<Layer::Choice>>,
     /// The fastest of those whose result was right.
-    pub best: Trial,
+    pub best: Trial<Layer::Choice>,
 }
 
 /// At most so many ways are tried.
@@ -76,26 +80,9 @@ pub async fn tune(context: &Context, layer: &Conv2d, input_shape: [u32; 4]) -> R
     let geometry = layer.geometry(input_shape)?;
     // What is past the device's limits is refused before any memory is filled.
     Schedule::new(&geometry, context.target(), None)?;
-    let sample = Sample::new(context, &geometry)?;
-    let mut trials = Vec::new();
-    for choice in candidates(&geometry, context.target()) {
-        trials.push(sample.first_runs(context, layer, choice).await?);
-    }
-    let right = trials.iter().filter(|trial| trial.is_right());
-    let quickest = right.map(|trial| trial.milliseconds).fold(f64::INFINITY, f64::min);
-    let is_close = |(index, trial): &(usize, &mut Trial)| *index == 0 || trial.milliseconds <= TOO_SLOW * quickest;
-    let right = trials.iter_mut().enumerate().filter(|(_, trial)| trial.is_right());
-    let mut close: Vec<&mut Trial> = right.filter(is_close).map(|(_, trial)| trial).collect();
-    let output = Tensor::zeros(context, geometry.output_shape())?;
-    let bind = |trial: &&mut Trial| sample.bind(context, layer, trial.choice, &output);
-    let bounds = close.iter().map(bind).collect::<Result<Vec<_>>>()?;
-    let layers: Vec<&[Bound]> = bounds.iter().map(std::slice::from_ref).collect();
-    let timings = measure_in_turn(context, &layers, BUDGET * u32::try_from(bounds.len()).unwrap_or(1)).await?;
-    for (trial, median) in close.iter_mut().zip(medians(&timings)) {
-        trial.milliseconds = median;
-    }
-    let best = fastest(&trials)?;
-    Ok(Tuned { geometry, trials, best })
+    let (sample, bind) = conv2d_sample(context, layer, &geometry)?;
+    let trials = try_all(context, &sample, candidates(&geometry, context.target()), bind).await?;
+    Ok(Tuned { geometry, best: fastest(&trials)?, trials })
 }
 
 /// [`tune`], waiting for it.
@@ -107,6 +94,70 @@ pub fn tune_blocking(context: &Context, layer: &Conv2d, input_shape: [u32; 4]) -
     pollster::block_on(tune(context, layer, input_shape))
 }
 
+/// Tries every way to compute a separable layer, in one dispatch and in two, and says which was the fastest, just as
+/// [`tune`] does. What is chained is so by the context's [`Tuning`](crate::Tuning) of the two parts: tune those first.
+///
+/// # Errors
+/// Those of [`SeparableConv2d::plan`] and [`Bound::run`]; [`Error::NoneRight`] if no result was right.
+pub async fn tune_separable(
+    context: &Context,
+    layer: &SeparableConv2d,
+    input_shape: [u32; 4],
+) -> Result<Tuned<(Geometry, Geometry)>> {
+    let geometry = layer.geometry(input_shape)?;
+    let ways: Vec<_> = SeparableChoice::all(&geometry, context.target()).into_iter().map(|(way, _)| way).collect();
+    // What is past the device's limits is refused before any memory is filled.
+    if ways[0] == SeparableChoice::Chained {
+        for (name, part) in [("depthwise", &geometry.0), ("pointwise", &geometry.1)] {
+            Schedule::new(part, context.target(), None).map_err(Error::within(name))?;
+        }
+    }
+    let (sample, bind) = separable_sample(context, layer, &geometry)?;
+    let trials = try_all(context, &sample, ways, bind).await?;
+    Ok(Tuned { geometry, best: fastest(&trials)?, trials })
+}
+
+/// [`tune_separable`], waiting for it.
+///
+/// # Errors
+/// Those of [`tune_separable`].
+#[cfg(not(target_arch = "wasm32"))]
+pub fn tune_separable_blocking(
+    context: &Context,
+    layer: &SeparableConv2d,
+    input_shape: [u32; 4],
+) -> Result<Tuned<(Geometry, Geometry)>> {
+    pollster::block_on(tune_separable(context, layer, input_shape))
+}
+
+/// Compares what each way computes with a sample of what it should be, and times those that are right and not far too
+/// slow.
+async fn try_all<Way: Copy>(
+    context: &Context,
+    sample: &Sample,
+    ways: Vec<Way>,
+    bind: impl Fn(Way, &Tensor) -> Result<Bound>,
+) -> Result<Vec<Trial<Way>>> {
+    let mut trials = Vec::new();
+    for choice in ways {
+        let (error, milliseconds) = sample.first_runs(context, |output| bind(choice, output)).await?;
+        trials.push(Trial { choice, error, milliseconds });
+    }
+    let right = trials.iter().filter(|trial| trial.is_right());
+    let quickest = right.map(|trial| trial.milliseconds).fold(f64::INFINITY, f64::min);
+    let is_close = |(index, trial): &(usize, &mut Trial<Way>)| *index == 0 || trial.milliseconds <= TOO_SLOW * quickest;
+    let right = trials.iter_mut().enumerate().filter(|(_, trial)| trial.is_right());
+    let mut close: Vec<&mut Trial<Way>> = right.filter(is_close).map(|(_, trial)| trial).collect();
+    let output = Tensor::zeros(context, sample.output_shape)?;
+    let bounds = close.iter().map(|trial| bind(trial.choice, &output)).collect::<Result<Vec<_>>>()?;
+    let layers: Vec<&[Bound]> = bounds.iter().map(std::slice::from_ref).collect();
+    let timings = measure_in_turn(context, &layers, BUDGET * u32::try_from(bounds.len()).unwrap_or(1)).await?;
+    for (trial, median) in close.iter_mut().zip(medians(&timings)) {
+        trial.milliseconds = median;
+    }
+    Ok(trials)
+}
+
 /// The medians by one clock: the device's if all have it, else the caller's.
 fn medians(timings: &[Timing]) -> Vec<f64> {
     let device: Option<Vec<f64>> = timings.iter().map(|timing| Some(timing.device?.median)).collect();
@@ -114,7 +165,7 @@ fn medians(timings: &[Timing]) -> Vec<f64> {
 }
 
 /// The fastest right one; the first, unless another is clearly faster.
-fn fastest(trials: &[Trial]) -> Result<Trial> {
+fn fastest<Way: Copy>(trials: &[Trial<Way>]) -> Result<Trial<Way>> {
     let best = trials.iter().filter(|trial| trial.is_right()).min_by(|a, b| a.milliseconds.total_cmp(&b.milliseconds));
     match (trials.first().filter(|first| first.is_right()), best) {
         (Some(first), Some(best)) if first.milliseconds <= GAIN * best.milliseconds => Ok(*first),
@@ -157,13 +208,12 @@ fn cost(geometry: &Geometry, target: &Target, variant: &Variant) -> f64 {
     (1.0 + LOAD * 2.0 / outputs.sqrt()) * idle
 }
 
-/// A layer's tensors, and what some of its outputs should be.
+/// What some of a layer's outputs should be.
 struct Sample {
-    geometry: Geometry,
-    input: Tensor,
-    weight: Tensor,
-    bias: Option<Tensor>,
-    residual: Option<Tensor>,
+    output_shape: [u32; 4],
+    activation: Activation,
+    /// See [`verify::largest_error`].
+    terms: u64,
     /// The outputs that are compared.
     outputs: Vec<usize>,
     expected: Reference,
@@ -172,39 +222,83 @@ struct Sample {
 /// The multiply-adds that the reference does in some tenths of a second.
 const MULTIPLY_ADDS: u64 = 1 << 26;
 
+/// A sample of a convolution, and what binds the layer, in one way, to the tensors that it is of and to an output.
+fn conv2d_sample(
+    context: &Context,
+    layer: &Conv2d,
+    geometry: &Geometry,
+) -> Result<(Sample, impl Fn(Choice, &Tensor) -> Result<Bound>)> {
+    let mut fill = Fill { context, tensors: 0 };
+    let (input, x) = fill.tensor(geometry.input_shape())?;
+    let (weight, w) = fill.tensor(geometry.weight_shape())?;
+    let (bias, b) = fill.optional(geometry.bias, geometry.bias_shape())?;
+    let (residual, r) = fill.optional(geometry.residual, geometry.output_shape())?;
+    let outputs = spread(values(geometry.output_shape()), MULTIPLY_ADDS / geometry.terms());
+    let sample = Sample {
+        output_shape: geometry.output_shape(),
+        activation: geometry.activation,
+        terms: geometry.terms(),
+        expected: reference::conv2d_at(geometry, outputs.iter().copied(), &x, &w, b.as_deref(), r.as_deref()),
+        outputs,
+    };
+    let input_shape = geometry.input_shape();
+    let bind = move |choice, output: &Tensor| {
+        let plan = layer.plan_with_choice(context, input_shape, choice)?;
+        plan.bind(Operands::new(&input, &weight, output).bias(&bias).residual(&residual))
+    };
+    Ok((sample, bind))
+}
+
+/// A sample of a separable layer, likewise: all channels of some pixels, so that of what is between no more than those
+/// pixels' values is needed.
+fn separable_sample(
+    context: &Context,
+    layer: &SeparableConv2d,
+    (d, p): &(Geometry, Geometry),
+) -> Result<(Sample, impl Fn(SeparableChoice, &Tensor) -> Result<Bound>)> {
+    let mut fill = Fill { context, tensors: 0 };
+    let (input, x) = fill.tensor(d.input_shape())?;
+    let (depthwise_weight, dw) = fill.tensor(d.weight_shape())?;
+    let (depthwise_bias, db) = fill.optional(d.bias, d.bias_shape())?;
+    let (pointwise_weight, pw) = fill.tensor(p.weight_shape())?;
+    let (pointwise_bias, pb) = fill.optional(p.bias, p.bias_shape())?;
+    let (residual, r) = fill.optional(p.residual, p.output_shape())?;
+    // Per pixel, values and magnitudes of the pointwise part each.
+    let multiply_adds = values(d.weight_shape()).saturating_add(2 * values(p.weight_shape()));
+    let all_pixels = values([d.batch, 1, d.output.height, d.output.width]);
+    let pixels = spread(all_pixels, MULTIPLY_ADDS / multiply_adds);
+    let (depthwise, pointwise) = ((dw.as_slice(), db.as_deref()), (pw.as_slice(), pb.as_deref()));
+    let sample = Sample {
+        output_shape: p.output_shape(),
+        activation: p.activation,
+        terms: d.terms() + p.terms(),
+        expected: verify::separable_reference_at((d, p), &pixels, &x, depthwise, pointwise, r.as_deref()),
+        outputs: verify::outputs_at(p, &pixels),
+    };
+    let input_shape = d.input_shape();
+    let bind = move |choice, output: &Tensor| {
+        layer.plan_with_choice(context, input_shape, choice)?.bind(SeparableOperands {
+            input: &input,
+            depthwise_weight: &depthwise_weight,
+            depthwise_bias: depthwise_bias.as_ref(),
+            pointwise_weight: &pointwise_weight,
+            pointwise_bias: pointwise_bias.as_ref(),
+            residual: residual.as_ref(),
+            output,
+        })
+    };
+    Ok((sample, bind))
+}
+
 impl Sample {
-    fn new(context: &Context, geometry: &Geometry) -> Result<Self> {
-        let tensor = |shape| {
-            let data = data(shape);
-            Ok((Tensor::from_slice(context, shape, &data)?, data))
-        };
-        let optional = |present: bool, shape| present.then(|| tensor(shape)).transpose();
-        let (input, x) = tensor(geometry.input_shape())?;
-        let (weight, w) = tensor(geometry.weight_shape())?;
-        let (bias, b) = optional(geometry.bias, geometry.bias_shape())?.unzip();
-        let (residual, r) = optional(geometry.residual, geometry.output_shape())?.unzip();
-        let outputs = spread(values(geometry.output_shape()), MULTIPLY_ADDS / geometry.terms());
-        let expected = reference::conv2d_at(geometry, outputs.iter().copied(), &x, &w, b.as_deref(), r.as_deref());
-        Ok(Self { geometry: *geometry, input, weight, bias, residual, outputs, expected })
-    }
-
-    /// The layer in one way.
-    fn bind(&self, context: &Context, layer: &Conv2d, choice: Choice, output: &Tensor) -> Result<Bound> {
-        let plan = layer.plan_with_choice(context, self.geometry.input_shape(), choice)?;
-        let operands = Operands::new(&self.input, &self.weight, output);
-        plan.bind(operands.bias(&self.bias).residual(&self.residual))
-    }
-
-    /// Computes the layer in one way, compares the result, and times the next runs.
-    async fn first_runs(&self, context: &Context, layer: &Conv2d, choice: Choice) -> Result<Trial> {
-        let shape = self.geometry.output_shape();
+    /// Computes the layer in one way and compares the result: its error. Then times the next runs.
+    async fn first_runs(&self, context: &Context, bind: impl FnOnce(&Tensor) -> Result<Bound>) -> Result<(f64, f64)> {
         // Of NaNs, so that a value that is not written shows.
-        let output = Tensor::from_slice(context, shape, &vec![f32::NAN; count(shape)])?;
-        let bound = match self.bind(context, layer, choice, &output) {
+        let nans = vec![f32::NAN; count(self.output_shape)];
+        let output = Tensor::from_slice(context, self.output_shape, &nans)?;
+        let bound = match bind(&output) {
             Ok(bound) => bound,
-            Err(Error::Device { .. } | Error::TooManyDispatches { .. }) => {
-                return Ok(Trial { choice, error: f64::INFINITY, milliseconds: f64::INFINITY });
-            }
+            Err(error) if is_refusal(&error) => return Ok((f64::INFINITY, f64::INFINITY)),
             Err(error) => return Err(error),
         };
         bound.run()?;
@@ -214,7 +308,7 @@ impl Sample {
         for _ in 0..FIRST_RUNS {
             milliseconds = milliseconds.min(stopwatch.time(&bound).await?);
         }
-        Ok(Trial { choice, error, milliseconds })
+        Ok((error, milliseconds))
     }
 
     fn error(&self, actual: &[f32]) -> f64 {
@@ -223,7 +317,35 @@ impl Sample {
             return f64::INFINITY;
         }
         let sampled: Vec<f32> = self.outputs.iter().map(|&output| actual[output]).collect();
-        verify::largest_error(&self.expected, self.geometry.activation, self.geometry.terms(), &sampled)
+        verify::largest_error(&self.expected, self.activation, self.terms, &sampled)
+    }
+}
+
+/// Whether an error says that a layer cannot be computed in one way, though it may be in another.
+fn is_refusal(error: &Error) -> bool {
+    match error {
+        Error::Within { error, .. } => is_refusal(error),
+        Error::Device { .. } | Error::TooManyDispatches { .. } | Error::Limit { .. } => true,
+        _ => false,
+    }
+}
+
+/// Makes a layer's tensors, no two of which begin with the same values.
+struct Fill<'a> {
+    context: &'a Context,
+    /// How many it has made.
+    tensors: u32,
+}
+
+impl Fill<'_> {
+    fn tensor(&mut self, shape: [u32; 4]) -> Result<(Tensor, Vec<f32>)> {
+        self.tensors += 1;
+        let values = data(self.tensors, shape);
+        Ok((Tensor::from_slice(self.context, shape, &values)?, values))
+    }
+
+    fn optional(&mut self, is_there: bool, shape: [u32; 4]) -> Result<(Option<Tensor>, Option<Vec<f32>>)> {
+        Ok(is_there.then(|| self.tensor(shape)).transpose()?.unzip())
     }
 }
 
@@ -250,10 +372,11 @@ fn count(shape: [u32; 4]) -> usize {
     shape.iter().map(|&size| size as usize).product()
 }
 
-/// Values from -1 to 1 without a pattern that a convolution could cancel: Weyl's sequence.
+/// Values from -1 to 1 without a pattern that a convolution could cancel: Weyl's sequence, from some place on.
 #[expect(clippy::cast_possible_truncation, reason = "any values will do")]
-fn data(shape: [u32; 4]) -> Vec<f32> {
-    (0..count(shape)).map(|index| (index as f64 * 0.618_033_988_749_895).fract() as f32 * 2.0 - 1.0).collect()
+fn data(tensor: u32, shape: [u32; 4]) -> Vec<f32> {
+    let first = f64::from(tensor) * std::f64::consts::SQRT_2;
+    (0..count(shape)).map(|index| (first + index as f64 * 0.618_033_988_749_895).fract() as f32 * 2.0 - 1.0).collect()
 }
 
 #[cfg(test)]
@@ -337,21 +460,35 @@ mod tests {
     fn what_computes_nothing_never_wins() {
         let tuned = tune_blocking(&idle_device(), &Conv2d::new(3, 8, 3), [1, 3, 9, 9]);
         assert!(matches!(tuned, Err(Error::NoneRight { error }) if error > 1.0), "{tuned:?}");
+        let tuned = tune_separable_blocking(&idle_device(), &SeparableConv2d::new(3, 8, 3), [1, 3, 9, 9]);
+        assert!(matches!(tuned, Err(Error::NoneRight { error }) if error > 1.0), "{tuned:?}");
     }
 
-    #[test]
-    fn a_wrong_or_missing_output_is_an_error() {
-        let geometry = Conv2d::new(2, 4, 3).residual(true).geometry([1, 2, 9, 9]).unwrap();
-        let sample = Sample::new(&idle_device(), &geometry).unwrap();
+    /// What is right passes; what is not written, or off by little, does not.
+    fn check_sample(sample: &Sample) {
         #[expect(clippy::cast_possible_truncation, reason = "the nearest f32 is what is right")]
         let right: Vec<f32> = sample.expected.values.iter().map(|&value| value as f32).collect();
-        assert!(sample.error(&right) <= 1.0);
-        for index in [0, 100, right.len() - 1] {
-            for wrong in [f32::NAN, right[index] + 1e-3] {
-                let mut actual = right.clone();
+        let mut whole = vec![0.0; count(sample.output_shape)];
+        for (&output, value) in sample.outputs.iter().zip(&right) {
+            whole[output] = *value;
+        }
+        assert!(sample.error(&whole) <= 1.0);
+        for index in [0, 100, whole.len() - 1] {
+            for wrong in [f32::NAN, whole[index] + 1e-3] {
+                let mut actual = whole.clone();
                 actual[index] = wrong;
                 assert!(sample.error(&actual) > 1.0, "{index} is {wrong}");
             }
         }
+    }
+
+    #[test]
+    fn a_wrong_or_missing_output_is_an_error() {
+        let (context, layer) = (idle_device(), Conv2d::new(2, 4, 3).residual(true));
+        let geometry = layer.geometry([1, 2, 9, 9]).unwrap();
+        check_sample(&conv2d_sample(&context, &layer, &geometry).unwrap().0);
+        let layer = SeparableConv2d::new(2, 4, 3).residual(true).activation(Activation::LeakyRelu(0.1));
+        let geometry = layer.geometry([2, 2, 9, 9]).unwrap();
+        check_sample(&separable_sample(&context, &layer, &geometry).unwrap().0);
     }
 }

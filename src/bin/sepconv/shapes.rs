@@ -21,6 +21,7 @@ pub struct Shape {
 }
 
 /// A layer of either form.
+#[derive(Clone, Copy)]
 pub enum Layer {
     Normal(Conv2d),
     Separable(SeparableConv2d),
@@ -98,23 +99,22 @@ impl Shape {
         Ok(Self { id, input, layer })
     }
 
-    /// The normal layers that this is made of, each with a name and its input's shape.
-    pub fn layers(&self) -> Outcome<Vec<(String, Conv2d, [u32; 4])>> {
-        let refused = |error| Failure::Request(format!("shape {}: {error}", self.id));
-        match &self.layer {
+    /// The layer, checked; before a separable one its two parts, which it may be chained of.
+    pub fn with_parts(self) -> Outcome<Vec<Self>> {
+        let part = |name, layer, input| Self { id: format!("{} {name}", self.id), input, layer: Layer::Normal(layer) };
+        let mut shapes = match &self.layer {
             Layer::Normal(layer) => {
-                layer.geometry(self.input).map_err(refused)?;
-                Ok(vec![(self.id.clone(), *layer, self.input)])
+                layer.geometry(self.input).map_err(|error| self.refused(error))?;
+                Vec::new()
             }
             Layer::Separable(layer) => {
-                let (_, pointwise) = layer.geometry(self.input).map_err(refused)?;
+                let (_, pointwise) = layer.geometry(self.input).map_err(|error| self.refused(error))?;
                 let (first, second) = layer.layers()?;
-                Ok(vec![
-                    (format!("{} depthwise", self.id), first, self.input),
-                    (format!("{} pointwise", self.id), second, pointwise.input_shape()),
-                ])
+                vec![part("depthwise", first, self.input), part("pointwise", second, pointwise.input_shape())]
             }
-        }
+        };
+        shapes.push(self);
+        Ok(shapes)
     }
 
     /// The planner's choice first; with `all`, every other kernel that supports the layer too.
