@@ -72,3 +72,47 @@ impl fmt::Display for SeparableChoice {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SeparableConv2d;
+
+    /// The names of every way to compute a layer of 3 x 3 filters.
+    fn names(target: &Target, [channels, out_channels, size]: [u32; 3]) -> Vec<String> {
+        let layer = SeparableConv2d::new(channels, out_channels, 3).padding(1);
+        let geometries = layer.geometry([1, channels, size, size]).unwrap();
+        SeparableChoice::all(&geometries, target).into_iter().map(|(choice, _)| choice.to_string()).collect()
+    }
+
+    #[test]
+    fn the_planners_own_choice_comes_first() {
+        let gpu: Target = wgpu::Limits::default().into();
+        let software = Target { software: true, subgroup_size: Some(8), ..gpu.clone() };
+        let tiles = ["separable", "separable, variant 1", "separable, variant 2"];
+        assert_eq!(names(&gpu, [64, 64, 64]), [&tiles[..], &[CHAINED]].concat()[..]);
+        assert_eq!(names(&gpu, [64, 64, 7]), [&[CHAINED], &tiles[..]].concat()[..]);
+        let small = ["subgroup_separable", "separable", "separable, variant 1", CHAINED];
+        assert_eq!(names(&software, [32, 32, 14]), small);
+        let large = [CHAINED, "subgroup_separable", "separable", "separable, variant 1", "separable, variant 2"];
+        assert_eq!(names(&software, [64, 64, 64]), large);
+    }
+
+    #[test]
+    fn what_cannot_be_one_dispatch_is_chained() {
+        let few = wgpu::Limits { max_storage_buffers_per_shader_stage: 6, ..Default::default() };
+        assert_eq!(names(&few.into(), [64, 64, 64]), [CHAINED]);
+        let short = wgpu::Limits { max_compute_workgroups_per_dimension: 63, ..Default::default() };
+        assert_eq!(names(&short.into(), [64, 64, 64]), [CHAINED]);
+    }
+
+    #[test]
+    fn a_name_is_that_of_a_way() {
+        for (name, variant) in [(CHAINED, 0), ("separable", 0), ("subgroup_separable", 2)] {
+            let choice = SeparableChoice::by_name(name, variant).unwrap().to_string();
+            assert_eq!(choice.split(", ").next(), Some(name));
+            assert_eq!(choice.ends_with("variant 2"), variant == 2, "{choice}");
+        }
+        assert!(matches!(SeparableChoice::by_name("depthwise", 0), Err(crate::Error::UnknownKernel { .. })));
+    }
+}

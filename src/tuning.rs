@@ -192,7 +192,7 @@ impl FromStr for Tuning {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Activation, Conv2d};
+    use crate::{Activation, Conv2d, SeparableConv2d};
 
     fn adapter(driver: &str) -> wgpu::AdapterInfo {
         let mut info = wgpu::AdapterInfo::new(wgpu::DeviceType::DiscreteGpu, wgpu::Backend::Vulkan);
@@ -224,11 +224,83 @@ mod tests {
         let tuning: Tuning = table().to_string().replace('\n', "\r\n").parse().unwrap();
         assert_eq!(tuning, table());
         assert!(tuning.is_for(&adapter("d")));
-        let (kept, chosen) = (tuning.choice(&geometry(), &target()).unwrap(), other(&geometry()));
-        assert_eq!((kept.kernel.name, kept.variant), (chosen.kernel.name, chosen.variant));
+        let chosen = other(&geometry());
+        assert_eq!(tuning.choice(&geometry(), &target()), Some(chosen));
         let schedule = tuning.schedule(&geometry(), &target()).unwrap();
         assert_eq!(schedule.kernel.name, chosen.kernel.name);
         assert_ne!(schedule.kernel.name, Schedule::new(&geometry(), &target(), None).unwrap().kernel.name);
+    }
+
+    fn separable() -> SeparableConv2d {
+        SeparableConv2d::new(4, 160, 3).padding(1)
+    }
+
+    const SEPARABLE_SHAPE: [u32; 4] = [1, 4, 9, 9];
+
+    /// Every way to compute that layer.
+    fn separable_ways() -> Vec<SeparableChoice> {
+        let ways = SeparableChoice::all(&separable().geometry(SEPARABLE_SHAPE).unwrap(), &target());
+        ways.into_iter().map(|(choice, _)| choice).collect()
+    }
+
+    fn separable_table(choice: SeparableChoice) -> Tuning {
+        let mut tuning = table();
+        tuning.insert(&separable().geometry(SEPARABLE_SHAPE).unwrap(), &target(), choice);
+        tuning
+    }
+
+    #[test]
+    fn a_separable_choice_is_kept_through_text() {
+        let geometries = separable().geometry(SEPARABLE_SHAPE).unwrap();
+        assert_eq!(separable_ways().len(), 4, "chained, and three tilings");
+        for chosen in separable_ways() {
+            let text = separable_table(chosen).to_string();
+            assert_eq!(text.lines().count(), table().to_string().lines().count() + 1, "{text}");
+            let tuning: Tuning = text.parse().unwrap();
+            assert_eq!(tuning.choice(&geometries, &target()), Some(chosen));
+            assert_eq!(tuning.choice(&geometry(), &target()), Some(other(&geometry())), "the other layer's stays");
+            for part in [geometries.0, geometries.1] {
+                assert_eq!(tuning.choice(&part, &target()), None, "the parts are layers of their own");
+            }
+        }
+    }
+
+    #[test]
+    fn both_parts_are_part_of_a_separable_layers_key() {
+        let tuning = separable_table(SeparableChoice::Chained);
+        let base = separable();
+        for (layer, shape) in [
+            (base, [2, 4, 9, 9]),
+            (base.stride(2), SEPARABLE_SHAPE),
+            (base.depth_multiplier(2), SEPARABLE_SHAPE),
+            (base.depthwise_bias(false), SEPARABLE_SHAPE),
+            (base.depthwise_activation(Activation::Relu), SEPARABLE_SHAPE),
+            (base.pointwise_bias(false), SEPARABLE_SHAPE),
+            (base.activation(Activation::Relu), SEPARABLE_SHAPE),
+            (base.residual(true), SEPARABLE_SHAPE),
+            (SeparableConv2d::new(4, 161, 3).padding(1), SEPARABLE_SHAPE),
+        ] {
+            let choice = tuning.choice(&layer.geometry(shape).unwrap(), &target());
+            assert!(choice.is_none(), "{layer:?} on {shape:?} has {choice:?}");
+        }
+    }
+
+    #[test]
+    fn a_separable_choice_that_no_way_matches_is_none() {
+        let geometries = separable().geometry(SEPARABLE_SHAPE).unwrap();
+        for (chosen, old, new) in [
+            (SeparableChoice::Chained, ": chained", ": chain"),
+            (SeparableChoice::by_name("separable", 0).unwrap(), ": separable", ": direct"),
+            (SeparableChoice::by_name("separable", 1).unwrap(), "CHANNEL_TILES=8", "CHANNEL_TILES=9"),
+        ] {
+            let text = separable_table(chosen).to_string();
+            let changed = text.replace(old, new);
+            assert_ne!(changed, text);
+            assert_eq!(changed.parse::<Tuning>().unwrap().choice(&geometries, &target()), None, "{changed}");
+        }
+        // Nor is one kept that this target does not have.
+        let without = separable_table(SeparableChoice::by_name("subgroup_separable", 0).unwrap());
+        assert_eq!(without, table());
     }
 
     #[test]

@@ -133,6 +133,47 @@ mod tests {
         largest_error(&reference, Activation::None, 9, actual)
     }
 
+    /// Some values, without a pattern.
+    fn data(shape: [u32; 4]) -> Vec<f32> {
+        let count: u32 = shape.iter().product();
+        let value = |index: u32| f32::from(u8::try_from(index * index * 31 % 251).unwrap()) / 64.0 - 2.0;
+        (0..count).map(value).collect()
+    }
+
+    #[test]
+    fn the_reference_at_some_pixels_is_a_part_of_the_whole() {
+        let layer = crate::SeparableConv2d::new(3, 4, 3).depth_multiplier(2).stride([2, 1]).padding(1).residual(true);
+        let layer = layer.depthwise_activation(Activation::Silu).activation(Activation::LeakyRelu(0.5));
+        let (d, p) = layer.geometry([2, 3, 5, 6]).unwrap();
+        let shapes = [d.input_shape(), d.weight_shape(), d.bias_shape(), p.weight_shape(), p.bias_shape()];
+        let [x, dw, db, pw, pb] = shapes.map(data);
+        let residual = data(p.output_shape());
+        let (depthwise, pointwise) = ((dw.as_slice(), Some(db.as_slice())), (pw.as_slice(), Some(pb.as_slice())));
+        let whole = separable_reference((&d, &p), &x, depthwise, pointwise, Some(&residual));
+        // Of both images, and the last.
+        let pixels = [0, 7, 17, 18, 29, 35];
+        let part = separable_reference_at((&d, &p), &pixels, &x, depthwise, pointwise, Some(&residual));
+        let outputs = outputs_at(&p, &pixels);
+        assert_eq!(outputs[..7], [0, 7, 17, 72, 83, 89, 18]);
+        assert_eq!((outputs.len(), outputs.last()), (24, Some(&143)));
+        assert_eq!(part.values, outputs.iter().map(|&output| whole.values[output]).collect::<Vec<_>>());
+        assert_eq!(part.magnitudes, outputs.iter().map(|&output| whole.magnitudes[output]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_residual_is_added_before_the_activation() {
+        let layer = crate::SeparableConv2d::new(1, 1, 1).bias(false);
+        let reference = |layer: crate::SeparableConv2d| {
+            let (d, p) = layer.geometry([1, 1, 1, 2]).unwrap();
+            separable_reference((&d, &p), &[1.0, 2.0], (&[3.0], None), (&[-2.0], None), Some(&[5.0, 13.0]))
+        };
+        let values = |layer| reference(layer).values;
+        assert_eq!(values(layer), [-6.0, -12.0]);
+        assert_eq!(values(layer.residual(true)), [-1.0, 1.0]);
+        assert_eq!(values(layer.residual(true).activation(Activation::Relu)), [0.0, 1.0]);
+        assert_eq!(reference(layer.residual(true)).magnitudes, [11.0, 25.0]);
+    }
+
     #[test]
     fn what_is_right_passes() {
         assert!(error(1.0, 2.0, &[1.0]) <= 0.0);

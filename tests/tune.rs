@@ -7,10 +7,11 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use command::{files, read_output, run_in, safetensors};
-use common::{check_plan, context, foreign_device};
-use sepconv::tune::tune_blocking;
+use common::{check_plan, check_separable, context, foreign_device, noop_context};
+use sepconv::tune::{tune_blocking, tune_separable_blocking};
 use sepconv::{
-    Choice, Context, Conv2d, Error, PaddingMode, Schedule, SeparableChoice, SeparableConv2d, Tuning, kernels,
+    Activation, Choice, Context, Conv2d, Error, PaddingMode, Schedule, SeparableChoice, SeparableConv2d, Tuning,
+    kernels,
 };
 use tempfile::TempDir;
 
@@ -77,6 +78,110 @@ fn a_plan_goes_by_the_table() {
     }
 }
 
+fn separable_layers() -> [(SeparableConv2d, [u32; 4]); 3] {
+    let layer = SeparableConv2d::new(6, 8, 3).padding(1);
+    [
+        (layer.residual(true).depthwise_activation(Activation::Relu6).activation(Activation::Silu), [2, 6, 9, 11]),
+        (layer.depth_multiplier(2).stride(2).depthwise_bias(false), [1, 6, 17, 9]),
+        (SeparableConv2d::new(32, 32, 3).padding(1), [1, 32, 14, 14]),
+    ]
+}
+
+/// Every way to compute a layer, the planner's own first.
+fn separable_ways(context: &Context, layer: &SeparableConv2d, shape: [u32; 4]) -> Vec<SeparableChoice> {
+    let ways = SeparableChoice::all(&layer.geometry(shape).unwrap(), context.target());
+    ways.into_iter().map(|(choice, _)| choice).collect()
+}
+
+/// Asserts that a layer is planned in this way.
+fn assert_planned(context: &Context, layer: &SeparableConv2d, shape: [u32; 4], choice: SeparableChoice) {
+    let (plan, expected) =
+        (layer.plan(context, shape).unwrap(), layer.plan_with_choice(context, shape, choice).unwrap());
+    assert_eq!(plan.kernel(), expected.kernel());
+    assert_eq!(plan.fused_variant(), expected.fused_variant(), "{choice}");
+}
+
+#[test]
+fn the_best_way_to_compute_a_separable_layer_is_right_and_in_the_plan() {
+    let Some(context) = context() else { return };
+    let mut table = context.tuning().clone();
+    for (layer, shape) in separable_layers() {
+        let tuned = tune_separable_blocking(context, &layer, shape).unwrap();
+        assert!(tuned.trials.iter().all(|trial| trial.is_right() && trial.milliseconds > 0.0), "{tuned:?}");
+        let tried: Vec<_> = tuned.trials.iter().map(|trial| trial.choice).collect();
+        assert_eq!(tried, separable_ways(context, &layer, shape));
+        assert!(tried.len() > 1 && tuned.best.milliseconds <= tuned.trials[0].milliseconds, "{tuned:?}");
+        table.insert(&tuned.geometry, context.target(), tuned.best.choice);
+    }
+    assert_eq!(table.len(), 3);
+    let table: Tuning = table.to_string().parse().unwrap();
+    let tuned = context.with_tuning(table.clone());
+    for ((layer, shape), seed) in separable_layers().into_iter().zip(1..) {
+        let choice = table.choice(&layer.geometry(shape).unwrap(), context.target()).unwrap();
+        assert_planned(&tuned, &layer, shape, choice);
+        check_separable(&tuned, &layer, shape, seed);
+    }
+}
+
+#[test]
+fn a_separable_plan_goes_by_the_table() {
+    let Some(context) = context() else { return };
+    for (layer, shape) in separable_layers() {
+        let ways = separable_ways(context, &layer, shape);
+        for choice in &ways {
+            let mut table = context.tuning().clone();
+            table.insert(&layer.geometry(shape).unwrap(), context.target(), *choice);
+            let tuned = context.with_tuning(table.clone());
+            assert_planned(&tuned, &layer, shape, *choice);
+            // Another size is not in it.
+            let [n, c, h, w] = shape;
+            assert_planned(&tuned, &layer, [n, c, h + 1, w], separable_ways(context, &layer, [n, c, h + 1, w])[0]);
+            // Nor is what no way matches.
+            let text = table.to_string().replace("bias None: ", "bias None: not ");
+            let text = text.replace("residual Silu: ", "residual Silu: not ");
+            assert_ne!(text, table.to_string());
+            assert_planned(&context.with_tuning(text.parse().unwrap()), &layer, shape, ways[0]);
+        }
+    }
+}
+
+/// A layer with so much in between that no buffer holds it, on a device that is planned for as a GPU.
+fn much_in_between() -> (wgpu::Limits, SeparableConv2d, [u32; 4]) {
+    let limits = wgpu::Limits {
+        max_buffer_size: 8 << 20,
+        max_storage_buffer_binding_size: 8 << 20,
+        max_uniform_buffer_binding_size: 1 << 14,
+        ..Default::default()
+    };
+    (limits, SeparableConv2d::new(1, 1, 1).depth_multiplier(1000), [1, 1, 64, 64])
+}
+
+/// What was kept may need a larger tensor in between than there may be, where the planner's own way needs none.
+#[test]
+fn a_kept_separable_choice_that_cannot_be_planned_is_passed_over() {
+    let (limits, layer, shape) = much_in_between();
+    let context = noop_context(limits).with_software(false);
+    let chained = layer.plan_with_choice(&context, shape, SeparableChoice::Chained).unwrap_err();
+    assert!(matches!(&chained, Error::Within { error, .. } if matches!(**error, Error::Limit { .. })), "{chained}");
+    let mut table = context.tuning().clone();
+    table.insert(&layer.geometry(shape).unwrap(), context.target(), SeparableChoice::Chained);
+    assert_eq!(table.len(), 1);
+    assert_eq!(layer.plan(&context.with_tuning(table), shape).unwrap().kernel(), "separable");
+}
+
+#[test]
+fn a_way_that_cannot_be_planned_never_wins() {
+    let (limits, layer, shape) = much_in_between();
+    let Some((device, queue)) = foreign_device(|own| own.max_buffer_size = limits.max_buffer_size) else { return };
+    let context = Context::from_wgpu(device, queue).unwrap().with_software(false);
+    let tuned = tune_separable_blocking(&context, &layer, shape).unwrap();
+    for trial in &tuned.trials {
+        assert_eq!(trial.is_right(), trial.choice != SeparableChoice::Chained, "{trial:?}");
+    }
+    assert_eq!(tuned.trials.last().unwrap().choice, SeparableChoice::Chained);
+    assert_ne!(tuned.best.choice, SeparableChoice::Chained);
+}
+
 #[test]
 fn both_parts_of_a_chained_layer_go_by_the_table() {
     let Some(context) = context() else { return };
@@ -113,6 +218,9 @@ fn what_is_too_large_is_refused_before_it_fills_memory() {
     let Some(context) = context() else { return };
     let refused = tune_blocking(context, &Conv2d::new(1, 1, 1), [1, 1, 1_000_000, 1_000_000]);
     assert!(matches!(refused, Err(Error::Limit { argument: "input", .. })), "{refused:?}");
+    let refused = tune_separable_blocking(context, &SeparableConv2d::new(1, 1, 1), [1, 1, 1_000_000, 1_000_000]);
+    let Err(Error::Within { part: "depthwise", error }) = refused else { panic!("{refused:?}") };
+    assert!(matches!(*error, Error::Limit { argument: "input", .. }), "{error}");
 }
 
 #[test]
@@ -151,14 +259,23 @@ struct Folder(TempDir);
 const SHAPES: &str = r#"[{"id": "a", "kind": "conv", "c": 4, "h": 8, "w": 8, "oc": 4, "k": 3},
                          {"id": "b", "kind": "sep", "c": 4, "h": 8, "w": 8, "oc": 6, "k": 3, "s": 2, "p": 1}]"#;
 
+fn separable_in_the_file() -> SeparableConv2d {
+    SeparableConv2d::new(4, 6, 3).stride(2).padding(1)
+}
+
 impl Folder {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let [input, weight] = [4 * 8 * 8, 4 * 4 * 3 * 3].map(|count| common::Random(1).floats(count));
-        let tensors: [(&str, &[u32], &[f32]); 3] = [
+        let [input, weight, depthwise, pointwise] =
+            [4 * 8 * 8, 4 * 4 * 3 * 3, 4 * 3 * 3, 6 * 4].map(|count| common::Random(1).floats(count));
+        let tensors: [(&str, &[u32], &[f32]); 7] = [
             ("input", &[1, 4, 8, 8], &input),
             ("weight", &[4, 4, 3, 3], &weight),
             ("bias", &[4], &[1.0, 2.0, 3.0, 4.0]),
+            ("depthwise.weight", &[4, 1, 3, 3], &depthwise),
+            ("depthwise.bias", &[4], &[1.0, 2.0, 3.0, 4.0]),
+            ("pointwise.weight", &[6, 4, 1, 1], &pointwise),
+            ("pointwise.bias", &[6], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
         ];
         std::fs::write(folder.path().join("layer.safetensors"), safetensors(&tensors)).unwrap();
         std::fs::write(folder.path().join("shapes.json"), SHAPES).unwrap();
@@ -182,11 +299,13 @@ impl Folder {
         self.path().join("cache").join(&tables[0])
     }
 
-    /// Makes `direct` the choice for the layer in the file.
-    fn prefer_direct(&self, context: &Context) {
+    /// Makes `direct` the choice for the layer in the file, and `separable` for the separable one.
+    fn prefer_others(&self, context: &Context) {
         let mut table: Tuning = std::fs::read_to_string(self.table()).unwrap().parse().unwrap();
         let (layer, shape) = (Conv2d::new(4, 4, 3), [1, 4, 8, 8]);
         table.insert(&layer.geometry(shape).unwrap(), context.target(), last_choice(context, &layer, shape));
+        let separable = SeparableChoice::by_name("separable", 0).unwrap();
+        table.insert(&separable_in_the_file().geometry(shape).unwrap(), context.target(), separable);
         std::fs::write(self.table(), table.to_string()).unwrap();
     }
 }
@@ -218,25 +337,35 @@ fn the_other_subcommands_go_by_the_table_unless_told_not_to() {
     let Some(context) = context() else { return };
     let folder = Folder::new();
     folder.sepconv("tune --shapes shapes.json").assert_done();
-    folder.prefer_direct(context);
+    folder.prefer_others(context);
     let own = Conv2d::new(4, 4, 3).plan(context, [1, 4, 8, 8]).unwrap().kernel();
     assert_ne!(own, "direct");
+    let own_separable = separable_in_the_file().plan(context, [1, 4, 8, 8]).unwrap().kernel();
+    assert_ne!(own_separable, "separable");
+    let separable = "separable layer.safetensors --stride 2 --padding 1 --out";
     let plan = "plan --input 1,4,8,8 --weight 4,4,3,3 --bias 4";
     for (arguments, kernel) in [
         ("conv layer.safetensors --out a.safetensors".to_owned(), "kernel direct".to_owned()),
         ("conv layer.safetensors --out b.safetensors --no-tune".to_owned(), format!("kernel {own}")),
-        (format!("conv layer.safetensors --out c.safetensors --kernel {own}"), format!("kernel {own}")),
+        (format!("conv layer.safetensors --out e.safetensors --kernel {own}"), format!("kernel {own}")),
         (plan.to_owned(), "kernel                direct (for being the fastest".to_owned()),
         (format!("{plan} --no-tune"), format!("kernel                {own} (")),
         (format!("{plan} --kernel {own}"), format!("kernel                {own} (")),
         ("bench --shapes shapes.json".to_owned(), "| direct ".to_owned()),
         ("bench --shapes shapes.json --no-tune".to_owned(), format!("| {own} ")),
+        ("bench --shapes shapes.json".to_owned(), "| separable ".to_owned()),
+        ("bench --shapes shapes.json --no-tune".to_owned(), format!("| {own_separable} ")),
+        (format!("{separable} c.safetensors"), "kernel separable,".to_owned()),
+        (format!("{separable} d.safetensors --no-tune"), format!("kernel {own_separable},")),
     ] {
         let run = folder.sepconv(&arguments);
         assert!(run.assert_done().contains(&kernel), "{arguments} has no {kernel:?}: {run:?}");
     }
-    let [a, b] = ["a", "b"].map(|name| read_output(&folder.path().join(format!("{name}.safetensors"))).1);
-    assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4), "two kernels, one layer");
+    let result = |name: &str| read_output(&folder.path().join(format!("{name}.safetensors"))).1;
+    for (a, b) in [("a", "b"), ("c", "d")] {
+        let (a, b) = (result(a), result(b));
+        assert!(!a.is_empty() && a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4), "two kernels, one layer");
+    }
 }
 
 #[test]
@@ -244,7 +373,7 @@ fn a_table_that_is_none_is_ignored_and_replaced() {
     let Some(context) = context() else { return };
     let folder = Folder::new();
     folder.sepconv("tune --shapes shapes.json").assert_done();
-    folder.prefer_direct(context);
+    folder.prefer_others(context);
     let good = std::fs::read_to_string(folder.table()).unwrap();
     let own = format!("kernel {}", Conv2d::new(4, 4, 3).plan(context, [1, 4, 8, 8]).unwrap().kernel());
     for (bad, note) in [
