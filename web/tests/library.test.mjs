@@ -23,7 +23,8 @@ test("every golden case with every kernel", async (t) => {
   t.diagnostic(`${cases} cases; runs: ${JSON.stringify(runs)}`);
   assert.deepEqual(failures, []);
   assert.deepEqual([cases, count], [130, 130]);
-  everyKernelRan(runs, kernels);
+  // None of them has the 16 channels that this takes; those of the next test have.
+  everyKernelRan(runs, kernels.filter((kernel) => kernel !== "winograd"));
   assert.deepEqual(chromium.errors, []);
 });
 
