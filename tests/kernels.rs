@@ -487,7 +487,9 @@ fn where_the_planner_fuses() {
 
     let small = (SeparableConv2d::new(64, 24, 3).padding(1), [1, 64, 14, 14]);
     let has_subgroups = context.target().subgroup_size == Some(8);
-    assert_eq!(kernel(true, small.0, small.1) == "subgroup_separable", has_subgroups);
+    for (layer, shape) in [small, (SeparableConv2d::new(3, 4, 3).padding(1), [1, 3, 64, 64])] {
+        assert_eq!(kernel(true, layer, shape) == "subgroup_separable", has_subgroups, "{layer:?}");
+    }
     check_separable(context, &small.0, small.1, 8);
     assert_ne!(kernel(true, large.0, large.1), "separable");
 }
