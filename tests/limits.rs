@@ -282,20 +282,27 @@ fn shapes_without_a_byte_size_are_refused() {
 }
 
 #[test]
-fn a_device_with_too_few_storage_buffers_is_refused() {
-    let few = wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..Default::default() };
-    let descriptor = wgpu::DeviceDescriptor { required_limits: few, ..Default::default() };
-    let (device, queue) = wgpu::Device::noop(&descriptor);
-    let error = Context::from_wgpu(device, queue).unwrap_err();
-    let named = matches!(error, Error::OutOfRange { argument: "max_storage_buffers_per_shader_stage", value: 4, .. });
-    assert!(named, "{error}");
+fn a_device_with_too_little_is_refused_by_the_limits_name() {
+    let default = wgpu::Limits::default;
+    for (limit, limits, has) in [
+        ("max_storage_buffers_per_shader_stage", wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..default() }, 4),
+        ("max_compute_workgroup_size_x", wgpu::Limits { max_compute_workgroup_size_x: 63, ..default() }, 63),
+    ] {
+        let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
+        let (device, queue) = wgpu::Device::noop(&descriptor);
+        let error = Context::from_wgpu(device, queue).unwrap_err();
+        let named = matches!(error, Error::OutOfRange { argument, value, .. } if (argument, value) == (limit, has));
+        assert!(named, "{error}");
+    }
 }
 
 /// A kernel that takes more than a device has leaves the layer to another one.
 #[test]
 fn what_a_kernel_lacks_is_found_when_planning() {
     type Lower = fn(&mut wgpu::Limits);
-    let lowered: [Lower; 4] = [
+    let lowered: [Lower; 6] = [
+        |limits| limits.max_compute_workgroup_size_x = 64,
+        |limits| limits.max_compute_invocations_per_workgroup = 64,
         |limits| limits.max_compute_workgroup_size_y = 8,
         |limits| limits.max_compute_workgroup_size_z = 2,
         |limits| limits.max_bindings_per_bind_group = 6,
@@ -304,7 +311,12 @@ fn what_a_kernel_lacks_is_found_when_planning() {
     for lower in lowered {
         let Some((device, queue)) = foreign_device(lower) else { return };
         let context = Context::from_wgpu(device, queue).unwrap().with_software(false);
-        for (layer, shape) in [(Conv2d::new(512, 16, 3), [1, 512, 5, 5]), (Conv2d::new(64, 16, 3), [1, 64, 20, 20])] {
+        for (layer, shape) in [
+            (Conv2d::new(512, 16, 3), [1, 512, 5, 5]),
+            (Conv2d::new(64, 16, 3), [1, 64, 20, 20]),
+            (Conv2d::new(128, 128, 3), [1, 128, 16, 16]),
+            (Conv2d::new(8, 8, 3).groups(8), [1, 8, 16, 16]),
+        ] {
             layer.plan(&context, shape).unwrap();
         }
         SeparableConv2d::new(32, 128, 3).plan(&context, [1, 32, 80, 80]).unwrap();

@@ -134,7 +134,7 @@ impl Target {
             ("max_uniform_buffers_per_shader_stage", limits.max_uniform_buffers_per_shader_stage.into(), 1),
             ("max_uniform_buffer_binding_size", limits.max_uniform_buffer_binding_size, 96),
             ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup.into(), 64),
-            ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x.into(), 16),
+            ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x.into(), 64),
             ("max_compute_workgroup_size_y", limits.max_compute_workgroup_size_y.into(), 8),
             ("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension.into(), 1),
             ("min_storage_buffer_offset_alignment", limits.min_storage_buffer_offset_alignment.into(), 1),
