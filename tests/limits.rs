@@ -256,6 +256,27 @@ fn what_fits_no_buffer_is_refused_before_anything_runs() {
     assert!(Tensor::zeros(&context, [1, 1, 32, 32]).is_ok());
 }
 
+/// A layer whose tensors fit but not what Winograd's method would make of them is another kernel's.
+#[test]
+fn a_workspace_past_the_largest_buffer_is_not_planned() {
+    // An image is 1 MiB in and out, and 4 MiB transformed: 16 places of 64 channels and 32 x 32 tiles.
+    let (layer, shape) = (Conv2d::new(64, 64, 3).padding(1).bias(false), [1, 64, 64, 64]);
+    let geometry = layer.geometry(shape).unwrap();
+    for (bytes, supported) in [((1 << 22) - 4, false), (1 << 22, true)] {
+        let target = kernels::Target {
+            software: true,
+            ..wgpu::Limits { max_buffer_size: bytes, ..limits(1 << 27, 65_535) }.into()
+        };
+        let schedule = Schedule::new(&geometry, &target, None).unwrap();
+        assert_eq!(schedule.kernel.name == "winograd", supported, "at {bytes} bytes");
+    }
+    // Nor more images at a time than such a buffer holds.
+    let geometry = layer.geometry([7, 64, 64, 64]).unwrap();
+    let limits = wgpu::Limits { max_buffer_size: 9 << 20, ..limits(1 << 27, 65_535) };
+    let schedule = Schedule::new(&geometry, &limits.into(), Some("winograd")).unwrap();
+    assert_eq!(schedule.workspace_bytes(), 2 * 2 * (4 << 20));
+}
+
 #[test]
 fn shapes_without_a_byte_size_are_refused() {
     let context = noop_context(limits(4096, 65_535));

@@ -45,10 +45,15 @@ fn supports(geometry: &Geometry, target: &Target) -> std::result::Result<(), &'s
         return Err("it needs 16 input and 16 output channels per group");
     }
     let weight = u64::from(PLACES) * u64::from(geometry.out_channels) * u64::from(geometry.in_channels_per_group());
-    if 4 * weight.max(transformed_image(geometry)) > binding_maximum(&target.limits) {
-        return Err("it needs an image and a weight that fit in a binding transformed");
+    if 4 * weight.max(transformed_image(geometry)) > tensor_maximum(target) {
+        return Err("it needs an image and a weight that fit in a buffer and in a binding transformed");
     }
     Ok(())
+}
+
+/// The most bytes of a tensor that is bound whole.
+fn tensor_maximum(target: &Target) -> u64 {
+    binding_maximum(&target.limits).min(target.limits.max_buffer_size)
 }
 
 /// The product has fewer pixels than the layer, by a factor of four: with less than this its tiles are partly idle.
@@ -119,7 +124,7 @@ pub(crate) fn passes(whole: &Geometry, target: &Target) -> Result<(Vec<Part>, Ve
     let one_image = Geometry { batch: 1, ..*whole };
     let packing = vec![Part { output: packed, ..pass(pack, &one_image, [0; 3], filters) }];
 
-    let images = binding_maximum(&target.limits).min(WORKSPACE) / (4 * transformed_image(whole));
+    let images = tensor_maximum(target).min(WORKSPACE) / (4 * transformed_image(whole));
     let mut parts = Vec::new();
     for (piece, starts) in slices(whole, images.max(1), whole.groups.into(), whole.out_channels.into())? {
         let [inputs, outputs] = [piece.in_channels, piece.out_channels].map(|c| u64::from(c) * tiles(&piece));
