@@ -174,12 +174,13 @@ fn shader_module(
     if runtime_checks {
         return device.create_shader_module(descriptor);
     }
-    // SAFETY: the source is one of this crate's shaders: a kernel with numbers put in, or one that measures a roofline
-    // over buffers of its own constants' size. Their loops end: each counts up to an extent below 2^31. Only plans of
-    // `Conv2d` and `SeparableConv2d` bring kernels here, with geometries that nobody could change since
-    // `Conv2d::geometry` checked them. Divisors are sizes that were checked to be at least 1. Indices stay inside the
-    // bindings: `Conv2d::geometry` derives every extent with checked arithmetic, and `bound::check` compares each
-    // tensor's shape with it, and `Bound::new` binds that much. The tests run every kernel with the checks on as well.
+    // SAFETY: the source is one of this crate's shaders: a kernel with numbers put in (nobody else can make a
+    // `Kernel`), or one that measures a roofline over buffers of its own constants' size. Their loops end: each counts
+    // up to an extent below 2^31. Only plans of `Conv2d` and `SeparableConv2d` bring kernels here, with geometries that
+    // nobody could change since `Conv2d::geometry` checked them. Divisors are sizes that were checked to be at least 1.
+    // Indices stay inside the bindings: `Conv2d::geometry` derives every extent with checked arithmetic, and
+    // `bound::check` compares each tensor's shape with it, and `Bound::new` binds that much; packed weights and
+    // workspaces are made as long as their longest stretch. The tests run every kernel with the checks on as well.
     unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
 }
 

@@ -18,7 +18,26 @@ use crate::pipeline::Shader;
 /// One kernel: its shader, what it can compute, and how it is specialised and launched.
 ///
 /// `Layer` is what it computes: one convolution, or the two of a separable layer.
+///
+/// Only this crate makes one, since a plan runs its shader without the checks that `wgpu` would put in:
+///
+/// ```compile_fail,E0639
+/// use sepconv::kernels::{Kernel, Passes, Variant};
+///
+/// let mine = Kernel::<()> {
+///     name: "mine",
+///     wgsl: "",
+///     summary: "",
+///     chosen: "",
+///     bound_by: "",
+///     passes: Passes::One,
+///     supports: |_, _| Ok(()),
+///     suits: |_, _| true,
+///     variants: |_, _| vec![Variant { constants: Vec::new(), grid: [1, 1, 1] }],
+/// };
+/// ```
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Kernel<Layer = Geometry> {
     /// Its name, and that of its file in `shaders/`.
     pub name: &'static str,
