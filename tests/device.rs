@@ -70,18 +70,19 @@ impl Placed {
 fn a_foreign_device_with_buffers_at_odd_offsets() {
     let Some((device, queue)) = foreign_device(|_| ()) else { return };
     let context = Context::from_wgpu(device.clone(), queue.clone()).unwrap();
-    for (kernel, layer) in [
-        ("gemm", layer()),
-        ("pointwise", Conv2d::new(3, 5, 1).residual(true)),
-        ("depthwise", Conv2d::new(3, 6, 3).groups(3).padding(1).residual(true)),
+    for (kernel, layer, shape) in [
+        ("gemm", layer(), SHAPE),
+        ("pointwise", Conv2d::new(3, 5, 1).residual(true), SHAPE),
+        ("depthwise", Conv2d::new(3, 6, 3).groups(3).padding(1).residual(true), SHAPE),
+        ("winograd", Conv2d::new(32, 33, 3).padding(1).residual(true), [1, 32, 13, 14]),
     ] {
-        let plan = layer.plan(&context, SHAPE).unwrap();
+        let plan = layer.plan(&context, shape).unwrap();
         assert_eq!(plan.kernel(), kernel);
         let geometry = *plan.geometry();
         let data = Data::random(&geometry, 5);
         let place = |offset, shape, values: &[f32]| Placed::new(&device, &queue, offset, shape, values);
         for shift in [0, 4, 12, 260, 1020] {
-            let input = place(shift, SHAPE, &data.input);
+            let input = place(shift, shape, &data.input);
             let weight = place(shift + 4, geometry.weight_shape(), &data.weight);
             let bias = place(shift + 8, geometry.bias_shape(), data.bias.as_ref().unwrap());
             let residual = place(shift + 16, geometry.output_shape(), data.residual.as_ref().unwrap());
@@ -177,7 +178,15 @@ fn two_plans_in_one_encoder_one_pass_or_one_by_one() {
 #[test]
 fn one_plan_bound_to_many_buffers() {
     let Some(context) = context() else { return };
-    let plan = Conv2d::new(3, 4, 3).plan(context, SHAPE).unwrap();
+    for (layer, shape, kernel) in
+        [(Conv2d::new(3, 4, 3), SHAPE, "direct"), (Conv2d::new(16, 17, 3), [1, 16, 9, 8], "winograd")]
+    {
+        check_many(context, &layer.plan_with_kernel(context, shape, kernel).unwrap());
+    }
+}
+
+/// Binds a plan to many sets of tensors and runs them in turn; what each keeps for itself is in no other's way.
+fn check_many(context: &Context, plan: &Plan) {
     let all: Vec<_> = (1..=5).map(|seed| Data::random(plan.geometry(), seed)).collect();
     let bound: Vec<_> = all
         .iter()
@@ -186,15 +195,18 @@ fn one_plan_bound_to_many_buffers() {
             let weight = tensor(plan.geometry().weight_shape(), &data.weight);
             let bias = tensor(plan.geometry().bias_shape(), data.bias.as_ref().unwrap());
             let output = poisoned(context, plan.output_shape());
-            let input = tensor(SHAPE, &data.input);
+            let input = tensor(plan.geometry().input_shape(), &data.input);
             let operands = Operands::new(&input, &weight, &output).bias(&bias);
             (plan.bind(operands).unwrap(), output)
         })
         .collect();
     // All of them are bound, and their other tensors dropped, before the first one runs.
+    let mut encoders =
+        [(); 2].map(|()| context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default()));
     for (bound, _) in bound.iter().rev() {
-        bound.run().unwrap();
+        encoders.iter_mut().for_each(|encoder| bound.clone().encode(encoder));
     }
+    context.queue().submit(encoders.map(wgpu::CommandEncoder::finish));
     let g = plan.geometry();
     for (data, (_, output)) in all.iter().zip(&bound) {
         let actual = output.read_blocking(context).unwrap();
@@ -425,6 +437,9 @@ struct Before {
     plan: Plan,
     tensors: Tensors,
     bound: Bound,
+    /// A plan that packs its weights when it is bound, and tensors for it.
+    packing: Plan,
+    packed: Tensors,
 }
 
 impl Before {
@@ -432,7 +447,10 @@ impl Before {
         let plan = layer().plan(&context, SHAPE).unwrap();
         let tensors = Tensors::new(&context, plan.geometry());
         let bound = plan.bind(tensors.operands()).unwrap();
-        Self { context, plan, tensors, bound }
+        let packing =
+            Conv2d::new(16, 16, 3).residual(true).plan_with_kernel(&context, [1, 16, 5, 5], "winograd").unwrap();
+        let packed = Tensors::new(&context, packing.geometry());
+        Self { context, plan, tensors, bound, packing, packed }
     }
 }
 
@@ -451,12 +469,13 @@ fn a_lost_device_is_an_error_of_every_call() {
             Context::from_wgpu(device, queue).unwrap()
         }),
     ];
-    let calls: [Named<Call>; 7] = [
+    let calls: [Named<Call>; 8] = [
         ("zeros", |before| Tensor::zeros(&before.context, SHAPE).map(drop)),
         ("from_slice", |before| Tensor::from_slice(&before.context, [3], &[1.0; 3]).map(drop)),
         ("plan, compiled before", |before| layer().plan(&before.context, SHAPE).map(drop)),
         ("plan", |before| layer().dilation(2).plan(&before.context, SHAPE).map(drop)),
         ("bind", |before| before.plan.bind(before.tensors.operands()).map(drop)),
+        ("bind, with a workspace", |before| before.packing.bind(before.packed.operands()).map(drop)),
         ("run", |before| before.bound.run()),
         ("read", |before| before.tensors.output.read_blocking(&before.context).map(drop)),
     ];

@@ -306,7 +306,11 @@ fn shapes_without_a_byte_size_are_refused() {
 fn a_device_with_too_little_is_refused_by_the_limits_name() {
     let default = wgpu::Limits::default;
     for (limit, limits, has) in [
-        ("max_storage_buffers_per_shader_stage", wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..default() }, 4),
+        (
+            "max_storage_buffers_per_shader_stage",
+            wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..default() },
+            4,
+        ),
         ("max_compute_workgroup_size_x", wgpu::Limits { max_compute_workgroup_size_x: 63, ..default() }, 63),
     ] {
         let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
