@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ACTIVATIONS, Case, check, context};
+use common::{ACTIVATIONS, Case, check, check_plan, context};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::RngSeed;
@@ -35,10 +35,22 @@ fn kernel_size() -> impl Strategy<Value = [u32; 2]> {
 
 /// Any layer on any small shape, fitting or not.
 fn anything() -> impl Strategy<Value = Case> {
-    let window = (kernel_size(), pair(1..=4), pair(1..=3), padding());
+    layers(channels(), (kernel_size(), pair(1..=4), pair(1..=3), padding()))
+}
+
+/// A layer for `winograd`, of the channels that it takes and some more.
+fn for_winograd() -> impl Strategy<Value = Case> {
+    layers((1_u32..=2, 16_u32..=20, 16_u32..=20), (Just([3, 3]), Just([1, 1]), Just([1, 1]), padding()))
+}
+
+/// Layers with groups and channels of these, and kernel size, stride, dilation and padding of those.
+fn layers(
+    channels: impl Strategy<Value = (u32, u32, u32)>,
+    window: impl Strategy<Value = ([u32; 2], [u32; 2], [u32; 2], Padding)>,
+) -> impl Strategy<Value = Case> {
     let modes = [PaddingMode::Zeros, PaddingMode::Reflect, PaddingMode::Replicate, PaddingMode::Circular];
     let epilogue = (any::<bool>(), any::<bool>(), select(ACTIVATIONS.to_vec()), select(modes.to_vec()));
-    (channels(), window, epilogue, 1_u32..=3, pair(1..=20)).prop_map(|(channels, window, epilogue, batch, size)| {
+    (channels, window, epilogue, 1_u32..=3, pair(1..=20)).prop_map(|(channels, window, epilogue, batch, size)| {
         let (groups, inputs, outputs) = channels;
         let (kernel_size, stride, dilation, padding) = window;
         let (bias, residual, activation, padding_mode) = epilogue;
@@ -55,17 +67,27 @@ fn anything() -> impl Strategy<Value = Case> {
     })
 }
 
-/// A layer that fits its shape.
-fn valid() -> impl Strategy<Value = Case> {
-    anything().prop_filter("the kernel must fit", |(layer, shape)| layer.geometry(*shape).is_ok())
+/// Those that fit their shape.
+fn valid(cases: impl Strategy<Value = Case>) -> impl Strategy<Value = Case> {
+    cases.prop_filter("the kernel must fit", |(layer, shape)| layer.geometry(*shape).is_ok())
 }
 
 proptest! {
     #![proptest_config(config(64))]
     #[test]
-    fn every_kernel_agrees_with_the_reference((layer, shape) in valid(), seed in any::<u64>()) {
+    fn every_kernel_agrees_with_the_reference((layer, shape) in valid(anything()), seed in any::<u64>()) {
         if let Some(context) = context() {
             check(context, &layer, shape, seed);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(16))]
+    #[test]
+    fn winograd_agrees_with_the_reference((layer, shape) in valid(for_winograd()), seed in any::<u64>()) {
+        if let Some(context) = context() {
+            check_plan(context, &layer.plan_with_kernel(context, shape, "winograd").unwrap(), seed);
         }
     }
 }
