@@ -411,6 +411,11 @@ fn tune_refuses_by_name_and_measures_nothing() {
         folder.sepconv(arguments).assert_refused(argument);
         assert!(!folder.path().join("cache").exists(), "{arguments}");
     }
+    // What no device can hold is found when its turn comes.
+    let huge = Folder::new();
+    let shapes = SHAPES.replace(r#""h": 8, "w": 8"#, r#""h": 1000000, "w": 1000000"#);
+    std::fs::write(huge.path().join("huge.json"), shapes).unwrap();
+    huge.sepconv("tune --shapes huge.json").assert_refused("shape a: input needs");
     std::fs::write(folder.path().join("cache"), "a file where the folder would be").unwrap();
     folder.sepconv("tune --shapes shapes.json").assert_refused("the cache folder");
     // The others do without.

@@ -15,6 +15,14 @@ pub enum Failure {
 pub type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
+    /// The same, said of something.
+    pub fn within(self, what: &str) -> Self {
+        match self {
+            Self::Request(message) => Self::Request(format!("{what}: {message}")),
+            Self::Computation(message) => Self::Computation(format!("{what}: {message}")),
+        }
+    }
+
     /// The exit status.
     pub fn status(&self) -> u8 {
         match self {

@@ -131,7 +131,9 @@ impl Run<'_> {
             (choice, None)
         } else {
             // By the table, so that a separable layer is chained of the parts that were found fastest.
-            let Tuned { best, trials, .. } = measure(&self.context.with_tuning(self.table.clone()))?;
+            let tuned = measure(&self.context.with_tuning(self.table.clone()));
+            let Tuned { best, trials, .. } =
+                tuned.map_err(|error| Failure::from(error).within(&format!("shape {name}")))?;
             // Another run may have kept something meanwhile.
             self.table = cache::tuning(&self.context.adapter_info());
             self.table.insert(sizes, target, best.choice);
