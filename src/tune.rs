@@ -25,7 +25,7 @@ pub struct Trial<Way = Choice> {
     /// The kernel and its variant; of a separable layer also whether it is fused.
     pub choice: Way,
     /// The largest error of its result as a multiple of the bound: at most 1 is right. Infinite if an output was not
-    /// written, or if the device refused the kernel.
+    /// written, or if the device refused the kernel or had no memory for it.
     pub error: f64,
     /// How long it takes, in milliseconds: the median by one clock for all, the device's where it has one; for one that
     /// was wrong or [`TOO_SLOW`], the least of [`FIRST_RUNS`] by the caller's clock.
@@ -325,7 +325,10 @@ impl Sample {
 fn is_refusal(error: &Error) -> bool {
     match error {
         Error::Within { error, .. } => is_refusal(error),
-        Error::Device { .. } | Error::TooManyDispatches { .. } | Error::Limit { .. } => true,
+        // Ways differ in the memory that they take besides the layer's tensors.
+        Error::Device { .. } | Error::OutOfMemory { .. } | Error::TooManyDispatches { .. } | Error::Limit { .. } => {
+            true
+        }
         _ => false,
     }
 }
@@ -405,6 +408,16 @@ mod tests {
     fn the_planners_own_choice_stays_unless_another_is_clearly_faster() {
         let best = |own, other| fastest(&trials(&[(0.0, own), (0.0, other)])).unwrap().choice.variant;
         assert_eq!((best(1.04, 1.0), best(1.06, 1.0), best(1.0, 2.0)), (0, 1, 0));
+    }
+
+    #[test]
+    fn a_way_that_memory_or_a_limit_forbids_leaves_the_others() {
+        let memory = Error::OutOfMemory { argument: "tensor", bytes: 1 };
+        let within = Error::within("pointwise")(memory.clone());
+        for refusal in [memory, within, Error::TooManyDispatches { dispatches: 2, maximum: 1 }] {
+            assert!(is_refusal(&refusal), "{refusal}");
+        }
+        assert!(!is_refusal(&Error::DeviceLost { reason: String::new() }));
     }
 
     #[test]
