@@ -11,7 +11,8 @@
 //            transformed tensor has 16 planes, one for each place; an invocation has the same index in all of them.
 // Traffic    The transformed input is 4 times the input's values, the sums 4 times the output's: each is written and
 //            read once.
-// Needs      Stride 1, dilation 1, 16 input and output channels per group.
+// Needs      Stride 1, dilation 1, 16 input and output channels per group; a buffer and a binding that hold an image and
+//            the weights transformed.
 // Bound by   The product between the passes for many channels; memory for few.
 // Rust row   src/kernels/winograd.rs
 

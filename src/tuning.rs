@@ -2,8 +2,9 @@
 //! each separable layer whether one dispatch was.
 //!
 //! As text it is a few lines that say which device and which version of this crate it is of, an empty line, and a line
-//! per layer: its sizes, a colon, the kernel and its constants, or `chained`. Whatever in it does not match what this version of the
-//! crate would try on this device is ignored, so that an old or a damaged table can cost time but no result.
+//! per layer: its sizes, a colon, the kernel and its constants, or `chained`. Whatever in it does not match what this
+//! version of the crate would try on this device is ignored, so that an old or a damaged table can cost time but no
+//! result.
 
 use std::collections::BTreeMap;
 use std::fmt;
