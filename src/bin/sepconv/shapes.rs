@@ -104,11 +104,11 @@ impl Shape {
         let part = |name, layer, input| Self { id: format!("{} {name}", self.id), input, layer: Layer::Normal(layer) };
         let mut shapes = match &self.layer {
             Layer::Normal(layer) => {
-                layer.geometry(self.input).map_err(|error| self.refused(error))?;
+                layer.geometry(self.input).map_err(|error| self.failed(error))?;
                 Vec::new()
             }
             Layer::Separable(layer) => {
-                let (_, pointwise) = layer.geometry(self.input).map_err(|error| self.refused(error))?;
+                let (_, pointwise) = layer.geometry(self.input).map_err(|error| self.failed(error))?;
                 let (first, second) = layer.layers()?;
                 vec![part("depthwise", first, self.input), part("pointwise", second, pointwise.input_shape())]
             }
@@ -125,14 +125,14 @@ impl Shape {
         }
     }
 
-    /// A layer of a file that cannot be is a bad request, by its name.
-    fn refused(&self, error: impl std::fmt::Display) -> Failure {
-        Failure::Request(format!("shape {}: {error}", self.id))
+    /// What is wrong with the layer, by its name.
+    fn failed(&self, error: sepconv::Error) -> Failure {
+        Failure::from(error).within(&format!("shape {}", self.id))
     }
 
     fn normal(&self, context: &Context, layer: &Conv2d, all: bool) -> Outcome<Vec<Candidate>> {
-        let geometry = layer.geometry(self.input).map_err(|error| self.refused(error))?;
-        let mut plans = vec![layer.plan(context, self.input).map_err(|error| self.refused(error))?];
+        let geometry = layer.geometry(self.input).map_err(|error| self.failed(error))?;
+        let mut plans = vec![layer.plan(context, self.input).map_err(|error| self.failed(error))?];
         for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry, context.target()).is_ok()) {
             if all && kernel.name != plans[0].kernel() {
                 plans.push(layer.plan_with_kernel(context, self.input, kernel.name)?);
@@ -156,8 +156,8 @@ impl Shape {
     }
 
     fn separable(&self, context: &Context, layer: &SeparableConv2d, all: bool) -> Outcome<Vec<Candidate>> {
-        let parts @ (d, p) = &layer.geometry(self.input).map_err(|error| self.refused(error))?;
-        let mut plans = vec![layer.plan(context, self.input).map_err(|error| self.refused(error))?];
+        let parts @ (d, p) = &layer.geometry(self.input).map_err(|error| self.failed(error))?;
+        let mut plans = vec![layer.plan(context, self.input).map_err(|error| self.failed(error))?];
         for (choice, _) in SeparableChoice::all(parts, context.target()).into_iter().filter(|_| all) {
             if !matches!(choice, SeparableChoice::Fused { variant: 1.., .. }) {
                 let plan = layer.plan_with_choice(context, self.input, choice)?;
@@ -374,6 +374,21 @@ mod tests {
         let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).unwrap();
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default())).unwrap();
         Context::from_wgpu(device, queue).unwrap()
+    }
+
+    /// A layer too large is the request's mistake; a device that is gone is not.
+    #[test]
+    fn a_layer_that_cannot_be_planned_is_named() {
+        let context = idle_context();
+        let shape = r#"[{"id": "a", "kind": "conv", "c": 2, "h": 8, "w": 8, "oc": 2, "k": 1},
+                        {"id": "b", "kind": "conv", "c": 1, "h": 1000000, "w": 1000000, "oc": 1, "k": 1}]"#;
+        let shapes = parse(shape, "the test", 1).unwrap();
+        let failure = |index: usize| shapes[index].candidates(&context, false).map(drop).unwrap_err();
+        let too_large = failure(1);
+        assert!(too_large.status() == 2 && too_large.to_string().starts_with("shape b: input"), "{too_large}");
+        context.device().destroy();
+        let lost = failure(0);
+        assert!(lost.status() == 1 && lost.to_string().starts_with("shape a: the device was lost"), "{lost}");
     }
 
     #[test]
