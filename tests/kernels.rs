@@ -402,6 +402,34 @@ fn winograd_keeps_what_is_not_finite_to_its_windows() {
     }
 }
 
+/// Where most of a filter is zero it cannot keep to the size of the products; to that of the values and weights it must.
+#[test]
+fn winograd_errs_by_the_values_and_weights_of_a_window() {
+    let Some(context) = context() else { return };
+    for (channels, tap) in [(16, 3), (32, 4), (128, 0)] {
+        let shape = [1, channels, 10, 11];
+        let layer = Conv2d::new(channels, 17, 3).padding(1);
+        let plan = layer.plan_with_kernel(context, shape, "winograd").unwrap();
+        let geometry = plan.geometry();
+        let mut data = common::Data::random(geometry, tap as u64);
+        data.input.iter_mut().step_by(2).for_each(|value| *value *= 1e-4);
+        for filter in data.weight.chunks_mut(9) {
+            let only = filter[tap];
+            filter.fill(0.0);
+            filter[tap] = only;
+        }
+        let mut expected = data.reference(geometry);
+        // As if each value of a window were multiplied by all of the filter.
+        let sums = data.weight.chunks(9).flat_map(|filter| [filter.iter().map(|weight| weight.abs()).sum::<f32>(); 9]);
+        let whole =
+            common::Data { weight: sums.collect(), input: data.input.clone(), bias: data.bias.clone(), residual: None };
+        expected.magnitudes = whole.reference(geometry).magnitudes;
+        for actual in data.run(context, &plan) {
+            common::assert_close(&expected, geometry.activation, geometry.terms(), &actual, "a filter of one tap");
+        }
+    }
+}
+
 /// What a fast path does not support it must not be given: [`check`] asserts it for each case above, this one that the
 /// cases reach every limit of every kernel.
 #[test]

@@ -28,8 +28,8 @@ const PLACES: u32 = 16;
 const WORKGROUP_WIDTH: u32 = 64;
 
 /// Its roundings grow with Σ|x| · Σ|w| over a filter's taps, not with Σ|x · w|. Where the sum over the channels is longer
-/// than the sums in the transforms, that is within the bound of any other kernel; and with fewer channels it has nothing
-/// to give.
+/// than the sums in the transforms, and the taps are of like sizes, that is within the bound of any other kernel; and with
+/// fewer channels it has nothing to give.
 const FEWEST_CHANNELS: u32 = 16;
 
 /// The most bytes of a transformed tensor, where an image does not take more: those of many images together would take
