@@ -70,13 +70,16 @@ impl Context {
         pollster::block_on(Self::new())
     }
 
-    /// Opens a device on this adapter, with all its limits, and with timestamp queries, subgroups and pipeline caches
-    /// where it has them.
+    /// Opens a device on this adapter, with all its limits, and with timestamp queries, subgroups, 64-bit integers in
+    /// shaders and pipeline caches where it has them.
     ///
     /// # Errors
     /// [`Error::NoDevice`] if it does not open.
     pub async fn from_adapter(adapter: &wgpu::Adapter) -> Result<Self> {
-        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::PIPELINE_CACHE;
+        let wanted = wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::SUBGROUP
+            | wgpu::Features::SHADER_INT64
+            | wgpu::Features::PIPELINE_CACHE;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("sepconv"),
             required_features: adapter.features() & wanted,

@@ -7,7 +7,7 @@ use crate::conv::Conv2d;
 use crate::error::Error;
 use crate::error::Result;
 use crate::geometry::Geometry;
-use crate::kernels::activation_limits;
+use crate::kernels::{Target, activation_limits};
 use crate::schedule::{Choice, Dispatch, Part, Role, Schedule, Stretch};
 use crate::tensor::Tensor;
 
@@ -134,6 +134,9 @@ impl Plan {
 
     /// Checks these tensors against the plan and makes everything that recording it takes.
     ///
+    /// If the kernel reads pairs of values ([`Kernel::reads_pairs`](crate::kernels::Kernel::reads_pairs)) and the input or
+    /// the weight starts within one, the layer is bound to another kernel.
+    ///
     /// A kernel that packs its weights ([`packed_weight_bytes`](Self::packed_weight_bytes)) reads them here, once: bind
     /// when they are there, and again when they have changed.
     ///
@@ -151,11 +154,21 @@ impl Plan {
             argument("output", true, Some(operands.output), g.output_shape()),
         ];
         check(&self.context, &arguments, operands.output)?;
+        let is_within_pair = |tensor: &Tensor| !tensor.offset().is_multiple_of(8);
+        if self.schedule.kernel.reads_pairs && (is_within_pair(operands.input) || is_within_pair(operands.weight)) {
+            return self.without_pairs()?.bind(operands);
+        }
         let tensors = Tensors { operands, own: self.own_tensors()? };
         if !self.packing.is_empty() {
             self.bind_parts(&self.schedule.packing, &self.packing, &tensors)?.run()?;
         }
         self.bind_parts(&self.schedule.parts, &self.pipelines, &tensors)
+    }
+
+    /// The same layer for tensors that start anywhere.
+    fn without_pairs(&self) -> Result<Self> {
+        let target = Target { shader_int64: false, ..self.context.target().clone() };
+        Self::new(&self.context, Schedule::new(self.geometry(), &target, None)?)
     }
 
     /// The tensors that only this layer sees.

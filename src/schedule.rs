@@ -250,15 +250,19 @@ impl Part {
     }
 }
 
-/// A 1 × 1 convolution that visits every pixel sees no rows: its planes become one row each, which tiles better.
-fn in_one_row(geometry: Geometry) -> Geometry {
+/// Whether a convolution makes each pixel of that pixel alone, and visits all.
+pub(crate) fn is_pixelwise(geometry: &Geometry) -> bool {
     let one = Size::from(1);
-    let is_pixelwise = geometry.kernel_size == one && geometry.stride == one && geometry.input == geometry.output;
+    geometry.kernel_size == one && geometry.stride == one && geometry.input == geometry.output
+}
+
+/// A convolution of single pixels sees no rows: its planes become one row each, which tiles better.
+fn in_one_row(geometry: Geometry) -> Geometry {
     let pixels = u64::from(geometry.input.height) * u64::from(geometry.input.width);
     match u32::try_from(pixels) {
-        Ok(width) if is_pixelwise && pixels <= MAXIMUM_EXTENT => {
+        Ok(width) if is_pixelwise(&geometry) && pixels <= MAXIMUM_EXTENT => {
             let row = Size { height: 1, width };
-            Geometry { input: row, output: row, dilation: one, ..geometry }
+            Geometry { input: row, output: row, dilation: Size::from(1), ..geometry }
         }
         _ => geometry,
     }

@@ -100,6 +100,33 @@ fn a_foreign_device_with_buffers_at_odd_offsets() {
     }
 }
 
+/// A kernel that reads pairs of values is given tensors that start within one.
+#[test]
+fn tensors_that_start_within_a_pair() {
+    let Some(context) = context() else { return };
+    for (layer, shape) in [(Conv2d::new(6, 9, 1), [2, 6, 3, 5]), (Conv2d::new(16, 72, 1), [1, 16, 4, 5])] {
+        let plan = match layer.plan_with_kernel(context, shape, "subgroup_pointwise") {
+            Err(Error::Unsupported { .. }) => continue,
+            plan => plan.unwrap(),
+        };
+        let geometry = *plan.geometry();
+        let data = Data::random(&geometry, 6);
+        for (input_shift, weight_shift) in [(0, 0), (4, 0), (0, 4), (12, 260), (8, 1016)] {
+            let place =
+                |offset, shape, values: &[f32]| Placed::new(context.device(), context.queue(), offset, shape, values);
+            let input = place(input_shift, shape, &data.input);
+            let weight = place(weight_shift, geometry.weight_shape(), &data.weight);
+            let bias = place(4, geometry.bias_shape(), data.bias.as_ref().unwrap());
+            let output = place(4, plan.output_shape(), &vec![f32::NAN; count(plan.output_shape())]);
+            let operands = Operands::new(&input.tensor, &weight.tensor, &output.tensor);
+            plan.bind(operands.bias(&bias.tensor)).unwrap().run().unwrap();
+            let what = format!("{layer:?}, input shifted by {input_shift} bytes, weight by {weight_shift}");
+            let expected = data.reference(&geometry);
+            assert_close(&expected, geometry.activation, geometry.terms(), &output.read(context), &what);
+        }
+    }
+}
+
 /// Two layers of which the second takes what the first puts out, with the data of both.
 struct Chain {
     plans: [Plan; 2],

@@ -43,11 +43,12 @@ fn sizes_around_tiles(kernel: &kernels::Kernel, case: impl Fn(u32) -> Case) -> V
 #[test]
 fn sizes_around_every_tile() {
     let Some(context) = context() else { return };
-    let layers: [fn(u32) -> Conv2d; 5] = [
+    let layers: [fn(u32) -> Conv2d; 6] = [
         |_| Conv2d::new(2, 5, 3).padding(1),
         |_| depthwise(2, 2, 3).padding(1),
         |_| depthwise(2, 1, 3).padding([1, 2]).stride([3, 2]),
         |_| Conv2d::new(3, 5, 1),
+        |_| Conv2d::new(2, 5, 1),
         |_| Conv2d::new(4, 6, 1).groups(2).stride(2),
     ];
     let cases = |layer: fn(u32) -> Conv2d, axis: usize| {
@@ -90,6 +91,23 @@ fn channels_one_to_nine_and_past_vector_edges() {
                 (Conv2d::new(inputs, outputs, 3).padding(1), [1, inputs, 4, 5]),
                 (Conv2d::new(inputs, outputs, 1), [2, inputs, 4, 5]),
             ]
+        }),
+    );
+}
+
+/// Odd and even channels, pixels and images: what comes in pairs and what does not.
+#[test]
+fn pairs_of_channels_and_of_pixels() {
+    let Some(context) = context() else { return };
+    let planes = [[1, 1], [1, 2], [3, 3], [2, 4], [3, 5], [4, 4], [7, 7], [9, 17], [13, 10]];
+    let layers = [(2, 4, 1), (4, 4, 2), (6, 9, 1), (10, 68, 1), (12, 24, 3), (16, 130, 2), (18, 12, 2), (64, 65, 1)];
+    check_all(
+        context,
+        planes.into_iter().flat_map(|[height, width]| {
+            layers.into_iter().flat_map(move |(inputs, outputs, groups)| {
+                let layer = Conv2d::new(inputs, outputs, 1).groups(groups).residual(groups == 2);
+                [1, 3].map(|batch| (layer, [batch, inputs, height, width]))
+            })
         }),
     );
 }
@@ -437,7 +455,9 @@ fn every_kernel_but_the_last_refuses_something_and_takes_something() {
     let layers = [
         (Conv2d::new(3, 4, 3), [1, 3, 9, 9]),
         (Conv2d::new(3, 4, 1), [1, 3, 9, 9]),
-        (Conv2d::new(3, 4, 1).padding(1), [1, 3, 9, 9]),
+        (Conv2d::new(4, 4, 1), [1, 4, 9, 9]),
+        (Conv2d::new(4, 4, 1).padding(1), [1, 4, 9, 9]),
+        (Conv2d::new(4, 4, 1).stride(2), [1, 4, 9, 9]),
         (depthwise(3, 2, 3), [1, 3, 9, 9]),
         (depthwise(1, 1, [1, 62]), [1, 1, 3, 80]),
         (depthwise(1, 1, [1, 61]), [1, 1, 3, 80]),

@@ -204,7 +204,8 @@ fn any_limits_are_kept_or_refused_by_name() {
             let limits = limits(binding, workgroups);
             for (layer, shape) in large.into_iter().chain(layers()) {
                 let geometry = layer.geometry(shape).unwrap();
-                let target = kernels::Target { limits: limits.clone(), software: true, subgroup_size: Some(8) };
+                let [.., everything] = common::targets();
+                let target = kernels::Target { limits: limits.clone(), ..everything };
                 for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry, &target).is_ok()) {
                     match Schedule::new(&geometry, &target, Some(kernel.name)) {
                         Ok(schedule) => {

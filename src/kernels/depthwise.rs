@@ -10,6 +10,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     chosen: "for groups = in_channels, if a window of the input fits in registers",
     bound_by: "memory: few multiply-adds per byte",
     passes: Passes::One,
+    reads_pairs: false,
     supports,
     suits: |_, _| true,
     variants,

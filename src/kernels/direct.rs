@@ -10,6 +10,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     chosen: "where no other kernel can",
     bound_by: "loads: 1 input and up to 4 weights for 4 multiply-adds",
     passes: Passes::One,
+    reads_pairs: false,
     supports: |_, _| Ok(()),
     suits: |_, _| true,
     variants,

@@ -10,6 +10,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     chosen: "for 4 or more output channels per group",
     bound_by: "loads: a tile of 8 channels and 4 pixels takes 12 for 32 multiply-adds",
     passes: Passes::One,
+    reads_pairs: false,
     supports,
     suits: |_, _| true,
     variants,

@@ -6,6 +6,7 @@ mod gemm;
 mod pointwise;
 mod separable;
 mod subgroup_gemm;
+mod subgroup_pointwise;
 mod subgroup_separable;
 mod tiled_gemm;
 mod tiling;
@@ -31,6 +32,7 @@ use crate::pipeline::Shader;
 ///     chosen: "",
 ///     bound_by: "",
 ///     passes: Passes::One,
+///     reads_pairs: false,
 ///     supports: |_, _| Ok(()),
 ///     suits: |_, _| true,
 ///     variants: |_, _| vec![Variant { constants: Vec::new(), grid: [1, 1, 1] }],
@@ -51,6 +53,9 @@ pub struct Kernel<Layer = Geometry> {
     pub bound_by: &'static str,
     /// How often it goes over its tensors.
     pub passes: Passes,
+    /// Whether its input and its weight must start at a multiple of 8 bytes in their buffers. For those that do not,
+    /// another kernel takes its place when they are bound.
+    pub reads_pairs: bool,
     /// `Err` with what it needs, for a geometry or a target that it cannot compute on.
     pub supports: fn(&Layer, &Target) -> Result<(), &'static str>,
     /// Whether it is worth its place, where it is supported and no kernel before it is chosen.
@@ -130,6 +135,8 @@ pub struct Target {
     pub software: bool,
     /// How many invocations its subgroups have, if they may be used and all have the same.
     pub subgroup_size: Option<u32>,
+    /// Whether its shaders may have integers of 64 bits ([`wgpu::Features::SHADER_INT64`]).
+    pub shader_int64: bool,
 }
 
 impl Target {
@@ -140,6 +147,7 @@ impl Target {
             limits,
             software: info.device_type == wgpu::DeviceType::Cpu,
             subgroup_size: has_subgroups.then_some(info.subgroup_min_size),
+            shader_int64: features.contains(wgpu::Features::SHADER_INT64),
         }
     }
 
@@ -156,7 +164,7 @@ impl Target {
             ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x.into(), 64),
             ("max_compute_workgroup_size_y", limits.max_compute_workgroup_size_y.into(), 8),
             ("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension.into(), 1),
-            ("min_storage_buffer_offset_alignment", limits.min_storage_buffer_offset_alignment.into(), 1),
+            ("min_storage_buffer_offset_alignment", limits.min_storage_buffer_offset_alignment.into(), 8),
             ("min_uniform_buffer_offset_alignment", limits.min_uniform_buffer_offset_alignment.into(), 1),
         ] {
             check_range(limit, value, least, u64::MAX)?;
@@ -180,9 +188,9 @@ impl From<&wgpu::Adapter> for Target {
 }
 
 impl From<wgpu::Limits> for Target {
-    /// A GPU with these limits, without subgroups.
+    /// A GPU with these limits, without subgroups and 64-bit integers.
     fn from(limits: wgpu::Limits) -> Self {
-        Self { limits, software: false, subgroup_size: None }
+        Self { limits, software: false, subgroup_size: None, shader_int64: false }
     }
 }
 
@@ -196,9 +204,10 @@ pub struct Variant {
 }
 
 /// Every kernel, fastest and most special first. `direct` supports everything and comes last.
-pub static ALL: [&Kernel; 7] = [
+pub static ALL: [&Kernel; 8] = [
     &depthwise::KERNEL,
     &winograd::KERNEL,
+    &subgroup_pointwise::KERNEL,
     &subgroup_gemm::KERNEL,
     &tiled_gemm::KERNEL,
     &pointwise::KERNEL,

@@ -10,6 +10,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     chosen: "for kernel_size 1 without padding",
     bound_by: "arithmetic for many channels, memory for few",
     passes: Passes::One,
+    reads_pairs: false,
     supports,
     suits: |_, _| true,
     variants,

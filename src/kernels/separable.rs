@@ -11,6 +11,7 @@ pub(super) static KERNEL: SeparableKernel = SeparableKernel {
     chosen: "on GPUs, where computing the depthwise part once per 128 output channels costs less than moving it twice",
     bound_by: "arithmetic for many channels, memory for few",
     passes: Passes::One,
+    reads_pairs: false,
     supports,
     suits,
     variants,

@@ -11,6 +11,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     chosen: "for 4 or more output channels per group, where subgroups have 8 invocations: software devices",
     bound_by: "loads: 64 channels by 8 pixels take at most 128 per 4096 multiply-adds",
     passes: Passes::One,
+    reads_pairs: false,
     supports,
     suits: |_, target| target.software,
     variants,
@@ -19,7 +20,7 @@ pub(super) static KERNEL: Kernel = Kernel {
 /// The shader hands weights round by the names of eight invocations.
 const SUBGROUP_SIZE: u32 = 8;
 
-const PIXEL_TILE: u32 = 8;
+pub(super) const PIXEL_TILE: u32 = 8;
 
 fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
     if target.subgroup_size != Some(SUBGROUP_SIZE) {
@@ -35,20 +36,25 @@ fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
 const CHANNEL_TILES: [u32; 2] = [64, 16];
 
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
-    let channels = geometry.out_channels_per_group();
     // A sum that is cut may be cut at any channel.
     let is_whole = geometry.terms() <= u64::from(MAXIMUM_TERMS);
     let term_tile = if is_whole && geometry.in_channels_per_group().is_multiple_of(2) { 2 } else { 1 };
-    let lines = u64::from(geometry.batch) * u64::from(geometry.output.height);
-    let pixel_tiles = lines * tiles(geometry.output.width, PIXEL_TILE);
-    let variant = |channel_tile| {
+    let variant = |(channel_tile, grid)| {
         let mut constants = window(geometry);
         constants.extend(epilogue(geometry));
         constants.extend([("TERM_TILE", term_tile), ("CHANNEL_TILE", channel_tile), ("PIXEL_TILE", PIXEL_TILE)]);
-        let grid = [pixel_tiles.div_ceil(SUBGROUP_SIZE.into()), tiles(channels, channel_tile), geometry.groups.into()];
         Variant { constants, grid }
     };
+    tilings(geometry).into_iter().map(variant).collect()
+}
+
+/// How many output channels a tile may have, each with its grid.
+pub(super) fn tilings(geometry: &Geometry) -> Vec<(u32, [u64; 3])> {
+    let channels = geometry.out_channels_per_group();
+    let lines = u64::from(geometry.batch) * u64::from(geometry.output.height);
+    let workgroups = (lines * tiles(geometry.output.width, PIXEL_TILE)).div_ceil(SUBGROUP_SIZE.into());
     let mut channel_tiles = CHANNEL_TILES.map(|tile| channels.next_multiple_of(4).min(tile)).to_vec();
     channel_tiles.dedup();
-    channel_tiles.into_iter().map(variant).collect()
+    let tiling = |tile| (tile, [workgroups, tiles(channels, tile), geometry.groups.into()]);
+    channel_tiles.into_iter().map(tiling).collect()
 }

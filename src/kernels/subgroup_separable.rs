@@ -12,6 +12,7 @@ pub(super) static KERNEL: SeparableKernel = SeparableKernel {
     chosen: "for at most 32 output channels and little work, where subgroups have 8 invocations: software devices",
     bound_by: "loads: 4 columns by 2 rows of 3 x 3 windows take 24 per channel in between",
     passes: Passes::One,
+    reads_pairs: false,
     supports,
     suits,
     variants,

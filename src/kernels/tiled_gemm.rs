@@ -11,6 +11,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     chosen: "for 4 or more output channels per group and sums of 32 or more, on GPUs",
     bound_by: "arithmetic for long sums, memory for short ones",
     passes: Passes::One,
+    reads_pairs: false,
     supports,
     suits: |geometry, target| !target.software && geometry.terms() >= SHORT_SUM,
     variants,

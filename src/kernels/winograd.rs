@@ -17,6 +17,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     chosen: "for 48 tiles of 2 x 2 and many channels per group in and out: 128 on GPUs; in software 32, or 256 with subgroups",
     bound_by: "its product for many channels, memory for few",
     passes: Passes::Winograd,
+    reads_pairs: false,
     supports,
     suits,
     variants,
@@ -61,11 +62,13 @@ const FEWEST_TILES: u64 = 48;
 
 /// A pair of an input and an output channel saves 10 of 18 operations per pixel, and each channel of either kind costs 8
 /// more values of traffic, so that what is saved over what it costs grows with in · out / (in + out). In software that is
-/// soon worth it, but for devices where `subgroup_gemm` makes the direct form's sums with far fewer loads.
+/// soon worth it, but for devices where `subgroup_gemm` makes the direct form's sums with far fewer loads; less so where
+/// the product's own are as few.
 fn suits(geometry: &Geometry, target: &Target) -> bool {
     let [inputs, outputs] = [geometry.in_channels_per_group(), geometry.out_channels_per_group()].map(u64::from);
     let least = match target {
         Target { software: false, .. } => 64,
+        Target { subgroup_size: Some(8), shader_int64: true, .. } => 48,
         Target { subgroup_size: Some(8), .. } => 128,
         _ => 16,
     };

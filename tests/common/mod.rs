@@ -12,12 +12,13 @@ use sepconv::{
 pub mod golden;
 
 /// A GPU and devices in software, all with WebGPU's default limits: what they differ in is tiles and kernels.
-pub fn targets() -> [kernels::Target; 3] {
-    let limits = wgpu::Limits::default;
-    [(false, None), (true, None), (true, Some(8))].map(|(software, subgroup_size)| kernels::Target {
-        limits: limits(),
+pub fn targets() -> [kernels::Target; 4] {
+    let kinds = [(false, None, false), (true, None, false), (true, Some(8), false), (true, Some(8), true)];
+    kinds.map(|(software, subgroup_size, shader_int64)| kernels::Target {
+        limits: wgpu::Limits::default(),
         software,
         subgroup_size,
+        shader_int64,
     })
 }
 
