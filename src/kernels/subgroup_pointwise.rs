@@ -9,12 +9,13 @@ pub(super) static KERNEL: Kernel = Kernel {
     name: "subgroup_pointwise",
     wgsl: include_str!("../../shaders/subgroup_pointwise.wgsl"),
     summary: "a 1 x 1 convolution as a matrix product, read in pairs of values, weights handed round a subgroup",
-    chosen: "where subgroup_gemm would be, for an even number of input channels per group and 64-bit integers",
-    bound_by: "loads: 64 channels by 8 pixels take at most 64 per 4096 multiply-adds",
+    chosen: "where subgroup_gemm would be, for 1 x 1 layers of an even number of input channels and more than 16 output \
+             channels per group, and 64-bit integers",
+    bound_by: "loads: 64 channels by 8 pixels take some 64 per 4096 multiply-adds",
     passes: Passes::One,
     reads_pairs: true,
     supports,
-    suits: subgroup_gemm::KERNEL.suits,
+    suits,
     variants,
 };
 
@@ -30,6 +31,11 @@ fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
         return Err("it needs an even number of input channels per group, of at most 16,384");
     }
     Ok(())
+}
+
+/// With fewer, the memory that values come from is waited for longer than their loads take.
+fn suits(geometry: &Geometry, target: &Target) -> bool {
+    target.software && geometry.out_channels_per_group() > 16
 }
 
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {

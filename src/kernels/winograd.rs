@@ -14,7 +14,8 @@ pub(super) static KERNEL: Kernel = Kernel {
     name: "winograd",
     wgsl: include_str!("../../shaders/winograd.wgsl"),
     summary: "a normal or grouped 3 x 3 convolution of stride 1 by Winograd's F(2 x 2, 3 x 3)",
-    chosen: "for 48 tiles of 2 x 2 and many channels per group in and out: 128 on GPUs; in software 32, or 256 with subgroups",
+    chosen: "for 48 tiles of 2 x 2 and many channels per group in and out: 128 on GPUs; in software 32, with subgroups \
+             96 (256 without 64-bit integers)",
     bound_by: "its product for many channels, memory for few",
     passes: Passes::Winograd,
     reads_pairs: false,
