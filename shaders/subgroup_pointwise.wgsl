@@ -2,9 +2,11 @@
 //
 // Formula    y[n,o,i] = act(b[o] + r[n,o,i] + sum over c of w[o,c] x[n, g C + c, i])
 // Mapping    One workgroup is one subgroup of 8 invocations. One invocation: CHANNEL_TILE output channels of one group
-//            times PIXEL_TILE neighbouring pixels of a plane, in registers. Grid: x over the pixels of all images, y over
-//            channels, z over groups.
-// Traffic    Each value is read once per channel tile. Each weight is read by one invocation of the subgroup, which
+//            times PIXEL_TILE neighbouring pixels of a plane, in registers. Grid: x and y over channels and over the pixels
+//            of all images, z over groups.
+// Traffic    Each value is read once per channel tile. Workgroups follow each other along x: along channels where there
+//            are fewer of them than pixels, so that values are still in a cache when the next tile reads them, or else
+//            along pixels, so that weights are. Each weight is read by one invocation of the subgroup, which
 //            broadcasts it to the others. A device in software reads memory one invocation and one element at a time, so
 //            both are read as 64-bit integers that are two values each: two pixels; or a filter's weights for two input
 //            channels, which make one round.
@@ -16,6 +18,7 @@
 
 // Structure: the host replaces these values, and each set of them is one pipeline.
 const ODD_PLANES: bool = false;  // whether planes have an odd number of pixels: those of odd channels start within a pair
+const CHANNELS_FIRST: bool = true;  // whether x of the grid is over channels and y over pixels, or x over pixels
 const CONTINUES: bool = false;  // whether an earlier dispatch began these sums
 const FINISHES: bool = true;  // whether no later one goes on with them
 const HAS_BIAS: bool = true;
@@ -106,7 +109,8 @@ fn main(
     @builtin(local_invocation_id) local: vec3u,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let first_tile = (workgroup.y + extent.first_workgroup_y) * CHANNEL_TILE;
+    let place = workgroup.xy + vec2u(extent.first_workgroup_x, extent.first_workgroup_y);
+    let first_tile = select(place.y, place.x, CHANNELS_FIRST) * CHANNEL_TILE;
     let group = workgroup.z + extent.first_workgroup_z;
     let first_channel = group * extent.out_channels_per_group + first_tile;
     let channels = min(CHANNEL_TILE, extent.out_channels_per_group - first_tile);
@@ -115,7 +119,7 @@ fn main(
     let plane = extent.in_height * extent.in_width;
     let tiles_per_plane = (plane + PIXEL_TILE - 1u) / PIXEL_TILE;
     let tiles = extent.batch * tiles_per_plane;
-    let wanted = (workgroup.x + extent.first_workgroup_x) * 8u + local.x;
+    let wanted = select(place.x, place.y, CHANNELS_FIRST) * 8u + local.x;
     let tile = min(wanted, tiles - 1u);
     let image = tile / tiles_per_plane;
     let first_pixel = tile % tiles_per_plane * PIXEL_TILE;

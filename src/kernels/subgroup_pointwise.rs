@@ -41,10 +41,19 @@ fn suits(geometry: &Geometry, target: &Target) -> bool {
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
     let pixels = u64::from(geometry.input.height) * u64::from(geometry.input.width);
     let tilings = subgroup_gemm::tilings(geometry).into_iter();
-    let variant = |(channel_tile, grid)| {
+    let channels_first = u64::from(geometry.out_channels_per_group()) <= pixels;
+    let variant = |(channel_tile, mut grid): (u32, [u64; 3])| {
+        if channels_first {
+            grid.swap(0, 1);
+        }
         let mut constants = epilogue(geometry);
         let odd_planes = u32::from(!pixels.is_multiple_of(2));
-        constants.extend([("ODD_PLANES", odd_planes), ("CHANNEL_TILE", channel_tile), ("PIXEL_TILE", PIXEL_TILE)]);
+        constants.extend([
+            ("ODD_PLANES", odd_planes),
+            ("CHANNELS_FIRST", channels_first.into()),
+            ("CHANNEL_TILE", channel_tile),
+            ("PIXEL_TILE", PIXEL_TILE),
+        ]);
         Variant { constants, grid }
     };
     tilings.map(variant).collect()
