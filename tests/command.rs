@@ -80,6 +80,15 @@ fn plan_shows_the_starting_example() {
     assert_eq!(plan["output_shape"], serde_json::json!([1, 4, 64, 64]));
     assert_eq!((plan["parameters"].as_u64(), plan["multiply_adds"].as_u64()), (Some(112), Some(442_368)));
     assert_eq!(plan["separable"]["parameters"], 46);
+    let wide = sepconv(folder.path(), "plan --input 2,64,56,56 --weight 128,64,3,3 --padding 1 --device cpu --json");
+    let wide: Value = serde_json::from_str(wide.assert_done()).unwrap();
+    assert_eq!((&wide["separable"]["kernel"], &wide["separable"]["workspace_bytes"]), (&"reference".into(), &0.into()));
+    if !common::skipped() {
+        let wide = sepconv(folder.path(), "plan --input 2,64,56,56 --weight 128,64,3,3 --padding 1 --no-tune");
+        let is_chained = wide.assert_done().contains("\n  kernel              depthwise + ");
+        let workspace = if is_chained { 4 * 2 * 64 * 56 * 56 } else { 0 };
+        assert!(wide.assert_done().contains(&format!("\n  workspace           {workspace} bytes")), "{wide:?}");
+    }
     let run = sepconv(folder.path(), "plan --input 1,1,8,8 --weight 1,1,3,3");
     assert!(run.assert_done().contains("10 (1.11 times more)"), "{run:?}");
     let run = sepconv(folder.path(), "plan --input 1,3,64,64 --weight 4,3,3,3 --device cpu --json");

@@ -1,7 +1,7 @@
 //! `sepconv plan`: what a layer costs and how it would run, without its tensors.
 
 use sepconv::kernels::{self, Target};
-use sepconv::{Geometry, Schedule, SeparableConv2d, adapters};
+use sepconv::{Geometry, Schedule, SeparableChoice, SeparableConv2d, Tuning, adapters};
 use serde_json::{Value, json};
 
 use crate::arguments::{self, ConvOptions, DeviceOption, TuningOption};
@@ -54,18 +54,17 @@ impl Shapes {
         if device.is_some_and(|name| name.eq_ignore_ascii_case("cpu")) {
             check_reference(&geometry, kernel)?;
             let whose = "the CPU reference".to_owned();
-            return Ok(Planned { geometry, schedule: None, target: None, is_tuned: false, whose });
+            return Ok(Planned { geometry, schedule: None, target: None, table: None, whose });
         }
         let (target, adapter) = target(device)?;
         let table = adapter.as_ref().filter(|_| kernel.is_none() && !no_tune).map(cache::tuning);
-        let schedule = match &table {
-            Some(table) => table.schedule(&geometry, &target)?,
-            None => Schedule::new(&geometry, &target, kernel)?,
+        let schedule = match kernel {
+            Some(kernel) => Schedule::new(&geometry, &target, Some(kernel))?,
+            None => schedule(table.as_ref(), &geometry, &target)?,
         };
-        let is_tuned = table.is_some_and(|table| table.choice(&geometry, &target).is_some());
         let default = || "WebGPU's default limits, without an adapter".to_owned();
         let whose = adapter.map_or_else(default, |adapter| adapter.name);
-        Ok(Planned { geometry, schedule: Some(schedule), target: Some(target), is_tuned, whose })
+        Ok(Planned { geometry, schedule: Some(schedule), target: Some(target), table, whose })
     }
 }
 
@@ -76,8 +75,8 @@ pub struct Planned {
     pub schedule: Option<Schedule>,
     /// What the schedule is for.
     target: Option<Target>,
-    /// Whether that is how `sepconv tune` found it fastest.
-    is_tuned: bool,
+    /// What `sepconv tune` found on this device, unless it is not asked.
+    table: Option<Tuning>,
     /// Whose limits it keeps to.
     whose: String,
 }
@@ -86,8 +85,9 @@ impl Planned {
     /// The kernel's name, and when it is chosen.
     fn kernel(&self) -> (&'static str, &'static str) {
         let tuned = "for being the fastest that `sepconv tune` measured";
-        let of =
-            |schedule: &Schedule| (schedule.kernel.name, if self.is_tuned { tuned } else { schedule.kernel.chosen });
+        let kept = |table: &Tuning| table.choice(&self.geometry, self.target.as_ref()?);
+        let is_tuned = self.table.as_ref().and_then(kept).is_some();
+        let of = |schedule: &Schedule| (schedule.kernel.name, if is_tuned { tuned } else { schedule.kernel.chosen });
         self.schedule.as_ref().map_or(("reference", "for --device cpu"), of)
     }
 
@@ -108,6 +108,21 @@ impl Planned {
         before.map(|kernel| (kernel.name, reason(kernel).unwrap_or("it does not pay here"))).collect()
     }
 
+    /// The kernel or the two that would compute a separable layer, and the bytes of its workspace; none if it does not
+    /// keep to the limits.
+    fn way(&self, parts: &(Geometry, Geometry)) -> Option<(String, u64)> {
+        let Some(target) = &self.target else { return Some(("reference".to_owned(), 0)) };
+        let kept = self.table.as_ref().and_then(|table| table.choice(parts, target));
+        match kept.unwrap_or_else(|| SeparableChoice::all(parts, target)[0].0) {
+            SeparableChoice::Fused { kernel, .. } => Some((kernel.name.to_owned(), 0)),
+            SeparableChoice::Chained => {
+                let (depthwise, pointwise) = parts;
+                let kernel = |part| Some(schedule(self.table.as_ref(), part, target).ok()?.kernel.name);
+                Some((format!("{} + {}", kernel(depthwise)?, kernel(pointwise)?), between_bytes(depthwise)))
+            }
+        }
+    }
+
     /// Each different grid, with how many dispatches have it.
     fn grids(&self) -> Vec<([u32; 3], usize)> {
         let mut grids: Vec<([u32; 3], usize)> = Vec::new();
@@ -120,6 +135,16 @@ impl Planned {
         }
         grids
     }
+}
+
+/// Plans a layer as the table has it, if there is one, or else as seems best.
+fn schedule(table: Option<&Tuning>, geometry: &Geometry, target: &Target) -> sepconv::Result<Schedule> {
+    table.map_or_else(|| Schedule::new(geometry, target, None), |table| table.schedule(geometry, target))
+}
+
+/// The bytes of the tensor between the two parts of a separable layer.
+fn between_bytes(depthwise: &Geometry) -> u64 {
+    4 * depthwise.output_shape().iter().map(|&size| u64::from(size)).product::<u64>()
 }
 
 /// What to plan for: the chosen adapter, or WebGPU's default limits where there is none.
@@ -138,7 +163,7 @@ fn target(device: Option<&str>) -> Outcome<(Target, Option<wgpu::AdapterInfo>)> 
 pub fn run(arguments: &Arguments) -> Outcome {
     let device = arguments.device.device.as_deref();
     let planned = arguments.shapes.planned(&arguments.options, device, arguments.tuning.no_tune)?;
-    let separable = Separable::of(&planned.geometry);
+    let separable = Separable::of(&planned);
     if arguments.json {
         return print(&format!("{:#}", to_json(&planned, separable.as_ref())));
     }
@@ -149,11 +174,14 @@ pub fn run(arguments: &Arguments) -> Outcome {
 struct Separable {
     depthwise: Geometry,
     pointwise: Geometry,
+    /// See [`Planned::way`].
+    way: Option<(String, u64)>,
 }
 
 impl Separable {
     /// None for a layer that is depthwise or pointwise itself: there is nothing to separate.
-    fn of(normal: &Geometry) -> Option<Self> {
+    fn of(planned: &Planned) -> Option<Self> {
+        let normal = &planned.geometry;
         if normal.groups != 1 || normal.kernel_size == 1.into() {
             return None;
         }
@@ -165,8 +193,10 @@ impl Separable {
             .padding_mode(normal.padding_mode)
             .bias(normal.bias)
             .activation(normal.activation);
-        let (depthwise, pointwise) = layer.geometry(normal.input_shape()).ok()?;
-        Some(Self { depthwise, pointwise })
+        let parts = layer.geometry(normal.input_shape()).ok()?;
+        let way = planned.way(&parts);
+        let (depthwise, pointwise) = parts;
+        Some(Self { depthwise, pointwise, way })
     }
 
     fn parameters(&self) -> u64 {
@@ -210,7 +240,8 @@ fn to_text(planned: &Planned, separable: Option<&Separable>) -> String {
     ];
     if let Some(separable) = separable {
         let (parameters, multiply_adds) = (separable.parameters(), separable.multiply_adds());
-        let between = 8 * separable.depthwise.output_shape().iter().map(|&size| u64::from(size)).product::<u64>();
+        let between = 2 * between_bytes(&separable.depthwise);
+        let (kernel, workspace) = separable.way.clone().unwrap_or_else(|| ("none within these limits".to_owned(), 0));
         lines.extend([
             String::new(),
             "separable instead".to_owned(),
@@ -223,6 +254,8 @@ fn to_text(planned: &Planned, separable: Option<&Separable>) -> String {
                 separable.bytes(),
                 compared(g.bytes(), separable.bytes())
             ),
+            format!("  kernel              {kernel}"),
+            format!("  workspace           {workspace} bytes"),
         ]);
     }
     lines.join("\n")
@@ -257,6 +290,8 @@ fn to_json(planned: &Planned, separable: Option<&Separable>) -> Value {
             "parameters": separable.parameters(),
             "multiply_adds": separable.multiply_adds(),
             "bytes": separable.bytes(),
+            "kernel": separable.way.as_ref().map(|(kernel, _)| kernel),
+            "workspace_bytes": separable.way.as_ref().map(|(_, bytes)| bytes),
         })),
     })
 }
