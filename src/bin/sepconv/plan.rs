@@ -250,7 +250,7 @@ fn to_text(planned: &Planned, separable: Option<&Separable>) -> String {
             format!("  parameters          {parameters} ({})", compared(g.parameters(), parameters)),
             format!("  multiply-adds       {multiply_adds} ({})", compared(g.multiply_adds(), multiply_adds)),
             format!(
-                "  bytes               {} ({}), of which {between} are the tensor between the parts, which two dispatches write and read",
+                "  bytes               {} ({}), of which {between} are the tensor between the parts, if two dispatches write and read it",
                 separable.bytes(),
                 compared(g.bytes(), separable.bytes())
             ),
