@@ -36,6 +36,10 @@ fn check_schedule(schedule: &Schedule, limits: &wgpu::Limits) {
             let bytes = 4 * stretch.start % alignment + 4 * stretch.length;
             assert!(bytes <= limits.max_storage_buffer_binding_size, "{bytes} bytes: {stretch:?}");
         }
+        if part.kernel.reads_pairs {
+            let [input, weight] = [part.input.start, part.weight.start];
+            assert!(input.is_multiple_of(2) && weight.is_multiple_of(2), "{part:?} starts within a pair");
+        }
         if part.output.of == Role::Output {
             covered.push((part.output.start, part.output.start + part.output.length));
         }
@@ -88,7 +92,7 @@ struct Cut {
     parts: usize,
 }
 
-fn cuts() -> [Cut; 9] {
+fn cuts() -> [Cut; 11] {
     let cut = |what, layer, shape, bytes, parts| Cut { what, layer, shape, bytes, parts };
     // 3 x 7 x 9 values: 756 bytes an image, which is a multiple of no alignment.
     let dense = Conv2d::new(3, 2, 3).padding(1).residual(true);
@@ -104,6 +108,10 @@ fn cuts() -> [Cut; 9] {
         // 17 channels in, 5 x 3: 1020 bytes in, 60 a channel out; 68 bytes of weights a channel.
         cut("channels by their output and weights", Conv2d::new(17, 40, 1), [1, 17, 5, 3], 1020, 3),
         // 1 channel in, 4 out, 2 x 2 to 20 x 20: 1600 bytes a channel out.
+        // 18 channels in, 5 x 3, likewise: 72 bytes of weights a channel.
+        cut("channels of pairs", Conv2d::new(18, 40, 1), [1, 18, 5, 3], 1080, 3),
+        // 4 channels in, 9 out a group, 5 x 3: 240 bytes in, 540 out.
+        cut("groups of pairs", Conv2d::new(12, 27, 1).groups(3), [3, 12, 5, 3], 1080, 6),
         cut("channels by their output", Conv2d::new(1, 4, 3).padding(10), [1, 1, 2, 2], 3600, 2),
         // Depthwise with a multiplier of 2, 5 x 7: 140 bytes in, 280 out a group.
         cut("depthwise groups", Conv2d::new(5, 10, 3).padding(1).groups(5), [3, 5, 5, 7], 563, 9),

@@ -43,7 +43,8 @@ pub fn context() -> Option<&'static Context> {
     CONTEXT.get_or_init(open).as_ref()
 }
 
-/// A device of the caller's own, on the adapter under test, with these limits changed; none if told to do without.
+/// A device of the caller's own, on the adapter under test, with these limits changed and with the features that bring
+/// kernels; none if told to do without.
 pub fn foreign_device(change: impl FnOnce(&mut wgpu::Limits)) -> Option<(wgpu::Device, wgpu::Queue)> {
     if skipped() {
         return None;
@@ -52,7 +53,11 @@ pub fn foreign_device(change: impl FnOnce(&mut wgpu::Limits)) -> Option<(wgpu::D
     let adapter = adapters.first().expect("an adapter; SEPCONV_TEST_GPU=skip does without");
     let mut limits = adapter.limits();
     change(&mut limits);
-    let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
+    let descriptor = wgpu::DeviceDescriptor {
+        required_features: adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64),
+        required_limits: limits,
+        ..Default::default()
+    };
     Some(pollster::block_on(adapter.request_device(&descriptor)).expect("a device with lower limits"))
 }
 
