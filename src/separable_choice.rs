@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fused;
 use crate::geometry::Geometry;
 use crate::kernels::{self, SeparableKernel, Target, Variant};
@@ -55,12 +55,16 @@ impl SeparableChoice {
     /// The way of this name: [`CHAINED`], or that of a kernel in [`kernels::SEPARABLE`], in one of its variants.
     ///
     /// # Errors
-    /// [`Error::UnknownKernel`](crate::Error::UnknownKernel).
+    /// [`Error::UnknownKernel`], which lists the names there are.
     pub fn by_name(name: &str, variant: usize) -> Result<Self> {
         if name == CHAINED {
             return Ok(Self::Chained);
         }
-        Ok(Self::Fused { kernel: kernels::separable_by_name(name)?, variant })
+        let kernel = kernels::separable_by_name(name).map_err(|error| match error {
+            Error::UnknownKernel { name, known } => Error::UnknownKernel { name, known: format!("{known}, {CHAINED}") },
+            other => other,
+        })?;
+        Ok(Self::Fused { kernel, variant })
     }
 }
 
@@ -113,6 +117,8 @@ mod tests {
             assert_eq!(choice.split(", ").next(), Some(name));
             assert_eq!(choice.ends_with("variant 2"), variant == 2, "{choice}");
         }
-        assert!(matches!(SeparableChoice::by_name("depthwise", 0), Err(crate::Error::UnknownKernel { .. })));
+        let error = SeparableChoice::by_name("depthwise", 0).unwrap_err();
+        let every_name = "subgroup_separable, separable, chained";
+        assert!(matches!(&error, Error::UnknownKernel { known, .. } if known == every_name), "{error}");
     }
 }
