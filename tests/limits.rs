@@ -7,14 +7,18 @@ use std::collections::BTreeSet;
 use common::{Case, check_plan, count, foreign_device, noop_context};
 use sepconv::{Context, Conv2d, Error, PaddingMode, Plan, Role, Schedule, SeparableConv2d, Tensor, kernels};
 
-/// One layer for each kernel, of several tiles along every axis.
-fn layers() -> [Case; 5] {
+/// A layer or two for each kernel, of several tiles along every axis.
+fn layers() -> [Case; 7] {
     let shape = [2, 6, 19, 70];
+    let pairs = Conv2d::new(8, 136, 1).groups(2).residual(true);
     [
         (Conv2d::new(6, 10, 3).padding(1).groups(2).residual(true), shape),
         (Conv2d::new(6, 12, 3).padding([1, 2]).groups(6).residual(true), shape),
         (Conv2d::new(6, 18, [2, 3]).stride([3, 2]).groups(6).padding_mode(PaddingMode::Reflect).padding(1), shape),
         (Conv2d::new(6, 17, 1), shape),
+        // Odd planes of pairs of channels: more pixels than channels, and fewer.
+        (pairs, [3, 8, 9, 17]),
+        (pairs, [3, 8, 5, 7]),
         (Conv2d::new(6, 20, 1).groups(2).stride(2).bias(false), shape),
     ]
 }
@@ -107,11 +111,11 @@ fn cuts() -> [Cut; 11] {
         cut("channels of a group", grouped, [2, 6, 7, 9], 755, 12),
         // 17 channels in, 5 x 3: 1020 bytes in, 60 a channel out; 68 bytes of weights a channel.
         cut("channels by their output and weights", Conv2d::new(17, 40, 1), [1, 17, 5, 3], 1020, 3),
-        // 1 channel in, 4 out, 2 x 2 to 20 x 20: 1600 bytes a channel out.
         // 18 channels in, 5 x 3, likewise: 72 bytes of weights a channel.
         cut("channels of pairs", Conv2d::new(18, 40, 1), [1, 18, 5, 3], 1080, 3),
         // 4 channels in, 9 out a group, 5 x 3: 240 bytes in, 540 out.
         cut("groups of pairs", Conv2d::new(12, 27, 1).groups(3), [3, 12, 5, 3], 1080, 6),
+        // 1 channel in, 4 out, 2 x 2 to 20 x 20: 1600 bytes a channel out.
         cut("channels by their output", Conv2d::new(1, 4, 3).padding(10), [1, 1, 2, 2], 3600, 2),
         // Depthwise with a multiplier of 2, 5 x 7: 140 bytes in, 280 out a group.
         cut("depthwise groups", Conv2d::new(5, 10, 3).padding(1).groups(5), [3, 5, 5, 7], 563, 9),
