@@ -549,6 +549,8 @@ fn sums_too_long_for_one_invocation() {
     let layers = [
         (Conv2d::new(1 << 14, 8, 1), [1, 1 << 14, 1, 1], 1),
         (Conv2d::new(66_000, 8, 1), [1, 66_000, 1, 2], 5),
+        // Cut at an odd channel.
+        (Conv2d::new(16_386, 8, 1), [1, 16_386, 1, 2], 2),
         (Conv2d::new(66_000, 3, 1).residual(true).activation(Activation::Relu), [1, 66_000, 1, 1], 5),
         (Conv2d::new(1450, 8, 7), [1, 1450, 7, 8], 5),
         (Conv2d::new(2, 4, 128), [1, 2, 129, 128], 2),
