@@ -4,15 +4,16 @@
 // Mapping    One workgroup is one subgroup of 8 invocations. One invocation: CHANNEL_TILE output channels of one group
 //            times PIXEL_TILE neighbouring pixels of a plane, in registers. Grid: x and y over channels and over the pixels
 //            of all images, z over groups.
-// Traffic    Each value is read once per channel tile. Workgroups follow each other along x: along channels where there
-//            are fewer of them than pixels, so that values are still in a cache when the next tile reads them, or else
+// Traffic    Each value is read once per channel tile. Workgroups follow each other along x: along channels where a
+//            group has no more of them than a plane has pixels, so that values are still in a cache when the next tile reads them, or else
 //            along pixels, so that weights are. Each weight is read by one invocation of the subgroup, which
 //            broadcasts it to the others. A device in software reads memory one invocation and one element at a time, so
 //            both are read as 64-bit integers that are two values each: two pixels; or a filter's weights for two input
 //            channels, which make one round.
 // Needs      Subgroups of 8 invocations on a device that puts a workgroup of 8 into one of them; 64-bit integers; 4
 //            output channels and an even number of input channels per group, so that no plane of an even channel and no
-//            filter starts within a pair; an input and a weight that do not either.
+//            filter starts within a pair, and at most 16,384, so that no sum is cut; an input and a weight that do not
+//            start within a pair either.
 // Bound by   Loads, and sums that pass through memory.
 // Rust row   src/kernels/subgroup_pointwise.rs
 

@@ -135,14 +135,16 @@ impl Plan {
     /// Checks these tensors against the plan and makes everything that recording it takes.
     ///
     /// If the kernel reads pairs of values ([`Kernel::reads_pairs`](crate::kernels::Kernel::reads_pairs)) and the input or
-    /// the weight starts within one, the layer is bound to another kernel.
+    /// the weight starts within one, the layer is planned again here, for the kernel that seems best of the others: what
+    /// [`kernel`](Self::kernel) and [`schedule`](Self::schedule) say is of tensors that start at a multiple of 8 bytes.
     ///
     /// A kernel that packs its weights ([`packed_weight_bytes`](Self::packed_weight_bytes)) reads them here, once: bind
     /// when they are there, and again when they have changed.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Missing`], [`Error::Unexpected`], [`Error::SharedBuffer`] or
-    /// [`Error::OtherContext`], by the tensor's name; [`Error::OutOfMemory`] or [`Error::DeviceLost`].
+    /// [`Error::OtherContext`], by the tensor's name; [`Error::OutOfMemory`] or [`Error::DeviceLost`]; those of
+    /// [`Conv2d::plan`] for a layer that is planned again.
     pub fn bind(&self, operands: Operands<'_>) -> Result<Bound> {
         let g = self.geometry();
         let argument = |name, wanted, tensor, shape| Argument { name, wanted, tensor, shape };

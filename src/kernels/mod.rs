@@ -364,4 +364,15 @@ mod tests {
         };
         assert_eq!((chosen(true), chosen(false)), ("subgroup_gemm", "tiled_gemm"));
     }
+
+    #[test]
+    fn winograd_is_for_fewer_channels_where_its_product_reads_them_in_pairs() {
+        let chosen = |channels, shader_int64| {
+            let geometry = Conv2d::new(channels, channels, 3).padding(1).geometry([1, channels, 28, 28]).unwrap();
+            let limits = wgpu::Limits::default().into();
+            choose(&geometry, &Target { software: true, subgroup_size: Some(8), shader_int64, ..limits }).name
+        };
+        assert_eq!([94, 96, 97].map(|channels| chosen(channels, true)), ["subgroup_gemm", "winograd", "subgroup_gemm"]);
+        assert_eq!([254, 256].map(|channels| chosen(channels, false)), ["subgroup_gemm", "winograd"]);
+    }
 }

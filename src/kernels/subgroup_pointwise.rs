@@ -9,8 +9,8 @@ pub(super) static KERNEL: Kernel = Kernel {
     name: "subgroup_pointwise",
     wgsl: include_str!("../../shaders/subgroup_pointwise.wgsl"),
     summary: "a 1 x 1 convolution as a matrix product, read in pairs of values, weights handed round a subgroup",
-    chosen: "where subgroup_gemm would be, for 1 x 1 layers of an even number of input channels and more than 16 output \
-             channels per group, and 64-bit integers",
+    chosen: "where subgroup_gemm would be, for 1 x 1 layers of an even number of at most 16,384 input channels and more \
+             than 16 output channels per group, and 64-bit integers",
     bound_by: "loads: 64 channels by 8 pixels take some 64 per 4096 multiply-adds",
     passes: Passes::One,
     reads_pairs: true,

@@ -15,7 +15,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     wgsl: include_str!("../../shaders/winograd.wgsl"),
     summary: "a normal or grouped 3 x 3 convolution of stride 1 by Winograd's F(2 x 2, 3 x 3)",
     chosen: "for 48 tiles of 2 x 2 and many channels per group in and out: 128 on GPUs; in software 32, with subgroups \
-             96 (256 without 64-bit integers)",
+             96 (256 without 64-bit integers or for an odd number of input channels)",
     bound_by: "its product for many channels, memory for few",
     passes: Passes::Winograd,
     reads_pairs: false,
@@ -64,12 +64,12 @@ const FEWEST_TILES: u64 = 48;
 /// A pair of an input and an output channel saves 10 of 18 operations per pixel, and each channel of either kind costs 8
 /// more values of traffic, so that what is saved over what it costs grows with in · out / (in + out). In software that is
 /// soon worth it, but for devices where `subgroup_gemm` makes the direct form's sums with far fewer loads; less so where
-/// the product's own are as few.
+/// `subgroup_pointwise`, which reads input channels in pairs, makes the product's.
 fn suits(geometry: &Geometry, target: &Target) -> bool {
     let [inputs, outputs] = [geometry.in_channels_per_group(), geometry.out_channels_per_group()].map(u64::from);
     let least = match target {
         Target { software: false, .. } => 64,
-        Target { subgroup_size: Some(8), shader_int64: true, .. } => 48,
+        Target { subgroup_size: Some(8), shader_int64: true, .. } if inputs.is_multiple_of(2) => 48,
         Target { subgroup_size: Some(8), .. } => 128,
         _ => 16,
     };
