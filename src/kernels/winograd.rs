@@ -4,7 +4,7 @@
 //! Winograd, *Arithmetic complexity of computations*, 1980; Lavin and Gray, *Fast algorithms for convolutional neural
 //! networks*, 2016.
 
-use super::{Kernel, Passes, Target, Variant, epilogue, padding_mode};
+use super::{Kernel, Passes, Target, Variant, choose, epilogue, padding_mode};
 use crate::conv::Conv2d;
 use crate::error::Result;
 use crate::geometry::{Geometry, Size};
@@ -64,12 +64,13 @@ const FEWEST_TILES: u64 = 48;
 /// A pair of an input and an output channel saves 10 of 18 operations per pixel, and each channel of either kind costs 8
 /// more values of traffic, so that what is saved over what it costs grows with in · out / (in + out). In software that is
 /// soon worth it, but for devices where `subgroup_gemm` makes the direct form's sums with far fewer loads; less so where
-/// `subgroup_pointwise`, which reads input channels in pairs, makes the product's.
+/// the kernel of the product reads its values in pairs.
 fn suits(geometry: &Geometry, target: &Target) -> bool {
     let [inputs, outputs] = [geometry.in_channels_per_group(), geometry.out_channels_per_group()].map(u64::from);
+    let product_reads_pairs = || product(geometry).is_ok_and(|product| choose(&product, target).reads_pairs);
     let least = match target {
         Target { software: false, .. } => 64,
-        Target { subgroup_size: Some(8), shader_int64: true, .. } if inputs.is_multiple_of(2) => 48,
+        Target { subgroup_size: Some(8), .. } if product_reads_pairs() => 48,
         Target { subgroup_size: Some(8), .. } => 128,
         _ => 16,
     };
