@@ -89,6 +89,11 @@ fn plan_shows_the_starting_example() {
         let workspace = if is_chained { 4 * 2 * 64 * 56 * 56 } else { 0 };
         assert!(wide.assert_done().contains(&format!("\n  workspace           {workspace} bytes")), "{wide:?}");
     }
+    // A plane of 4006 x 4006 fits, 4096 of them between two dispatches do not, nor a fused layer's sums.
+    let large = "plan --input 1,4096,8,8 --weight 1,4096,3,3 --padding 2000";
+    assert!(sepconv(folder.path(), large).assert_done().contains("\n  kernel              none within these limits"));
+    let large: Value = serde_json::from_str(sepconv(folder.path(), &format!("{large} --json")).assert_done()).unwrap();
+    assert_eq!((&large["separable"]["kernel"], &large["separable"]["workspace_bytes"]), (&Value::Null, &Value::Null));
     let run = sepconv(folder.path(), "plan --input 1,1,8,8 --weight 1,1,3,3");
     assert!(run.assert_done().contains("10 (1.11 times more)"), "{run:?}");
     let run = sepconv(folder.path(), "plan --input 1,3,64,64 --weight 4,3,3,3 --device cpu --json");

@@ -9,7 +9,7 @@ use common::{Data, assert_close, context, count, foreign_device, narrow, noop_co
 use sepconv::timing::measure_blocking;
 use sepconv::{
     Bound, Context, Conv2d, Error, Geometry, Operands, Plan, Result, SeparableChoice, SeparableConv2d,
-    SeparableOperands, SeparablePlan, Tensor,
+    SeparableOperands, SeparablePlan, Tensor, kernels,
 };
 use wgpu::BufferUsages;
 
@@ -98,6 +98,14 @@ fn a_foreign_device_with_buffers_at_odd_offsets() {
             assert_close(&data.reference(&geometry), geometry.activation, geometry.terms(), &actual, &what);
         }
     }
+}
+
+/// Or else kernels would be missing from the tests without a word.
+#[test]
+fn a_context_has_all_of_its_adapter_that_kernels_use() {
+    let Some(context) = context() else { return };
+    let adapters = pollster::block_on(sepconv::adapters());
+    assert_eq!(context.target(), &kernels::Target::from(&adapters[0]));
 }
 
 /// A kernel that reads pairs of values is given tensors that start within one.

@@ -325,6 +325,11 @@ fn a_device_with_too_little_is_refused_by_the_limits_name() {
             4,
         ),
         ("max_compute_workgroup_size_x", wgpu::Limits { max_compute_workgroup_size_x: 63, ..default() }, 63),
+        (
+            "min_storage_buffer_offset_alignment",
+            wgpu::Limits { min_storage_buffer_offset_alignment: 4, ..default() },
+            4,
+        ),
     ] {
         let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
         let (device, queue) = wgpu::Device::noop(&descriptor);
