@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sepconv::timing::{Stopwatch, measure_blocking};
-use sepconv::{
-    Activation, Bound, Context, Conv2d, Operands, SeparableConv2d, SeparableOperands, Tensor, reference, verify,
-};
+use sepconv::{Activation, Bound, Context, Conv2d, Operands, Parameters, SeparableConv2d, Tensor, reference, verify};
 
 /// A layer's name, input channels, output channels, input size and stride: 3 × 3, padding 1, with biases.
 const LAYERS: [(&str, u32, u32, u32, u32); 6] = [
@@ -40,46 +38,41 @@ fn poisoned(context: &Context, shape: [u32; 4]) -> Tensor {
     Tensor::from_slice(context, shape, &vec![f32::NAN; count]).expect("room on the device")
 }
 
-fn verified(context: &Context, bound: &Bound, output: &Tensor, expected: &reference::Reference, terms: u64) {
+fn verified(bound: &Bound, output: &Tensor, expected: &reference::Reference, terms: u64) {
     bound.run().expect("the layer runs");
-    let actual = output.read_blocking(context).expect("the output is read");
+    let actual = output.read_blocking().expect("the output is read");
     let error = verify::largest_error(expected, Activation::None, terms, &actual);
     assert!(error <= 1.0, "the largest error is {error} times its bound");
 }
 
 fn normal(context: &Context, layer: &Conv2d, input_shape: [u32; 4]) -> (Bound, u64) {
-    let plan = layer.plan(context, input_shape).expect("a plan");
-    let g = plan.geometry();
+    let g = layer.geometry(input_shape).expect("a layer");
+    let plan = context.plan(g).expect("a plan");
     let (x, input) = upload(context, g.input_shape());
     let (w, weight) = upload(context, g.weight_shape());
     let (b, bias) = upload(context, g.bias_shape());
     let output = poisoned(context, g.output_shape());
-    let bound = plan.bind(Operands::new(&input, &weight, &output).bias(&bias)).expect("bound");
-    verified(context, &bound, &output, &reference::conv2d(g, &x, &w, Some(&b), None), g.terms());
+    let weights = plan.weights(&Parameters::new(&weight).bias(&bias)).expect("weights");
+    let bound = plan.bind(&weights, Operands::new(&input, &output)).expect("bound");
+    verified(&bound, &output, &reference::conv2d(&g, &x, &w, Some(&b), None), g.terms());
     (bound, g.multiply_adds())
 }
 
 fn separable(context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4]) -> Bound {
-    let plan = layer.plan(context, input_shape).expect("a plan");
-    let (d, p) = plan.geometry();
+    let (d, p) = layer.geometry(input_shape).expect("a layer");
+    let plan = context.plan((d, p)).expect("a plan");
     let (x, input) = upload(context, d.input_shape());
     let (dw, depthwise_weight) = upload(context, d.weight_shape());
     let (db, depthwise_bias) = upload(context, d.bias_shape());
     let (pw, pointwise_weight) = upload(context, p.weight_shape());
     let (pb, pointwise_bias) = upload(context, p.bias_shape());
     let output = poisoned(context, p.output_shape());
-    let operands = SeparableOperands {
-        input: &input,
-        depthwise_weight: &depthwise_weight,
-        depthwise_bias: Some(&depthwise_bias),
-        pointwise_weight: &pointwise_weight,
-        pointwise_bias: Some(&pointwise_bias),
-        residual: None,
-        output: &output,
-    };
-    let bound = plan.bind(operands).expect("bound");
-    let expected = verify::separable_reference((d, p), &x, (&dw, Some(&db)), (&pw, Some(&pb)), None);
-    verified(context, &bound, &output, &expected, d.terms() + p.terms());
+    let parameters = Parameters::separable(&depthwise_weight, &pointwise_weight);
+    let parameters = parameters.depthwise_bias(&depthwise_bias).pointwise_bias(&pointwise_bias);
+    let weights = plan.weights(&parameters).expect("weights");
+    let bound = plan.bind(&weights, Operands::new(&input, &output)).expect("bound");
+    let expected = verify::separable_reference((&d, &p), &x, (&dw, Some(&db)), (&pw, Some(&pb)), None);
+    verified(&bound, &output, &expected, d.terms() + p.terms());
     bound
 }
 

@@ -3,7 +3,7 @@
 //! `cargo run --release --example embed`
 
 use sepconv::wgpu;
-use sepconv::{Activation, Context, Conv2d, Operands, Tensor};
+use sepconv::{Activation, Context, Conv2d, Operands, Parameters, Tensor};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The program's own device, opened as it likes: here with the default limits and no features.
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let ones = vec![1.0_f32; usize::try_from(values)?];
     queue.write_buffer(&buffer, offset, bytemuck::cast_slice(&ones));
-    let input = Tensor::from_buffer(&buffer, offset, [1, 8, 32, 32])?;
+    let input = Tensor::from_buffer(&context, &buffer, offset, [1, 8, 32, 32])?;
 
     // Two layers, the second taking the first one's output. All of this is done once, at load.
     let expand = Conv2d::new(8, 16, 1).bias(false).activation(Activation::Relu);
@@ -33,9 +33,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let depthwise_weight = Tensor::from_slice(&context, [16, 1, 3, 3], &[1.0; 144])?;
     let between = Tensor::zeros(&context, expand.output_shape())?;
     let output = Tensor::zeros(&context, depthwise.output_shape())?;
+    let expand_weights = expand.weights(&Parameters::new(&expand_weight))?;
+    let depthwise_weights = depthwise.weights(&Parameters::new(&depthwise_weight))?;
     let layers = [
-        expand.bind(Operands::new(&input, &expand_weight, &between))?,
-        depthwise.bind(Operands::new(&between, &depthwise_weight, &output))?,
+        expand.bind(&expand_weights, Operands::new(&input, &between))?,
+        depthwise.bind(&depthwise_weights, Operands::new(&between, &output))?,
     ];
 
     // Each frame: the layers are recorded between the program's own commands, and the program submits.
@@ -49,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     queue.submit([encoder.finish()]);
 
     // A corner has 4 neighbours of ones, an edge 6, the inside 9.
-    let values = output.read_blocking(&context)?;
+    let values = output.read_blocking()?;
     println!("the first row starts {:?}, the second {:?}", &values[..3], &values[32..35]);
     assert_eq!((values[0], values[1], values[33]), (4.0, 6.0, 9.0));
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example separable`
 
-use sepconv::{Context, SeparableConv2d, SeparableOperands, Tensor};
+use sepconv::{Context, Operands, Parameters, SeparableConv2d, Tensor};
 
 fn main() -> sepconv::Result<()> {
     let context = Context::new_blocking()?;
@@ -21,18 +21,11 @@ fn main() -> sepconv::Result<()> {
     let pointwise_bias = Tensor::from_slice(&context, [4], &[0.0; 4])?;
     let output = Tensor::zeros(&context, plan.output_shape())?;
 
-    plan.bind(SeparableOperands {
-        input: &input,
-        depthwise_weight: &depthwise_weight,
-        depthwise_bias: Some(&depthwise_bias),
-        pointwise_weight: &pointwise_weight,
-        pointwise_bias: Some(&pointwise_bias),
-        residual: None,
-        output: &output,
-    })?
-    .run()?;
+    let parameters = Parameters::separable(&depthwise_weight, &pointwise_weight);
+    let weights = plan.weights(&parameters.depthwise_bias(&depthwise_bias).pointwise_bias(&pointwise_bias))?;
+    plan.bind(&weights, Operands::new(&input, &output))?.run()?;
 
-    let values = output.read_blocking(&context)?;
+    let values = output.read_blocking()?;
     println!("output {:?}, its middle row starts {:.3?}", output.shape(), &values[32 * 64..32 * 64 + 5]);
     Ok(())
 }

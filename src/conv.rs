@@ -1,14 +1,16 @@
 //! `Conv2d`: a convolution layer described in PyTorch's words.
 
+use crate::activation::Activation;
 use crate::error::{Error, Result};
-use crate::geometry::{
-    Activation, Geometry, Padding, PaddingMode, Sides, Size, check_range, element_count, extent, resolve_axis,
+use crate::geometry::Geometry;
+use crate::size::{
+    Padding, PaddingMode, Sides, Size, check_input, check_range, check_window, element_count, extent, resolve, values,
 };
 
 /// A 2-D convolution layer: what `torch.nn.Conv2d` takes, with its defaults.
 ///
-/// A description, not yet checked: [`geometry`](Self::geometry) and
-/// [`plan`](Self::plan) check it against an input shape.
+/// It is a description that nothing has checked yet: [`geometry`](Self::geometry) and [`plan`](Self::plan) check it
+/// against an input shape. Its fields may be read, and the methods of the same names set them.
 ///
 /// ```
 /// use sepconv::Conv2d;
@@ -20,18 +22,30 @@ use crate::geometry::{
 /// # Ok::<(), sepconv::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Conv2d {
-    pub(crate) in_channels: u32,
-    pub(crate) out_channels: u32,
-    pub(crate) kernel_size: Size,
-    pub(crate) stride: Size,
-    pub(crate) padding: Padding,
-    pub(crate) dilation: Size,
-    pub(crate) groups: u32,
-    pub(crate) bias: bool,
-    pub(crate) padding_mode: PaddingMode,
-    pub(crate) activation: Activation,
-    pub(crate) residual: bool,
+    /// Channels of the input.
+    pub in_channels: u32,
+    /// Channels of the output.
+    pub out_channels: u32,
+    /// Height and width of the filter.
+    pub kernel_size: Size,
+    /// How far the window moves from one output to the next.
+    pub stride: Size,
+    /// Rows and columns added around the input.
+    pub padding: Padding,
+    /// The distance between filter taps.
+    pub dilation: Size,
+    /// How many groups of channels are convolved apart from each other.
+    pub groups: u32,
+    /// Whether a number per output channel is added.
+    pub bias: bool,
+    /// What stands in the padding.
+    pub padding_mode: PaddingMode,
+    /// The function applied before the store.
+    pub activation: Activation,
+    /// Whether a tensor of the output's shape is added before the activation.
+    pub residual: bool,
 }
 
 impl Conv2d {
@@ -54,6 +68,23 @@ impl Conv2d {
         }
     }
 
+    /// The layer whose geometry this is.
+    pub(crate) fn of(geometry: &Geometry) -> Self {
+        Self {
+            in_channels: geometry.in_channels,
+            out_channels: geometry.out_channels,
+            kernel_size: geometry.kernel_size,
+            stride: geometry.stride,
+            padding: Padding::Explicit(geometry.padding),
+            dilation: geometry.dilation,
+            groups: geometry.groups,
+            bias: geometry.bias,
+            padding_mode: geometry.padding_mode,
+            activation: geometry.activation,
+            residual: geometry.residual,
+        }
+    }
+
     /// The layer that a weight of shape `[out_channels, in_channels / groups, height, width]` belongs to.
     ///
     /// # Errors
@@ -64,7 +95,7 @@ impl Conv2d {
         Ok(Self::new(in_channels, shape[0], [shape[2], shape[3]]).groups(groups))
     }
 
-    /// The step of the window: one number or `[height, width]`. Default 1.
+    /// How far the window moves: one number or `[height, width]`. Default 1.
     #[must_use]
     pub fn stride(mut self, stride: impl Into<Size>) -> Self {
         self.stride = stride.into();
@@ -85,8 +116,8 @@ impl Conv2d {
         self
     }
 
-    /// How many groups of channels are convolved apart from each other. Default 1;
-    /// `in_channels` makes the convolution depthwise.
+    /// How many groups of channels are convolved apart from each other. Default 1; with `in_channels` groups the
+    /// convolution is depthwise.
     #[must_use]
     pub fn groups(mut self, groups: u32) -> Self {
         self.groups = groups;
@@ -126,52 +157,26 @@ impl Conv2d {
     /// # Errors
     /// The first argument that is out of its range, in the order of the constructor and the setters.
     pub fn geometry(&self, input_shape: [u32; 4]) -> Result<Geometry> {
-        self.check_arguments()?;
+        self.check()?;
         let [batch, channels, height, width] = input_shape;
-        for (argument, size) in
-            [("input batch", batch), ("input channels", channels), ("input height", height), ("input width", width)]
-        {
-            extent(argument, size.into())?;
-        }
+        check_input(input_shape)?;
         if channels != self.in_channels {
             let expected = [batch, self.in_channels, height, width];
             return Err(Error::Shape { argument: "input", shape: input_shape, expected });
         }
-        let sides = match self.padding {
-            Padding::Explicit(sides) => sides,
-            Padding::Same | Padding::SameLower | Padding::Valid => Sides { top: 0, left: 0, bottom: 0, right: 0 },
-        };
-        let (kernel, stride, dilation) = (self.kernel_size, self.stride, self.dilation);
-        let (top, bottom, out_height) = resolve_axis(
-            "height",
-            height,
-            kernel.height,
-            stride.height,
-            dilation.height,
-            self.padding,
-            (sides.top, sides.bottom),
-        )?;
-        let (left, right, out_width) = resolve_axis(
-            "width",
-            width,
-            kernel.width,
-            stride.width,
-            dilation.width,
-            self.padding,
-            (sides.left, sides.right),
-        )?;
-        let padding = Sides { top, left, bottom, right };
+        let (kernel, input) = (self.kernel_size, Size { height, width });
+        let (padding, output) = resolve(input, kernel, self.stride, self.dilation, self.padding)?;
         self.check_padding_mode(padding, height, width)?;
 
         let geometry = Geometry {
             batch,
             in_channels: self.in_channels,
-            input: Size { height, width },
+            input,
             out_channels: self.out_channels,
-            output: Size { height: out_height, width: out_width },
+            output,
             kernel_size: kernel,
-            stride,
-            dilation,
+            stride: self.stride,
+            dilation: self.dilation,
             padding,
             padding_mode: self.padding_mode,
             groups: self.groups,
@@ -181,26 +186,20 @@ impl Conv2d {
         };
         element_count("input", geometry.input_shape())?;
         element_count("weight", geometry.weight_shape())?;
-        let outputs = element_count("output", geometry.output_shape())?;
+        element_count("output", geometry.output_shape())?;
+        // An empty batch is no way round what one image may not have.
+        let [batch, channels, height, width] = geometry.output_shape();
+        let outputs = values([batch.max(1), channels, height, width]);
         let operations = outputs.checked_mul(geometry.terms());
         operations.filter(|&count| count < 1 << 62).ok_or(Error::TooMuchWork)?;
         Ok(geometry)
     }
 
-    fn check_arguments(&self) -> Result<()> {
-        for (argument, value) in [
-            ("in_channels", self.in_channels),
-            ("out_channels", self.out_channels),
-            ("kernel_size height", self.kernel_size.height),
-            ("kernel_size width", self.kernel_size.width),
-            ("stride height", self.stride.height),
-            ("stride width", self.stride.width),
-            ("dilation height", self.dilation.height),
-            ("dilation width", self.dilation.width),
-            ("groups", self.groups),
-        ] {
-            extent(argument, value.into())?;
-        }
+    fn check(&self) -> Result<()> {
+        extent("in_channels", self.in_channels.into())?;
+        extent("out_channels", self.out_channels.into())?;
+        check_window(self.kernel_size, self.stride, self.dilation)?;
+        extent("groups", self.groups.into())?;
         for (argument, value) in [("in_channels", self.in_channels), ("out_channels", self.out_channels)] {
             if value % self.groups != 0 {
                 return Err(Error::NotDivisible { argument, value, groups: self.groups });

@@ -2,8 +2,8 @@
 
 /// Everything that can go wrong, in words that name the argument.
 ///
-/// [`Error::is_request`] tells a mistake in the request (fix the argument)
-/// from a failure of the computation (the device ran out of memory, was lost).
+/// [`Error::is_request`] tells a mistake in the request (fix the argument) from a failure of the computation (the
+/// device ran out of memory or was lost).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -64,26 +64,29 @@ pub enum Error {
         /// Input size plus both paddings.
         padded: u64,
     },
-    /// A product of sizes that no 64-bit number holds.
-    #[error("{argument} is too large: {shape:?} f32 values have no byte size below 2^63")]
+    /// A tensor of 2⁶³ bytes or more.
+    #[error("{argument} is too large: {shape:?} values of f32 take 2^63 bytes or more")]
     Overflow {
         /// The argument's name.
         argument: &'static str,
         /// Its shape.
         shape: [u32; 4],
     },
+    /// A geometry whose fields were changed after they were checked.
+    #[error("the layer's sizes do not belong together; make them with the layer's own `geometry`")]
+    Altered,
     /// More work than can be counted, let alone done.
     #[error("the layer is too large: its multiply-adds do not fit in 64 bits")]
     TooMuchWork,
     /// A layer that would take more dispatches than a plan may hold.
-    #[error("the layer needs {dispatches} dispatches at this device's limits; a plan may have {maximum}")]
+    #[error("the layer needs {dispatches} dispatches or more at this device's limits; a plan may have {maximum}")]
     TooManyDispatches {
-        /// How many it needs.
+        /// The fewest that it needs.
         dispatches: u64,
-        /// How many there may be.
+        /// The most that there may be.
         maximum: u64,
     },
-    /// A tensor, or the smallest piece of one, past a limit of the device.
+    /// A tensor, or the smallest piece that it can be cut to, that is past a limit of the device.
     #[error("{argument} needs {bytes} bytes; this device's {limit} allows {maximum}")]
     Limit {
         /// The argument's name.
@@ -120,7 +123,7 @@ pub enum Error {
         alignment: u64,
     },
     /// A tensor that would reach past the end of its buffer.
-    #[error("{argument} ends at byte {end}; its buffer has {size}")]
+    #[error("{argument} ends at byte {end}; its buffer has {size} bytes")]
     OutsideBuffer {
         /// The argument's name.
         argument: &'static str,
@@ -161,6 +164,12 @@ pub enum Error {
         /// The argument's name.
         argument: &'static str,
     },
+    /// Weights that were packed for another kernel or another layer.
+    #[error("the weights are packed for another layout than {kernel} reads; pack them with this plan's `weights`")]
+    OtherLayout {
+        /// The plan's kernel.
+        kernel: String,
+    },
     /// A kernel name that is not in [`kernels::ALL`](crate::kernels::ALL).
     #[error("kernel is {name:?}; it must be one of {known}")]
     UnknownKernel {
@@ -177,18 +186,18 @@ pub enum Error {
         /// What it needs.
         reason: &'static str,
     },
-    /// A text that is no [`Tuning`](crate::Tuning) table.
-    #[error("line {line} is none of a tuning table: see sepconv::Tuning")]
+    /// A text that is not a [`Tuning`](crate::Tuning) table.
+    #[error("line {line} does not belong in a tuning table: see sepconv::Tuning")]
     NoTable {
-        /// The first line that cannot be one, from 1.
+        /// The first line that does not belong in one, counted from 1.
         line: usize,
     },
-    /// No kernel gave a right result, so that none was the fastest.
+    /// No kernel gave a right result, so none can be the fastest.
     #[error(
         "no kernel computes this layer right on this device: the least error is {error} times what rounding allows"
     )]
     NoneRight {
-        /// The error of the best, as a multiple of what is allowed.
+        /// The least error, as a multiple of what is allowed.
         error: f64,
     },
     /// An error in one part of a separable layer.
@@ -197,6 +206,7 @@ pub enum Error {
         /// `"depthwise"` or `"pointwise"`.
         part: &'static str,
         /// What is wrong there.
+        #[source]
         error: Box<Error>,
     },
     /// No GPU and no software driver answered.
@@ -206,7 +216,7 @@ pub enum Error {
         reason: String,
     },
     /// The adapter would not open a device.
-    #[error("the adapter opened no device: {reason}")]
+    #[error("the adapter did not open a device: {reason}")]
     NoDevice {
         /// The driver's words.
         reason: String,
@@ -236,7 +246,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the request was at fault (true) or its computation failed (false).
+    /// Whether the request was at fault (true) or the computation failed (false).
     #[must_use]
     pub fn is_request(&self) -> bool {
         match self {

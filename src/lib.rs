@@ -1,39 +1,59 @@
 #![doc = include_str!("../README.md")]
 
-mod bound;
+mod activation;
 mod context;
 mod conv;
+mod crop;
 mod error;
-mod fused;
+mod extent;
 mod geometry;
+mod gpu;
 pub mod kernels;
-mod pipeline;
-mod plan;
+mod layer;
+mod memory;
+mod planner;
+mod pool;
+mod program;
 pub mod reference;
 pub mod roofline;
-mod schedule;
 mod separable;
-mod separable_choice;
+mod shader;
+mod size;
 pub mod summary;
-mod tensor;
-pub mod text;
+mod target;
+#[cfg(feature = "unstable")]
+mod text;
 pub mod timing;
-#[cfg(not(target_arch = "wasm32"))]
 pub mod tune;
 mod tuning;
 pub mod verify;
 
-pub use bound::Bound;
+pub use activation::Activation;
 pub use context::{Context, adapters};
 pub use conv::Conv2d;
 pub use error::{Error, Result};
-pub use geometry::{Activation, Geometry, Padding, PaddingMode, Sides, Size};
-pub use pipeline::specialise;
-pub use plan::{Operands, Plan};
-pub use schedule::{Choice, Dispatch, Part, Role, Schedule, Stretch};
-pub use separable::{SeparableConv2d, SeparableOperands, SeparablePlan};
-pub use separable_choice::{CHAINED, SeparableChoice};
+pub use geometry::Geometry;
+pub use gpu::{Bound, Device, Operands, Parameters, Plan, Shape, Tensor, Weights, Workspace};
+pub use layer::Layer;
+pub use pool::{MaxPool2d, PoolGeometry};
+pub use separable::SeparableConv2d;
+pub use size::{Padding, PaddingMode, Sides, Size};
 pub use summary::Summary;
-pub use tensor::{Shape, Tensor};
-pub use tuning::{Tunable, Tuning};
+pub use target::Target;
+pub use tuning::{Choice, Tuning};
 pub use wgpu;
+
+/// The inside, for the `sepconv` command, its tests and its browser package: programs, the planner, shaders as text,
+/// arguments as text. It is behind the feature `unstable` and promises nothing: it may change in every release.
+#[cfg(feature = "unstable")]
+pub mod unstable {
+    pub use crate::memory::Memory;
+    pub use crate::planner::Planner;
+    pub use crate::program::{Binding, Buffer, Kind, Name, Program, Slice, Step};
+    pub use crate::shader::{Shader, specialise};
+
+    /// Layers' arguments as text.
+    pub mod text {
+        pub use crate::text::*;
+    }
+}

@@ -1,18 +1,20 @@
-//! What a device can do at most, measured: its memory's bandwidth and its rate of multiply-adds. From these the roofline
-//! model (Williams, Waterman and Patterson 2009) says how long a layer must take at the least.
+//! The most that a device can do, measured: its memory's bandwidth and its rate of multiply-adds. From these the
+//! roofline model (Williams, Waterman and Patterson 2009) says the least time that a layer can take.
 
 use std::time::Duration;
 
 use web_time::Instant;
 
-use crate::bound::Bound;
-use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::tensor::Tensor;
+use crate::extent::Extent;
+use crate::gpu::{Bound, Device, Operands, Plan, Tensor};
+use crate::program::{Binding, Kind, Program, Step};
+use crate::shader::Shader;
 use crate::timing::Stopwatch;
 
 /// A device's two limits.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Roofline {
     /// Bytes read plus bytes written per second, by a copy from one buffer to another.
     pub bytes_per_second: f64,
@@ -21,8 +23,8 @@ pub struct Roofline {
 }
 
 /// The sizes that the shaders have as constants.
-const WORKGROUP_SIZE: u32 = 256;
-const WORKGROUPS_PER_ROW: u32 = 4096;
+const WORKGROUP_SIZE: u32 = 64;
+const WORKGROUPS_PER_ROW: u32 = 16_384;
 const MULTIPLY_ADDS: u32 = 256 * 8 * 4;
 
 /// How often each shader runs, unless that takes longer than `PATIENCE`; the fastest run counts.
@@ -34,22 +36,22 @@ impl Roofline {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::DeviceLost`], or [`Error::Device`] if a shader is refused.
-    pub async fn measure(context: &Context) -> Result<Self> {
+    pub async fn measure(device: &Device) -> Result<Self> {
         // Enough to outgrow any cache, and in software enough to take a while.
-        let (rows, workgroups) = if context.target().software { (4, 256) } else { (32, 32_768) };
-        let limits = context.limits();
+        let is_software = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
+        let (rows, workgroups) = if is_software { (4, 1024) } else { (32, 32_768) };
+        let limits = device.limits();
         let row = 16 * u64::from(WORKGROUPS_PER_ROW * WORKGROUP_SIZE);
         let fitting = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / row;
         let rows = u32::try_from(fitting).unwrap_or(rows).min(rows);
         let copied = 16 * u64::from(rows * WORKGROUPS_PER_ROW * WORKGROUP_SIZE);
-        let copy = bound(context, include_str!("../shaders/roofline/copy.wgsl"), copied, [WORKGROUPS_PER_ROW, rows])?;
+        let copy = bound(device, COPY, copied, [WORKGROUPS_PER_ROW, rows])?;
         let written = 16 * u64::from(workgroups * WORKGROUP_SIZE);
-        let arithmetic = include_str!("../shaders/roofline/multiply_add.wgsl");
-        let arithmetic = bound(context, arithmetic, written, [workgroups, 1])?;
+        let arithmetic = bound(device, MULTIPLY_ADD, written, [workgroups, 1])?;
         let operations = 2.0 * f64::from(MULTIPLY_ADDS) * f64::from(workgroups) * f64::from(WORKGROUP_SIZE);
         Ok(Self {
-            bytes_per_second: 2.0 * copied as f64 / fastest(context, &copy).await?,
-            operations_per_second: operations / fastest(context, &arithmetic).await?,
+            bytes_per_second: 2.0 * copied as f64 / fastest(device, &copy).await?,
+            operations_per_second: operations / fastest(device, &arithmetic).await?,
         })
     }
 
@@ -58,11 +60,11 @@ impl Roofline {
     /// # Errors
     /// Those of [`measure`](Self::measure).
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn measure_blocking(context: &Context) -> Result<Self> {
-        pollster::block_on(Self::measure(context))
+    pub fn measure_blocking(device: &Device) -> Result<Self> {
+        pollster::block_on(Self::measure(device))
     }
 
-    /// The least time in seconds that so many bytes and multiply-adds can take.
+    /// The least seconds that this many bytes and multiply-adds can take.
     #[must_use]
     pub fn floor(&self, bytes: u64, multiply_adds: u64) -> f64 {
         let memory = bytes as f64 / self.bytes_per_second;
@@ -70,34 +72,34 @@ impl Roofline {
     }
 }
 
-/// A shader with an input and an output of so many bytes.
-fn bound(context: &Context, wgsl: &str, bytes: u64, [x, y]: [u32; 2]) -> Result<Bound> {
-    let maximum = context.limits().max_storage_buffer_binding_size.min(context.limits().max_buffer_size);
+const COPY: Shader = Shader { name: "copy", own: include_str!("../shaders/roofline/copy.wgsl"), parts: &[] };
+
+const MULTIPLY_ADD: Shader =
+    Shader { name: "multiply_add", own: include_str!("../shaders/roofline/multiply_add.wgsl"), parts: &[] };
+
+/// A shader bound to an input and an output of this many bytes.
+fn bound(device: &Device, shader: Shader, bytes: u64, [x, y]: [u32; 2]) -> Result<Bound> {
+    let maximum = device.limits().max_storage_buffer_binding_size.min(device.limits().max_buffer_size);
     if bytes > maximum {
         let limit = "max_storage_buffer_binding_size";
         return Err(Error::Limit { argument: "the measured buffer", bytes, limit, maximum });
     }
-    let columns = u32::try_from(bytes / 4).expect("less than 2^31 bytes");
-    let (input, output) = (Tensor::zeros(context, [1, 1, 1, columns])?, Tensor::zeros(context, [1, 1, 1, columns])?);
-    context.guarded("a pipeline", 0, || {
-        let pipeline = crate::pipeline::unspecialised(context, wgsl);
-        let bind_group = context.device().create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("sepconv roofline"),
-            layout: &pipeline.get_bind_group_layout(0),
-            entries: &[
-                wgpu::BindGroupEntry { binding: 0, resource: input.buffer().as_entire_binding() },
-                wgpu::BindGroupEntry { binding: 1, resource: output.buffer().as_entire_binding() },
-            ],
-        });
-        Bound::single(context, pipeline, bind_group, [x, y, 1])
-    })
+    let shape = [1, 1, 1, u32::try_from(bytes / 4).expect("less than 2^31 bytes")];
+    let mut program = Program::new(shader.name);
+    let buffers = [program.buffer(Kind::Input, "input", shape), program.buffer(Kind::Output, "output", shape)];
+    let [input, output] = buffers.map(|buffer| program.whole(buffer));
+    let bindings = vec![Binding::read(1, input), Binding::write(5, output)];
+    let step = Step::new(shader, "main", Vec::new(), Extent::default().words(), bindings);
+    program.dispatch(step, [x, y, 1].map(u64::from), device.limits())?;
+    let [input, output] = [Tensor::zeros(device, shape)?, Tensor::zeros(device, shape)?];
+    Plan::new(device, program)?.bind(None, Operands::new(&input, &output))
 }
 
 /// The seconds of the fastest run, by the device's clock if it has one.
-async fn fastest(context: &Context, bound: &Bound) -> Result<f64> {
-    let wall = Stopwatch::wall(context);
+async fn fastest(device: &Device, bound: &Bound) -> Result<f64> {
+    let wall = Stopwatch::wall(device);
     wall.time(bound).await?;
-    let device = Stopwatch::device(context)?;
+    let device = Stopwatch::device(device)?;
     let mut seconds = f64::INFINITY;
     let start = Instant::now();
     for run in 0..RUNS {

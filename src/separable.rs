@@ -3,16 +3,11 @@
 //! Sifre, *Rigid-motion scattering for image classification*, 2014; Chollet, *Xception*, 2017;
 //! Howard et al., *`MobileNets`*, 2017.
 
-use crate::bound::{Argument, Bound, check};
-use crate::context::Context;
+use crate::activation::Activation;
 use crate::conv::Conv2d;
 use crate::error::{Error, Result};
-use crate::fused::{self, Fused};
-use crate::geometry::{Activation, Geometry, Padding, PaddingMode, Size, element_count, extent, values};
-use crate::kernels::Variant;
-use crate::plan::{Operands, Plan};
-use crate::separable_choice::SeparableChoice;
-use crate::tensor::Tensor;
+use crate::geometry::Geometry;
+use crate::size::{Padding, PaddingMode, Size, element_count, extent};
 
 /// A depthwise-separable convolution: one filter per input channel, then a 1 × 1 convolution.
 ///
@@ -27,7 +22,7 @@ use crate::tensor::Tensor;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SeparableConv2d {
     depth_multiplier: u32,
-    /// For one filter per channel; `layers` puts in the multiplier.
+    /// With one filter per channel; `layers` puts in the multiplier.
     depthwise: Conv2d,
     pointwise: Conv2d,
 }
@@ -44,7 +39,7 @@ impl SeparableConv2d {
         }
     }
 
-    /// The depthwise step: one number or `[height, width]`. Default 1.
+    /// How far the depthwise window moves: one number or `[height, width]`. Default 1.
     #[must_use]
     pub fn stride(mut self, stride: impl Into<Size>) -> Self {
         self.depthwise = self.depthwise.stride(stride);
@@ -201,171 +196,6 @@ impl SeparableConv2d {
         let depthwise = depthwise.geometry(input_shape).map_err(Error::within("depthwise"))?;
         let pointwise = pointwise.geometry(depthwise.output_shape()).map_err(Error::within("pointwise"))?;
         Ok((depthwise, pointwise))
-    }
-
-    /// Plans the layer for one input shape, as one dispatch or as two: as the context's [`Tuning`](crate::Tuning) has it,
-    /// or else as one dispatch where a cost model says that it pays.
-    ///
-    /// # Errors
-    /// Those of [`Conv2d::plan`].
-    pub fn plan(&self, context: &Context, input_shape: [u32; 4]) -> Result<SeparablePlan> {
-        let geometries = self.geometry(input_shape)?;
-        let kept = context.tuning().choice(&geometries, context.target());
-        // What cannot be planned that way may still be in the planner's own.
-        let kept = kept.and_then(|choice| self.plan_with_choice(context, input_shape, choice).ok());
-        kept.map_or_else(
-            || self.plan_with_choice(context, input_shape, SeparableChoice::all(&geometries, context.target())[0].0),
-            Ok,
-        )
-    }
-
-    /// [`plan`](Self::plan) in one particular way, of those that [`SeparableChoice::all`] lists.
-    ///
-    /// # Errors
-    /// Those of [`plan`](Self::plan), and [`Error::Unsupported`] if that kernel cannot.
-    pub fn plan_with_choice(
-        &self,
-        context: &Context,
-        input_shape: [u32; 4],
-        choice: SeparableChoice,
-    ) -> Result<SeparablePlan> {
-        let SeparableChoice::Fused { kernel, variant } = choice else {
-            return self.plan_chained(context, input_shape);
-        };
-        let geometries = self.geometry(input_shape)?;
-        let variant = fused::variant(kernel, &geometries, context.target(), variant)?;
-        let way = Way::Fused(Fused::new(context, kernel, variant)?);
-        let (depthwise, pointwise) = geometries;
-        Ok(SeparablePlan { context: context.clone(), depthwise, pointwise, way })
-    }
-
-    fn plan_chained(&self, context: &Context, input_shape: [u32; 4]) -> Result<SeparablePlan> {
-        let (depthwise, pointwise) = self.layers()?;
-        let first = depthwise.plan(context, input_shape).map_err(Error::within("depthwise"))?;
-        let second = pointwise.plan(context, first.output_shape()).map_err(Error::within("pointwise"))?;
-        let (depthwise, pointwise) = (*first.geometry(), *second.geometry());
-        Ok(SeparablePlan {
-            context: context.clone(),
-            depthwise,
-            pointwise,
-            way: Way::Chained(Box::new([first, second])),
-        })
-    }
-}
-
-/// A separable layer planned for one input shape.
-#[derive(Debug, Clone)]
-pub struct SeparablePlan {
-    context: Context,
-    depthwise: Geometry,
-    pointwise: Geometry,
-    way: Way,
-}
-
-#[derive(Debug, Clone)]
-enum Way {
-    Chained(Box<[Plan; 2]>),
-    Fused(Fused),
-}
-
-/// The tensors of a separable layer.
-#[derive(Debug, Clone, Copy)]
-pub struct SeparableOperands<'a> {
-    /// `[batch, in_channels, height, width]`
-    pub input: &'a Tensor,
-    /// `[in_channels · depth_multiplier, 1, kernel height, kernel width]`
-    pub depthwise_weight: &'a Tensor,
-    /// `[1, in_channels · depth_multiplier, 1, 1]`, if the depthwise part has a bias.
-    pub depthwise_bias: Option<&'a Tensor>,
-    /// `[out_channels, in_channels · depth_multiplier, 1, 1]`
-    pub pointwise_weight: &'a Tensor,
-    /// `[1, out_channels, 1, 1]`, if the pointwise part has a bias.
-    pub pointwise_bias: Option<&'a Tensor>,
-    /// A tensor of the output's shape, if the layer adds one.
-    pub residual: Option<&'a Tensor>,
-    /// `[batch, out_channels, height, width]`, in a buffer that none of the others is in.
-    pub output: &'a Tensor,
-}
-
-impl SeparablePlan {
-    /// The sizes of the depthwise part and of the pointwise part.
-    #[must_use]
-    pub fn geometry(&self) -> (&Geometry, &Geometry) {
-        (&self.depthwise, &self.pointwise)
-    }
-
-    /// The name of the kernel that computes it, or of the two.
-    #[must_use]
-    pub fn kernel(&self) -> String {
-        match &self.way {
-            Way::Chained(parts) => parts.each_ref().map(Plan::kernel).join(" + "),
-            Way::Fused(fused) => fused.kernel.name.to_owned(),
-        }
-    }
-
-    /// The constants and the grid that it runs with, if it is one dispatch.
-    #[must_use]
-    pub fn fused_variant(&self) -> Option<&Variant> {
-        match &self.way {
-            Way::Chained(..) => None,
-            Way::Fused(fused) => Some(&fused.variant),
-        }
-    }
-
-    /// `[batch, out_channels, height, width]`
-    #[must_use]
-    pub fn output_shape(&self) -> [u32; 4] {
-        self.pointwise.output_shape()
-    }
-
-    /// The bytes of device memory that each [`bind`](Self::bind) takes for the tensor between the two parts: none if it
-    /// is one dispatch.
-    #[must_use]
-    pub fn workspace_bytes(&self) -> u64 {
-        match &self.way {
-            Way::Chained(..) => 4 * values(self.depthwise.output_shape()),
-            Way::Fused(_) => 0,
-        }
-    }
-
-    /// Checks these tensors, allocates the tensor between the two parts, if there is to be one, and makes everything that
-    /// recording takes.
-    ///
-    /// # Errors
-    /// Those of [`Plan::bind`], with the tensor named within its part.
-    pub fn bind(&self, operands: SeparableOperands<'_>) -> Result<Bound> {
-        self.check(&operands)?;
-        match &self.way {
-            Way::Chained(parts) => {
-                let [depthwise, pointwise] = parts.as_ref();
-                let between = Tensor::zeros(&self.context, depthwise.output_shape())?;
-                let first = Operands::new(operands.input, operands.depthwise_weight, &between);
-                let first = depthwise.bind(first.bias(operands.depthwise_bias)).map_err(Error::within("depthwise"))?;
-                let second = Operands::new(&between, operands.pointwise_weight, operands.output);
-                let second = pointwise.bind(second.bias(operands.pointwise_bias).residual(operands.residual));
-                Ok(first.then(second.map_err(Error::within("pointwise"))?))
-            }
-            Way::Fused(fused) => fused.bind(&self.context, self.geometry(), &operands),
-        }
-    }
-
-    /// Checks what both parts would, but for the tensor between them; and that the output is in none of their buffers.
-    fn check(&self, operands: &SeparableOperands<'_>) -> Result<()> {
-        let argument = |name, wanted, tensor, shape| Argument { name, wanted, tensor, shape };
-        let (d, p) = self.geometry();
-        let depthwise = [
-            argument("bias", d.bias, operands.depthwise_bias, d.bias_shape()),
-            argument("input", true, Some(operands.input), d.input_shape()),
-            argument("weight", true, Some(operands.depthwise_weight), d.weight_shape()),
-        ];
-        let pointwise = [
-            argument("bias", p.bias, operands.pointwise_bias, p.bias_shape()),
-            argument("residual", p.residual, operands.residual, p.output_shape()),
-            argument("weight", true, Some(operands.pointwise_weight), p.weight_shape()),
-            argument("output", true, Some(operands.output), p.output_shape()),
-        ];
-        check(&self.context, &depthwise, operands.output).map_err(Error::within("depthwise"))?;
-        check(&self.context, &pointwise, operands.output).map_err(Error::within("pointwise"))
     }
 }
 

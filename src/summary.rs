@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use crate::conv::Conv2d;
 use crate::error::Result;
-use crate::geometry::{Geometry, values};
-use crate::{Conv2d, SeparableConv2d};
+use crate::geometry::Geometry;
+use crate::separable::SeparableConv2d;
+use crate::size::values;
 
 /// One layer of a stack.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Row {
     /// What the layer is called.
     pub name: String,
@@ -39,7 +42,7 @@ impl Summary {
         Ok(self)
     }
 
-    /// Adds the two layers that a separable one is.
+    /// Adds a separable layer, as the two layers that it is.
     ///
     /// # Errors
     /// Those of [`SeparableConv2d::geometry`] for the output of the layer before.
@@ -56,7 +59,7 @@ impl Summary {
         &self.rows
     }
 
-    /// The shape that the last layer puts out.
+    /// The shape of the last layer's output.
     #[must_use]
     pub fn output_shape(&self) -> [u32; 4] {
         self.rows.last().map_or(self.input_shape, |row| row.geometry.output_shape())

@@ -1,8 +1,10 @@
-//! Arguments as text, in PyTorch's words: what the command takes, and what JavaScript's values are when written out.
+//! Arguments as text, in PyTorch's words: what the command takes, and what JavaScript's values look like when written
+//! out.
 
 use std::str::FromStr;
 
-use crate::geometry::{Activation, Padding, PaddingMode, Size};
+use crate::activation::Activation;
+use crate::size::{Padding, PaddingMode, Size};
 
 /// One whole number that fits in 32 bits.
 ///

@@ -1,14 +1,13 @@
-//! How long a bound layer takes: what its caller waits, and what the device alone takes where it can tell.
+//! How long a bound layer takes: how long its caller waits, and how long the device alone takes, if it can tell.
 
 use std::fmt;
 use std::time::Duration;
 
 use web_time::Instant;
 
-use crate::bound::Bound;
-use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::geometry::check_range;
+use crate::gpu::{Bound, Device};
+use crate::size::check_range;
 
 /// Which clock a time was taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +27,9 @@ impl fmt::Display for Clock {
     }
 }
 
-/// The middle and the spread of some times, in milliseconds unless it is said otherwise.
+/// The median and the spread of some times, in milliseconds unless said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Spread {
     /// Half the samples were faster.
     pub median: f64,
@@ -50,8 +50,9 @@ impl Spread {
 
 /// The times of one layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Timing {
-    /// What a caller waits: recording, submitting, and the device being done.
+    /// What a caller waits for: recording, submitting, and the device to be done.
     pub wall: Spread,
     /// What the device takes by its own clock; none where it has no timestamps, or ones that cannot be true.
     pub device: Option<Spread>,
@@ -65,14 +66,14 @@ impl Timing {
     }
 }
 
-/// Times a layer that is bound to one or more sets of tensors, which take turns: with sets that are together larger than
-/// the device's caches, no run finds its tensors there. Each set runs once unmeasured; then at least 3 runs for each
-/// clock are measured, at most 100, for about `budget`.
+/// Times a layer that is bound to one or more sets of tensors. The sets take turns: if together they are larger than
+/// the device's caches, no run finds its tensors there. Each set first runs once unmeasured. Then at least 3 and at
+/// most 100 runs are measured by each clock, for about `budget` in all.
 ///
 /// # Errors
 /// Those of [`Bound::run`]; [`Error::OutOfRange`] if there is no set.
-pub async fn measure(context: &Context, sets: &[Bound], budget: Duration) -> Result<Timing> {
-    Ok(measure_in_turn(context, &[sets], budget).await?.swap_remove(0))
+pub async fn measure(device: &Device, sets: &[Bound], budget: Duration) -> Result<Timing> {
+    Ok(measure_in_turn(device, &[sets], budget).await?.swap_remove(0))
 }
 
 /// [`measure`], waiting for it.
@@ -80,25 +81,25 @@ pub async fn measure(context: &Context, sets: &[Bound], budget: Duration) -> Res
 /// # Errors
 /// Those of [`measure`].
 #[cfg(not(target_arch = "wasm32"))]
-pub fn measure_blocking(context: &Context, sets: &[Bound], budget: Duration) -> Result<Timing> {
-    pollster::block_on(measure(context, sets, budget))
+pub fn measure_blocking(device: &Device, sets: &[Bound], budget: Duration) -> Result<Timing> {
+    pollster::block_on(measure(device, sets, budget))
 }
 
-/// [`measure`] for each of some layers, for about `budget` together: one run of each after the other, so that what
-/// disturbs the measurement disturbs them all alike.
+/// [`measure`] for several layers, for about `budget` in all. They take turns, one run each, so that a disturbance
+/// meets them all alike.
 ///
 /// # Errors
 /// Those of [`measure`].
-pub async fn measure_in_turn(context: &Context, layers: &[&[Bound]], budget: Duration) -> Result<Vec<Timing>> {
+pub async fn measure_in_turn(device: &Device, layers: &[&[Bound]], budget: Duration) -> Result<Vec<Timing>> {
     for sets in layers {
         check_range("the number of sets of tensors", sets.len() as u64, 1, u64::MAX)?;
     }
-    let caller = Stopwatch::wall(context);
+    let caller = Stopwatch::wall(device);
     for bound in layers.iter().copied().flatten() {
         caller.time(bound).await?;
     }
     let walls = sample(&caller, layers, budget / 2).await?.into_iter().map(Spread::of);
-    let device = match Stopwatch::device(context)? {
+    let device = match Stopwatch::device(device)? {
         None => None,
         Some(device) => Some(sample(&device, layers, budget / 2).await?),
     };
@@ -117,7 +118,7 @@ fn runs(budget: Duration) -> impl Iterator<Item = usize> {
     (0..100).take_while(move |&run| run < 3 || start.elapsed() < budget)
 }
 
-/// The times of each layer, taken in turn, its sets in turn as well.
+/// The times of each layer. The layers take turns, and so do the sets of each.
 async fn sample(stopwatch: &Stopwatch<'_>, layers: &[&[Bound]], budget: Duration) -> Result<Vec<Vec<f64>>> {
     let mut samples = vec![Vec::new(); layers.len()];
     for round in runs(budget) {
@@ -148,42 +149,42 @@ pub fn repeat<const COUNT: usize>(
 /// Times single runs by one clock.
 #[derive(Debug)]
 pub struct Stopwatch<'a> {
-    context: &'a Context,
+    device: &'a Device,
     stamps: Option<Stamps>,
 }
 
 impl<'a> Stopwatch<'a> {
     /// By the caller's clock: recording, submitting and waiting.
     #[must_use]
-    pub fn wall(context: &'a Context) -> Self {
-        Self { context, stamps: None }
+    pub fn wall(device: &'a Device) -> Self {
+        Self { device, stamps: None }
     }
 
     /// By the device's clock, if it was opened with [`wgpu::Features::TIMESTAMP_QUERY`].
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::DeviceLost`].
-    pub fn device(context: &'a Context) -> Result<Option<Self>> {
-        if !context.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+    pub fn device(device: &'a Device) -> Result<Option<Self>> {
+        if !device.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             return Ok(None);
         }
-        Ok(Some(Self { context, stamps: Some(Stamps::new(context)?) }))
+        Ok(Some(Self { device, stamps: Some(Stamps::new(device)?) }))
     }
 
     /// Runs a layer once, waits for it, and returns its milliseconds.
     ///
     /// # Errors
-    /// Those of [`Bound::run`], and [`Error::OtherContext`] for a layer of another context.
+    /// Those of [`Bound::run`], and [`Error::OtherContext`] for a layer of another device.
     pub async fn time(&self, bound: &Bound) -> Result<f64> {
-        if !bound.context().is_same(self.context) {
+        if !bound.device().is_same(self.device) {
             return Err(Error::OtherContext { argument: "the bound layer" });
         }
         if let Some(stamps) = &self.stamps {
-            return stamps.time(self.context, bound).await;
+            return stamps.time(self.device, bound).await;
         }
         let start = Instant::now();
         bound.run()?;
-        self.context.wait().await?;
+        self.device.wait().await?;
         Ok(start.elapsed().as_secs_f64() * 1e3)
     }
 }
@@ -200,9 +201,9 @@ struct Stamps {
 const STAMPS_BYTES: u64 = 16;
 
 impl Stamps {
-    fn new(context: &Context) -> Result<Self> {
-        context.guarded("timestamps", STAMPS_BYTES, || {
-            let device = context.device();
+    fn new(device: &Device) -> Result<Self> {
+        device.guarded("timestamps", STAMPS_BYTES, || {
+            let device = device.device();
             let buffer = |usage| {
                 device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some("sepconv timestamps"),
@@ -224,9 +225,9 @@ impl Stamps {
     }
 
     /// Runs a layer once and returns the milliseconds between its two timestamps.
-    async fn time(&self, context: &Context, bound: &Bound) -> Result<f64> {
-        context.guarded("a timed submission", 0, || {
-            let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    async fn time(&self, device: &Device, bound: &Bound) -> Result<f64> {
+        device.guarded("a timed submission", 0, || {
+            let mut encoder = device.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             bound.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                 label: Some("sepconv"),
                 timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
@@ -237,11 +238,11 @@ impl Stamps {
             }));
             encoder.resolve_query_set(&self.queries, 0..2, &self.resolved, 0);
             encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.readable, 0, STAMPS_BYTES);
-            context.queue().submit([encoder.finish()]);
+            device.queue().submit([encoder.finish()]);
         })?;
-        let stamps: Vec<u64> = context.download(&self.readable).await?;
+        let stamps: Vec<u64> = device.download(&self.readable).await?;
         let ticks = stamps[1].saturating_sub(stamps[0]) as f64;
-        Ok(ticks * f64::from(context.queue().get_timestamp_period()) / 1e6)
+        Ok(ticks * f64::from(device.queue().get_timestamp_period()) / 1e6)
     }
 }
 

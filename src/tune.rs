@@ -1,88 +1,99 @@
-//! Measuring which kernel, and which of its variants, computes a layer fastest, and whether a separable layer is faster as
-//! one dispatch. Nothing is measured unasked.
+//! Measuring which candidate computes a layer fastest: which kernel, and which of its variants. Nothing is measured
+//! unless somebody asks.
 
 use std::time::Duration;
 
-use crate::bound::Bound;
+use crate::activation::Activation;
 use crate::context::Context;
-use crate::conv::Conv2d;
 use crate::error::{Error, Result};
-use crate::geometry::{Activation, Geometry, values};
-use crate::kernels::{self, Passes, Target, Variant, winograd};
-use crate::plan::Operands;
+use crate::geometry::Geometry;
+use crate::gpu::{Bound, Operands, Parameters, Tensor};
+use crate::layer::Layer;
+use crate::pool::PoolGeometry;
 use crate::reference::{self, Reference};
-use crate::schedule::{Choice, Schedule};
-use crate::separable::{SeparableConv2d, SeparableOperands};
-use crate::separable_choice::SeparableChoice;
-use crate::tensor::Tensor;
+use crate::size::values;
 use crate::timing::{Stopwatch, Timing, measure_in_turn};
-use crate::tuning::Tunable;
+use crate::tuning::Choice;
 use crate::verify;
 
-/// One way to compute a layer, tried.
+/// One candidate, tried.
 #[derive(Debug, Clone, Copy)]
-pub struct Trial<Way = Choice> {
-    /// The kernel and its variant; of a separable layer also whether it is fused.
-    pub choice: Way,
+#[non_exhaustive]
+pub struct Trial {
+    /// The kernel and its variant.
+    pub choice: Choice,
     /// The largest error of its result as a multiple of the bound: at most 1 is right. Infinite if an output was not
     /// written, or if the device refused the kernel or had no memory for it.
     pub error: f64,
-    /// How long it takes, in milliseconds: the median by one clock for all, the device's where it has one; for one that
-    /// was wrong or [`TOO_SLOW`], the least of [`FIRST_RUNS`] by the caller's clock.
+    /// How long it takes, in milliseconds: the median, by the same clock for all candidates, which is the device's if
+    /// it has one. For a candidate that was wrong or [`TOO_SLOW`], the least of [`FIRST_RUNS`] by the caller's clock.
     pub milliseconds: f64,
 }
 
-impl<Way> Trial<Way> {
+impl Trial {
     /// Whether its result is within what rounding allows.
     #[must_use]
     pub fn is_right(&self) -> bool {
-        // Not for NaN.
+        // This is false for NaN.
         self.error <= 1.0
     }
 }
 
-/// What was tried for one layer: a convolution, or a separable layer of two.
+/// What was tried for one layer.
 #[derive(Debug, Clone)]
-pub struct Tuned<Layer: Tunable = Geometry> {
-    /// The layer's sizes.
-    pub geometry: Layer,
-    /// Each way that was tried; the planner's own choice first.
-    pub trials: Vec<Trial<Layer::Choice>>,
+#[non_exhaustive]
+pub struct Tuned {
+    /// The layer.
+    pub layer: Layer,
+    /// Each candidate that was tried, the planner's own choice first.
+    pub trials: Vec<Trial>,
     /// The fastest of those whose result was right.
-    pub best: Trial<Layer::Choice>,
+    pub best: Trial,
 }
 
-/// At most so many ways are tried.
+/// The most candidates that are tried.
 const CANDIDATES: usize = 6;
 
-/// So often each way is run before those that are worth it are measured. A single run may meet a disturbance.
+/// How often each candidate runs before the promising ones are timed. A single run may meet a disturbance.
 pub const FIRST_RUNS: usize = 3;
 
-/// A way whose first runs take so many times longer than another's is not measured further, unless it is the planner's.
+/// A candidate whose first runs take this many times as long as another's is not timed further, unless it is the
+/// planner's.
 pub const TOO_SLOW: f64 = 3.0;
 
-/// Another way must be so much faster than the planner's own choice: less is within what two measurements differ by.
+/// Another candidate must be this many times as fast as the planner's own choice: two measurements of one candidate may
+/// differ by less.
 const GAIN: f64 = 1.05;
 
-/// For how long each way is measured.
+/// For how long each candidate is measured.
 const BUDGET: Duration = Duration::from_millis(200);
 
-/// Tries the few ways to compute a layer that a cost model finds cheapest, and says which was the fastest.
-/// [`Tuning::insert`](crate::Tuning::insert) keeps it.
+/// Tries the few candidates for a layer that a cost model finds cheapest, and says which was the fastest.
+/// [`Tuning::insert`](crate::Tuning::insert) keeps it. A candidate may itself plan layers, such as the two parts of a
+/// separable layer. It plans them by the context's [`Tuning`](crate::Tuning), so tune the layers that [`inner_layers`]
+/// lists first.
 ///
-/// Each way computes the whole layer, into an output of NaNs, before it may win. If that takes more than 2²⁶
-/// multiply-adds, the reference computes a part of the outputs, evenly spread over images, channels, rows and columns:
-/// each of those is compared with it, and of the others it is checked that they were written.
+/// Each candidate computes the whole layer, into an output of NaNs, before it may win. If that takes more than 2²⁶
+/// multiply-adds, the reference computes only some outputs, evenly spread over images, channels, rows and columns.
+/// Those are compared with it; the others must have been written.
 ///
 /// # Errors
-/// Those of [`Conv2d::plan`] and [`Bound::run`]; [`Error::NoneRight`] if no result was right.
-pub async fn tune(context: &Context, layer: &Conv2d, input_shape: [u32; 4]) -> Result<Tuned> {
-    let geometry = layer.geometry(input_shape)?;
+/// Those of [`Context::plan`] and [`Bound::run`]; [`Error::NoneRight`] if no result was right.
+pub async fn tune(context: &Context, layer: impl Into<Layer>) -> Result<Tuned> {
+    let layer = layer.into();
+    layer.check()?;
     // What is past the device's limits is refused before any memory is filled.
-    Schedule::new(&geometry, context.target(), None)?;
-    let (sample, bind) = conv2d_sample(context, layer, &geometry)?;
-    let trials = try_all(context, &sample, candidates(&geometry, context.target()), bind).await?;
-    Ok(Tuned { geometry, best: fastest(&trials)?, trials })
+    context.planner().plan(&layer)?;
+    let data = Data::new(context, &layer)?;
+    let mut ways = context.planner().ranked(&layer);
+    ways.truncate(CANDIDATES);
+    let mut trials = Vec::new();
+    for choice in ways {
+        let (error, milliseconds) = data.first_runs(context, choice).await?;
+        trials.push(Trial { choice, error, milliseconds });
+    }
+    data.time_the_close(context, &mut trials).await?;
+    Ok(Tuned { layer, best: fastest(&trials)?, trials })
 }
 
 /// [`tune`], waiting for it.
@@ -90,72 +101,15 @@ pub async fn tune(context: &Context, layer: &Conv2d, input_shape: [u32; 4]) -> R
 /// # Errors
 /// Those of [`tune`].
 #[cfg(not(target_arch = "wasm32"))]
-pub fn tune_blocking(context: &Context, layer: &Conv2d, input_shape: [u32; 4]) -> Result<Tuned> {
-    pollster::block_on(tune(context, layer, input_shape))
+pub fn tune_blocking(context: &Context, layer: impl Into<Layer>) -> Result<Tuned> {
+    pollster::block_on(tune(context, layer))
 }
 
-/// Tries every way to compute a separable layer, in one dispatch and in two, and says which was the fastest, just as
-/// [`tune`] does. What is chained is so by the context's [`Tuning`](crate::Tuning) of the two parts: tune those first.
-///
-/// # Errors
-/// Those of [`SeparableConv2d::plan`] and [`Bound::run`]; [`Error::NoneRight`] if no result was right.
-pub async fn tune_separable(
-    context: &Context,
-    layer: &SeparableConv2d,
-    input_shape: [u32; 4],
-) -> Result<Tuned<(Geometry, Geometry)>> {
-    let geometry = layer.geometry(input_shape)?;
-    let ways: Vec<_> = SeparableChoice::all(&geometry, context.target()).into_iter().map(|(way, _)| way).collect();
-    // What is past the device's limits is refused before any memory is filled.
-    if ways[0] == SeparableChoice::Chained {
-        for (name, part) in [("depthwise", &geometry.0), ("pointwise", &geometry.1)] {
-            Schedule::new(part, context.target(), None).map_err(Error::within(name))?;
-        }
-    }
-    let (sample, bind) = separable_sample(context, layer, &geometry)?;
-    let trials = try_all(context, &sample, ways, bind).await?;
-    Ok(Tuned { geometry, best: fastest(&trials)?, trials })
-}
-
-/// [`tune_separable`], waiting for it.
-///
-/// # Errors
-/// Those of [`tune_separable`].
-#[cfg(not(target_arch = "wasm32"))]
-pub fn tune_separable_blocking(
-    context: &Context,
-    layer: &SeparableConv2d,
-    input_shape: [u32; 4],
-) -> Result<Tuned<(Geometry, Geometry)>> {
-    pollster::block_on(tune_separable(context, layer, input_shape))
-}
-
-/// Compares what each way computes with a sample of what it should be, and times those that are right and not far too
-/// slow.
-async fn try_all<Way: Copy>(
-    context: &Context,
-    sample: &Sample,
-    ways: Vec<Way>,
-    bind: impl Fn(Way, &Tensor) -> Result<Bound>,
-) -> Result<Vec<Trial<Way>>> {
-    let mut trials = Vec::new();
-    for choice in ways {
-        let (error, milliseconds) = sample.first_runs(context, |output| bind(choice, output)).await?;
-        trials.push(Trial { choice, error, milliseconds });
-    }
-    let right = trials.iter().filter(|trial| trial.is_right());
-    let quickest = right.map(|trial| trial.milliseconds).fold(f64::INFINITY, f64::min);
-    let is_close = |(index, trial): &(usize, &mut Trial<Way>)| *index == 0 || trial.milliseconds <= TOO_SLOW * quickest;
-    let right = trials.iter_mut().enumerate().filter(|(_, trial)| trial.is_right());
-    let mut close: Vec<&mut Trial<Way>> = right.filter(is_close).map(|(_, trial)| trial).collect();
-    let output = Tensor::zeros(context, sample.output_shape)?;
-    let bounds = close.iter().map(|trial| bind(trial.choice, &output)).collect::<Result<Vec<_>>>()?;
-    let layers: Vec<&[Bound]> = bounds.iter().map(std::slice::from_ref).collect();
-    let timings = measure_in_turn(context, &layers, BUDGET * u32::try_from(bounds.len()).unwrap_or(1)).await?;
-    for (trial, median) in close.iter_mut().zip(medians(&timings)) {
-        trial.milliseconds = median;
-    }
-    Ok(trials)
+/// The layers that a layer's candidates plan in their turn: the two parts of a separable layer, the product of
+/// Winograd's method. Each comes once.
+#[must_use]
+pub fn inner_layers(context: &Context, layer: impl Into<Layer>) -> Vec<Layer> {
+    context.planner().inner_layers(&layer.into())
 }
 
 /// The medians by one clock: the device's if all have it, else the caller's.
@@ -164,48 +118,14 @@ fn medians(timings: &[Timing]) -> Vec<f64> {
     device.unwrap_or_else(|| timings.iter().map(|timing| timing.wall.median).collect())
 }
 
-/// The fastest right one; the first, unless another is clearly faster.
-fn fastest<Way: Copy>(trials: &[Trial<Way>]) -> Result<Trial<Way>> {
+/// The fastest of those that are right: the first, unless another is clearly faster.
+fn fastest(trials: &[Trial]) -> Result<Trial> {
     let best = trials.iter().filter(|trial| trial.is_right()).min_by(|a, b| a.milliseconds.total_cmp(&b.milliseconds));
     match (trials.first().filter(|first| first.is_right()), best) {
         (Some(first), Some(best)) if first.milliseconds <= GAIN * best.milliseconds => Ok(*first),
         (_, Some(best)) => Ok(*best),
         (_, None) => Err(Error::NoneRight { error: trials.iter().map(|trial| trial.error).fold(f64::NAN, f64::min) }),
     }
-}
-
-/// The planner's own choice, and of the others those that should cost least.
-fn candidates(geometry: &Geometry, target: &Target) -> Vec<Choice> {
-    let mut ways = Choice::all(geometry, target);
-    let cost = |(choice, variant): &(Choice, Variant)| match choice.kernel.passes {
-        Passes::One => cost(geometry, target, variant),
-        // Its product has 16 terms where the layer has 36. What the transforms cost is left to the measurement.
-        Passes::Winograd => winograd::product(geometry).map_or(f64::INFINITY, |product| {
-            let variants = (kernels::choose(&product, target).variants)(&product, target);
-            cost(&product, target, &variants[0]) * 16.0 / 36.0
-        }),
-    };
-    ways[1..].sort_by(|a, b| cost(a).total_cmp(&cost(b)));
-    ways.into_iter().take(CANDIDATES).map(|(choice, _)| choice).collect()
-}
-
-/// How many multiply-adds a load takes the time of.
-const LOAD: f64 = 8.0;
-
-/// How many workgroups keep a device busy: a GPU; a processor, which has some cores.
-const BUSY: [f64; 2] = [256.0, 16.0];
-
-/// What a variant should cost, to compare it with another of the same layer: operations, loads and idle time for each
-/// output and term.
-///
-/// A workgroup that makes U outputs makes U multiply-adds for each term, and if they are a square of channels by pixels
-/// it reads twice √U values for them. U is the layer's outputs by the workgroups there are, so that a tile that is partly
-/// idle has a smaller one. With too few workgroups a part of the device waits.
-fn cost(geometry: &Geometry, target: &Target, variant: &Variant) -> f64 {
-    let workgroups: f64 = variant.grid.iter().map(|&size| size as f64).product();
-    let outputs = values(geometry.output_shape()) as f64 / workgroups;
-    let idle = (BUSY[usize::from(target.software)] / workgroups).max(1.0);
-    (1.0 + LOAD * 2.0 / outputs.sqrt()) * idle
 }
 
 /// What some of a layer's outputs should be.
@@ -222,87 +142,62 @@ struct Sample {
 /// The multiply-adds that the reference does in some tenths of a second.
 const MULTIPLY_ADDS: u64 = 1 << 26;
 
-/// A sample of a convolution, and what binds the layer, in one way, to the tensors that it is of and to an output.
-fn conv2d_sample(
-    context: &Context,
-    layer: &Conv2d,
-    geometry: &Geometry,
-) -> Result<(Sample, impl Fn(Choice, &Tensor) -> Result<Bound>)> {
-    let mut fill = Fill { context, tensors: 0 };
-    let (input, x) = fill.tensor(geometry.input_shape())?;
-    let (weight, w) = fill.tensor(geometry.weight_shape())?;
-    let (bias, b) = fill.optional(geometry.bias, geometry.bias_shape())?;
-    let (residual, r) = fill.optional(geometry.residual, geometry.output_shape())?;
-    let outputs = spread(values(geometry.output_shape()), MULTIPLY_ADDS / geometry.terms());
-    let sample = Sample {
-        output_shape: geometry.output_shape(),
-        activation: geometry.activation,
-        terms: geometry.terms(),
-        expected: reference::conv2d_at(geometry, outputs.iter().copied(), &x, &w, b.as_deref(), r.as_deref()),
-        outputs,
-    };
-    let input_shape = geometry.input_shape();
-    let bind = move |choice, output: &Tensor| {
-        let plan = layer.plan_with_choice(context, input_shape, choice)?;
-        plan.bind(Operands::new(&input, &weight, output).bias(&bias).residual(&residual))
-    };
-    Ok((sample, bind))
+/// A layer's tensors, and what some of its outputs should be.
+struct Data {
+    layer: Layer,
+    sample: Sample,
+    input: Tensor,
+    residual: Option<Tensor>,
+    /// Weight and bias of a convolution, or of both parts of a separable layer.
+    parameters: Vec<(Tensor, Option<Tensor>)>,
 }
 
-/// A sample of a separable layer, likewise: all channels of some pixels, so that of what is between no more than those
-/// pixels' values is needed.
-fn separable_sample(
-    context: &Context,
-    layer: &SeparableConv2d,
-    (d, p): &(Geometry, Geometry),
-) -> Result<(Sample, impl Fn(SeparableChoice, &Tensor) -> Result<Bound>)> {
-    let mut fill = Fill { context, tensors: 0 };
-    let (input, x) = fill.tensor(d.input_shape())?;
-    let (depthwise_weight, dw) = fill.tensor(d.weight_shape())?;
-    let (depthwise_bias, db) = fill.optional(d.bias, d.bias_shape())?;
-    let (pointwise_weight, pw) = fill.tensor(p.weight_shape())?;
-    let (pointwise_bias, pb) = fill.optional(p.bias, p.bias_shape())?;
-    let (residual, r) = fill.optional(p.residual, p.output_shape())?;
-    // Per pixel, values and magnitudes of the pointwise part each.
-    let multiply_adds = values(d.weight_shape()).saturating_add(2 * values(p.weight_shape()));
-    let all_pixels = values([d.batch, 1, d.output.height, d.output.width]);
-    let pixels = spread(all_pixels, MULTIPLY_ADDS / multiply_adds);
-    let (depthwise, pointwise) = ((dw.as_slice(), db.as_deref()), (pw.as_slice(), pb.as_deref()));
-    let sample = Sample {
-        output_shape: p.output_shape(),
-        activation: p.activation,
-        terms: d.terms() + p.terms(),
-        expected: verify::separable_reference_at((d, p), &pixels, &x, depthwise, pointwise, r.as_deref()),
-        outputs: verify::outputs_at(p, &pixels),
-    };
-    let input_shape = d.input_shape();
-    let bind = move |choice, output: &Tensor| {
-        layer.plan_with_choice(context, input_shape, choice)?.bind(SeparableOperands {
-            input: &input,
-            depthwise_weight: &depthwise_weight,
-            depthwise_bias: depthwise_bias.as_ref(),
-            pointwise_weight: &pointwise_weight,
-            pointwise_bias: pointwise_bias.as_ref(),
-            residual: residual.as_ref(),
-            output,
-        })
-    };
-    Ok((sample, bind))
-}
+impl Data {
+    fn new(context: &Context, layer: &Layer) -> Result<Self> {
+        let mut fill = Fill { context, tensors: 0 };
+        let (input, x) = fill.tensor(layer.input_shape())?;
+        match layer {
+            Layer::Conv2d(geometry) => fill.conv2d(geometry, input, &x),
+            Layer::SeparableConv2d(parts) => fill.separable(parts, input, &x),
+            Layer::MaxPool2d(geometry) => Ok(Self {
+                layer: *layer,
+                sample: pool_sample(geometry, &x),
+                input,
+                residual: None,
+                parameters: Vec::new(),
+            }),
+        }
+    }
 
-impl Sample {
-    /// Computes the layer in one way and compares the result: its error. Then times the next runs.
-    async fn first_runs(&self, context: &Context, bind: impl FnOnce(&Tensor) -> Result<Bound>) -> Result<(f64, f64)> {
+    /// Plans the layer with this choice and binds it to its tensors and to an output.
+    fn bind(&self, context: &Context, choice: Choice, output: &Tensor) -> Result<Bound> {
+        let plan = context.plan_with(self.layer, choice)?;
+        let operands = Operands::new(&self.input, output).residual(&self.residual);
+        let parameters = match &self.parameters[..] {
+            [] => return plan.bind(None, operands),
+            [(weight, bias)] => Parameters::new(weight).bias(bias),
+            [(depthwise, depthwise_bias), (pointwise, pointwise_bias), ..] => {
+                Parameters::separable(depthwise, pointwise)
+                    .depthwise_bias(depthwise_bias)
+                    .pointwise_bias(pointwise_bias)
+            }
+        };
+        plan.bind(&plan.weights(&parameters)?, operands)
+    }
+
+    /// Computes the layer with this choice; returns the error of the result, and the least time of the runs that
+    /// follow.
+    async fn first_runs(&self, context: &Context, choice: Choice) -> Result<(f64, f64)> {
         // Of NaNs, so that a value that is not written shows.
-        let nans = vec![f32::NAN; count(self.output_shape)];
-        let output = Tensor::from_slice(context, self.output_shape, &nans)?;
-        let bound = match bind(&output) {
+        let nans = vec![f32::NAN; count(self.sample.output_shape)];
+        let output = Tensor::from_slice(context, self.sample.output_shape, &nans)?;
+        let bound = match self.bind(context, choice, &output) {
             Ok(bound) => bound,
             Err(error) if is_refusal(&error) => return Ok((f64::INFINITY, f64::INFINITY)),
             Err(error) => return Err(error),
         };
         bound.run()?;
-        let error = self.error(&output.read(context).await?);
+        let error = self.sample.error(&output.read().await?);
         let stopwatch = Stopwatch::wall(context);
         let mut milliseconds = f64::INFINITY;
         for _ in 0..FIRST_RUNS {
@@ -311,8 +206,28 @@ impl Sample {
         Ok((error, milliseconds))
     }
 
+    /// Times, in turn, those that are right and not far too slow.
+    async fn time_the_close(&self, context: &Context, trials: &mut [Trial]) -> Result<()> {
+        let right = trials.iter().filter(|trial| trial.is_right());
+        let quickest = right.map(|trial| trial.milliseconds).fold(f64::INFINITY, f64::min);
+        let is_close = |(index, trial): &(usize, &mut Trial)| *index == 0 || trial.milliseconds <= TOO_SLOW * quickest;
+        let right = trials.iter_mut().enumerate().filter(|(_, trial)| trial.is_right());
+        let mut close: Vec<&mut Trial> = right.filter(is_close).map(|(_, trial)| trial).collect();
+        let output = Tensor::zeros(context, self.sample.output_shape)?;
+        let bind = |trial: &&mut Trial| self.bind(context, trial.choice, &output);
+        let bounds = close.iter().map(bind).collect::<Result<Vec<_>>>()?;
+        let layers: Vec<&[Bound]> = bounds.iter().map(std::slice::from_ref).collect();
+        let timings = measure_in_turn(context, &layers, BUDGET * u32::try_from(bounds.len()).unwrap_or(1)).await?;
+        for (trial, median) in close.iter_mut().zip(medians(&timings)) {
+            trial.milliseconds = median;
+        }
+        Ok(())
+    }
+}
+
+impl Sample {
     fn error(&self, actual: &[f32]) -> f64 {
-        // All values are finite, so that a NaN is an output that was not written.
+        // All values are finite, so a NaN is an output that was not written.
         if actual.iter().any(|value| value.is_nan()) {
             return f64::INFINITY;
         }
@@ -321,11 +236,11 @@ impl Sample {
     }
 }
 
-/// Whether an error says that a layer cannot be computed in one way, though it may be in another.
+/// Whether an error says that this candidate cannot compute the layer, though another may.
 fn is_refusal(error: &Error) -> bool {
     match error {
         Error::Within { error, .. } => is_refusal(error),
-        // Ways differ in the memory that they take besides the layer's tensors.
+        // Candidates differ in the memory that they take besides the layer's tensors.
         Error::Device { .. } | Error::OutOfMemory { .. } | Error::TooManyDispatches { .. } | Error::Limit { .. } => {
             true
         }
@@ -340,6 +255,9 @@ struct Fill<'a> {
     tensors: u32,
 }
 
+/// A tensor and its values, if it is there.
+type Filled = (Option<Tensor>, Option<Vec<f32>>);
+
 impl Fill<'_> {
     fn tensor(&mut self, shape: [u32; 4]) -> Result<(Tensor, Vec<f32>)> {
         self.tensors += 1;
@@ -347,14 +265,72 @@ impl Fill<'_> {
         Ok((Tensor::from_slice(self.context, shape, &values)?, values))
     }
 
-    fn optional(&mut self, is_there: bool, shape: [u32; 4]) -> Result<(Option<Tensor>, Option<Vec<f32>>)> {
+    fn optional(&mut self, is_there: bool, shape: [u32; 4]) -> Result<Filled> {
         Ok(is_there.then(|| self.tensor(shape)).transpose()?.unzip())
+    }
+
+    /// A sample of a convolution.
+    fn conv2d(&mut self, g: &Geometry, input: Tensor, x: &[f32]) -> Result<Data> {
+        let (weight, weight_values) = self.tensor(g.weight_shape())?;
+        let (bias, bias_values) = self.optional(g.bias, g.bias_shape())?;
+        let (residual, residual_values) = self.optional(g.residual, g.output_shape())?;
+        let outputs = spread(values(g.output_shape()), MULTIPLY_ADDS / g.terms());
+        let (bias_values, residual_values) = (bias_values.as_deref(), residual_values.as_deref());
+        let places = outputs.iter().copied();
+        let sample = Sample {
+            output_shape: g.output_shape(),
+            activation: g.activation,
+            terms: g.terms(),
+            expected: reference::conv2d_at(g, places, x, &weight_values, bias_values, residual_values),
+            outputs,
+        };
+        Ok(Data { layer: Layer::Conv2d(*g), sample, input, residual, parameters: vec![(weight, bias)] })
+    }
+
+    /// A sample of a separable layer: all channels of some pixels. Of the tensor in between, only those pixels are then
+    /// needed.
+    fn separable(&mut self, (d, p): &(Geometry, Geometry), input: Tensor, x: &[f32]) -> Result<Data> {
+        let (depthwise_weight, dw) = self.tensor(d.weight_shape())?;
+        let (depthwise_bias, db) = self.optional(d.bias, d.bias_shape())?;
+        let (pointwise_weight, pw) = self.tensor(p.weight_shape())?;
+        let (pointwise_bias, pb) = self.optional(p.bias, p.bias_shape())?;
+        let (residual, r) = self.optional(p.residual, p.output_shape())?;
+        // For each pixel the pointwise part is computed twice: for values and for magnitudes.
+        let multiply_adds = values(d.weight_shape()).saturating_add(2 * values(p.weight_shape()));
+        let all_pixels = values([d.batch, 1, d.output.height, d.output.width]);
+        let pixels = spread(all_pixels, MULTIPLY_ADDS / multiply_adds);
+        let (depthwise, pointwise) = ((dw.as_slice(), db.as_deref()), (pw.as_slice(), pb.as_deref()));
+        let sample = Sample {
+            output_shape: p.output_shape(),
+            activation: p.activation,
+            terms: d.terms() + p.terms(),
+            expected: verify::separable_reference_at((d, p), &pixels, x, depthwise, pointwise, r.as_deref()),
+            outputs: verify::outputs_at(p, &pixels),
+        };
+        let parameters = vec![(depthwise_weight, depthwise_bias), (pointwise_weight, pointwise_bias)];
+        Ok(Data { layer: Layer::SeparableConv2d((*d, *p)), sample, input, residual, parameters })
     }
 }
 
-/// About `wanted` of `count` outputs, and the last, at steps that have no factor in common with any of the output's
-/// sizes, so that all rows, columns and channels are met alike.
+/// All outputs of a max pool, which rounds nothing.
+fn pool_sample(geometry: &PoolGeometry, x: &[f32]) -> Sample {
+    let expected = reference::max_pool2d(geometry, x);
+    let values = expected.into_iter().map(f64::from).collect::<Vec<_>>();
+    Sample {
+        output_shape: geometry.output_shape(),
+        activation: Activation::None,
+        terms: 0,
+        outputs: (0..values.len()).collect(),
+        expected: Reference { magnitudes: vec![0.0; values.len()], values },
+    }
+}
+
+/// About `wanted` of `count` outputs, and the last. The distance between them has no factor in common with any of the
+/// output's sizes, so that all rows, columns and channels are met alike.
 fn spread(count: u64, wanted: u64) -> Vec<usize> {
+    if count == 0 {
+        return Vec::new();
+    }
     let mut step = count.div_ceil(wanted.max(1));
     while common_divisor(step, count) > 1 {
         step += 1;
@@ -375,7 +351,8 @@ fn count(shape: [u32; 4]) -> usize {
     shape.iter().map(|&size| size as usize).product()
 }
 
-/// Values from -1 to 1 without a pattern that a convolution could cancel: Weyl's sequence, from some place on.
+/// Values from -1 to 1 without a pattern that a convolution could cancel: Weyl's sequence, from a place that depends on
+/// the tensor.
 #[expect(clippy::cast_possible_truncation, reason = "any values will do")]
 fn data(tensor: u32, shape: [u32; 4]) -> Vec<f32> {
     let first = f64::from(tensor) * std::f64::consts::SQRT_2;
@@ -385,10 +362,13 @@ fn data(tensor: u32, shape: [u32; 4]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conv::Conv2d;
     use crate::kernels::ALL;
+    use crate::pool::MaxPool2d;
+    use crate::separable::SeparableConv2d;
 
     fn trials(trials: &[(f64, f64)]) -> Vec<Trial> {
-        let choice = |variant| Choice { kernel: ALL[0], variant };
+        let choice = |variant| Choice::new(ALL[0], variant);
         let trial = |(variant, &(error, milliseconds))| Trial { choice: choice(variant), error, milliseconds };
         trials.iter().enumerate().map(trial).collect()
     }
@@ -433,6 +413,7 @@ mod tests {
     fn a_sample_meets_every_row_column_and_channel() {
         assert_eq!(spread(7, 100), [0, 1, 2, 3, 4, 5, 6]);
         assert_eq!(spread(1, 0), [0]);
+        assert!(spread(0, 100).is_empty());
         let (channels, height, width) = (6, 10, 8);
         let outputs = spread(channels * height * width, 120);
         assert!((60..=121).contains(&outputs.len()) && outputs.last() == Some(&479), "{outputs:?}");
@@ -442,28 +423,7 @@ mod tests {
         assert_eq!((met(|o| o % 8).len(), met(|o| o / 8 % 10).len(), met(|o| o / 80).len()), (8, 10, 6));
     }
 
-    #[test]
-    fn loads_and_idle_time_cost() {
-        let geometry = Conv2d::new(64, 64, 3).padding(1).geometry([16, 64, 64, 64]).unwrap();
-        let target: Target = wgpu::Limits::default().into();
-        let cost = |workgroups| cost(&geometry, &target, &Variant { constants: Vec::new(), grid: [1, workgroups, 1] });
-        assert!(cost(4096) > cost(2048), "smaller tiles, or partly idle ones, have more loads");
-        assert!(cost(64) > cost(256), "few workgroups leave a GPU idle");
-    }
-
-    #[test]
-    fn candidates_are_few_and_the_planners_own_comes_first() {
-        let target: Target = wgpu::Limits::default().into();
-        for (layer, channels) in [(Conv2d::new(8, 8, 1), 8), (Conv2d::new(8, 16, 3).groups(8), 8)] {
-            let geometry = layer.geometry([1, channels, 9, 9]).unwrap();
-            let candidates = candidates(&geometry, &target);
-            assert!((2..=CANDIDATES).contains(&candidates.len()), "{candidates:?}");
-            let own = &Choice::all(&geometry, &target)[0].0;
-            assert_eq!((candidates[0].kernel.name, candidates[0].variant), (own.kernel.name, own.variant));
-        }
-    }
-
-    /// A device that computes nothing: whatever it is asked is answered at once, and wrong.
+    /// A device that computes nothing: it answers everything at once, and wrong.
     fn idle_device() -> Context {
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
         Context::from_wgpu(device, queue).unwrap()
@@ -471,10 +431,14 @@ mod tests {
 
     #[test]
     fn what_computes_nothing_never_wins() {
-        let tuned = tune_blocking(&idle_device(), &Conv2d::new(3, 8, 3), [1, 3, 9, 9]);
-        assert!(matches!(tuned, Err(Error::NoneRight { error }) if error > 1.0), "{tuned:?}");
-        let tuned = tune_separable_blocking(&idle_device(), &SeparableConv2d::new(3, 8, 3), [1, 3, 9, 9]);
-        assert!(matches!(tuned, Err(Error::NoneRight { error }) if error > 1.0), "{tuned:?}");
+        let shape = [1, 3, 9, 9];
+        let convolution = Conv2d::new(3, 8, 3).geometry(shape).unwrap().into();
+        let separable = SeparableConv2d::new(3, 8, 3).geometry(shape).unwrap().into();
+        for layer in [convolution, separable, MaxPool2d::new(2).geometry(shape).unwrap().into()] {
+            let layer: Layer = layer;
+            let tuned = tune_blocking(&idle_device(), layer);
+            assert!(matches!(tuned, Err(Error::NoneRight { error }) if error > 1.0), "{tuned:?}");
+        }
     }
 
     /// What is right passes; what is not written, or off by little, does not.
@@ -497,11 +461,11 @@ mod tests {
 
     #[test]
     fn a_wrong_or_missing_output_is_an_error() {
-        let (context, layer) = (idle_device(), Conv2d::new(2, 4, 3).residual(true));
-        let geometry = layer.geometry([1, 2, 9, 9]).unwrap();
-        check_sample(&conv2d_sample(&context, &layer, &geometry).unwrap().0);
+        let context = idle_device();
+        let check = |layer: Layer| check_sample(&Data::new(&context, &layer).unwrap().sample);
+        check(Conv2d::new(2, 4, 3).residual(true).geometry([1, 2, 9, 9]).unwrap().into());
         let layer = SeparableConv2d::new(2, 4, 3).residual(true).activation(Activation::LeakyRelu(0.1));
-        let geometry = layer.geometry([2, 2, 9, 9]).unwrap();
-        check_sample(&separable_sample(&context, &layer, &geometry).unwrap().0);
+        check(layer.geometry([2, 2, 9, 9]).unwrap().into());
+        check(MaxPool2d::new(2).geometry([2, 2, 16, 16]).unwrap().into());
     }
 }

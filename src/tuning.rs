@@ -1,29 +1,64 @@
-//! `Tuning`: for each layer that was tuned on a device, which kernel and which of its variants was the fastest, and for
-//! each separable layer whether one dispatch was.
+//! `Tuning`: for each layer that was tuned on a device, which kernel and which of its variants was the fastest.
 //!
-//! As text it is a few lines that say which device and which version of this crate it is of, an empty line, and a line
-//! per layer: its sizes, a colon, the kernel and its constants, or `chained`. Whatever in it does not match what this
-//! version of the crate would try on this device is ignored, so that an old or a damaged table can cost time but no
-//! result.
+//! As text it begins with a few lines that say which device and which version of this crate it is for. After an empty
+//! line comes one line for each layer: its sizes, a colon, the kernel and its constants. A choice that this version of
+//! the crate would not try on this device is ignored, so an old or a damaged table can cost time but no result.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::geometry::{Geometry, Sides, Size};
-use crate::kernels::{Target, Variant, descriptions};
-use crate::pipeline::hash;
-use crate::schedule::{Choice, Schedule};
-use crate::separable_choice::SeparableChoice;
+use crate::kernels::{self, Kernel, Variant};
+use crate::layer::Layer;
+use crate::shader::hash;
+use crate::target::Target;
+
+/// A candidate for a layer: a kernel in one of its variants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Choice {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// Which of the kernel's variants, from 0, which is the best guess. A part that has no such variant takes variant
+    /// 0.
+    pub variant: usize,
+}
+
+impl Choice {
+    /// A kernel in one of its variants.
+    #[must_use]
+    pub fn new(kernel: &'static Kernel, variant: usize) -> Self {
+        Self { kernel, variant }
+    }
+
+    /// Every candidate for a layer on a target, each with its constants and its grid; the planner's own choice first.
+    #[must_use]
+    pub fn all(layer: &Layer, target: &Target) -> Vec<(Self, Variant)> {
+        let of_kernel = |kernel: &'static Kernel| {
+            let variants = kernel.variants(layer, target).into_iter().enumerate();
+            variants.map(move |(variant, made)| (Self { kernel, variant }, made))
+        };
+        kernels::supporting(layer, target).into_iter().flat_map(of_kernel).collect()
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.variant {
+            0 => f.write_str(self.kernel.name),
+            variant => write!(f, "{}, variant {variant}", self.kernel.name),
+        }
+    }
+}
 
 /// The tuned layers of one device.
 ///
-/// [`tune`](crate::tune::tune) measures them; [`Context::with_tuning`](crate::Context::with_tuning) makes plans use
-/// them. `to_string` and `parse` write and read it, so that a program can ship a table as a text file.
+/// `sepconv::tune` measures them; `Context::with_tuning` makes plans use them. `to_string` and `parse` write and read a
+/// table, so a program can ship one as a text file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tuning {
-    /// What it holds for: the lines up to the empty one.
+    /// What it is for: the lines up to the empty one.
     head: String,
     /// From a layer's sizes to its kernel with the constants.
     entries: BTreeMap<String, String>,
@@ -37,7 +72,7 @@ impl Tuning {
     #[must_use]
     pub fn new(adapter: &wgpu::AdapterInfo) -> Self {
         let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let shaders = hash(descriptions().flat_map(|kernel| kernel.wgsl.bytes()));
+        let shaders = hash(kernels::ALL.iter().flat_map(|kernel| kernel.wgsl().into_bytes()));
         let lines = [
             TITLE.to_owned(),
             format!("version: {}, shaders {shaders:016x}", env!("CARGO_PKG_VERSION")),
@@ -48,7 +83,7 @@ impl Tuning {
         Self { head: lines.join("\n"), entries: BTreeMap::new() }
     }
 
-    /// Whether this table holds for an adapter, its driver and this version of the crate.
+    /// Whether this table is for this adapter, its driver and this version of the crate.
     #[must_use]
     pub fn is_for(&self, adapter: &wgpu::AdapterInfo) -> bool {
         self.head == Self::new(adapter).head
@@ -72,86 +107,19 @@ impl Tuning {
         self.entries.is_empty()
     }
 
-    /// Keeps a choice for a layer, in the place of an earlier one. One that this target does not have is not kept.
-    pub fn insert<Layer: Tunable>(&mut self, layer: &Layer, target: &Target, choice: Layer::Choice) {
-        if let Some((_, text)) = layer.ways(target).into_iter().find(|(way, _)| *way == choice) {
-            self.entries.insert(layer.text(), text);
+    /// Keeps a choice for a layer, in place of an earlier one. A choice that this target does not have is not kept.
+    pub fn insert(&mut self, layer: &Layer, target: &Target, choice: Choice) {
+        if let Some((_, variant)) = Choice::all(layer, target).into_iter().find(|(way, _)| *way == choice) {
+            self.entries.insert(layer.text(), choice_text(choice.kernel.name, &variant));
         }
     }
 
-    /// The choice that was kept for a layer; none if there is none, or none that this target has.
+    /// The choice that was kept for a layer; none if nothing was kept, or if this target does not have it.
     #[must_use]
-    pub fn choice<Layer: Tunable>(&self, layer: &Layer, target: &Target) -> Option<Layer::Choice> {
+    pub fn choice(&self, layer: &Layer, target: &Target) -> Option<Choice> {
         let kept = self.entries.get(&layer.text())?;
-        layer.ways(target).into_iter().find_map(|(way, text)| (text == *kept).then_some(way))
-    }
-
-    /// Plans a layer in the way that was kept for it, or else in the one that seems best.
-    ///
-    /// # Errors
-    /// [`Error::Limit`] or [`Error::TooManyDispatches`].
-    pub fn schedule(&self, geometry: &Geometry, target: &Target) -> Result<Schedule> {
-        let kept = self.choice(geometry, target).map(|choice| Schedule::with_choice(geometry, target, choice));
-        // What takes too many dispatches that way may still do in the other.
-        kept.and_then(Result::ok).map_or_else(|| Schedule::new(geometry, target, None), Ok)
-    }
-}
-
-/// What a choice is made for: a convolution's sizes, or those of a separable layer's depthwise and pointwise part.
-pub trait Tunable {
-    /// One way to compute it.
-    type Choice: Copy + PartialEq + fmt::Display;
-
-    /// Everything of it that constants and grids are made of, in one line.
-    fn text(&self) -> String;
-
-    /// Every way to compute it on a target, with the kernel and its constants in one line; the planner's own first.
-    fn ways(&self, target: &Target) -> Vec<(Self::Choice, String)>;
-}
-
-impl Tunable for Geometry {
-    type Choice = Choice;
-
-    fn text(&self) -> String {
-        let shape = |shape: [u32; 4]| shape.map(|size| size.to_string()).join("x");
-        let size = |size: Size| format!("{}x{}", size.height, size.width);
-        let Sides { top, left, bottom, right } = self.padding;
-        let activation = format!("{:?}", self.activation);
-        // The numbers of an activation are not compiled in.
-        let activation = activation.split('(').next().unwrap_or_default();
-        format!(
-            "input {} weight {} groups {} stride {} dilation {} padding {top},{left},{bottom},{right} {:?}{}{} {activation}",
-            shape(self.input_shape()),
-            shape(self.weight_shape()),
-            self.groups,
-            size(self.stride),
-            size(self.dilation),
-            self.padding_mode,
-            if self.bias { " bias" } else { "" },
-            if self.residual { " residual" } else { "" },
-        )
-    }
-
-    fn ways(&self, target: &Target) -> Vec<(Choice, String)> {
-        let ways = Choice::all(self, target).into_iter();
-        ways.map(|(choice, variant)| (choice, choice_text(choice.kernel.name, &variant))).collect()
-    }
-}
-
-impl Tunable for (Geometry, Geometry) {
-    type Choice = SeparableChoice;
-
-    fn text(&self) -> String {
-        format!("depthwise {}, pointwise {}", self.0.text(), self.1.text())
-    }
-
-    fn ways(&self, target: &Target) -> Vec<(SeparableChoice, String)> {
-        let text = |choice, variant: Option<Variant>| match (choice, variant) {
-            (SeparableChoice::Fused { kernel, .. }, Some(variant)) => choice_text(kernel.name, &variant),
-            _ => choice.to_string(),
-        };
-        let ways = SeparableChoice::all(self, target).into_iter();
-        ways.map(|(choice, variant)| (choice, text(choice, variant))).collect()
+        let ways = Choice::all(layer, target).into_iter();
+        ways.filter(|(way, variant)| choice_text(way.kernel.name, variant) == *kept).map(|(way, _)| way).next()
     }
 }
 
@@ -174,7 +142,7 @@ impl FromStr for Tuning {
     /// Reads a table.
     ///
     /// # Errors
-    /// [`Error::NoTable`] with the first line that cannot be one of a table's.
+    /// [`Error::NoTable`] with the first line that does not belong in a table.
     fn from_str(text: &str) -> Result<Self> {
         let refused = |line: usize| Error::NoTable { line };
         let mut lines = text.lines().zip(1..);
@@ -193,7 +161,11 @@ impl FromStr for Tuning {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Activation, Conv2d, SeparableConv2d};
+    use crate::activation::Activation;
+    use crate::conv::Conv2d;
+    use crate::planner::Planner;
+    use crate::separable::SeparableConv2d;
+    use crate::size::PaddingMode;
 
     fn adapter(driver: &str) -> wgpu::AdapterInfo {
         let mut info = wgpu::AdapterInfo::new(wgpu::DeviceType::DiscreteGpu, wgpu::Backend::Vulkan);
@@ -205,18 +177,18 @@ mod tests {
         wgpu::Limits::default().into()
     }
 
-    fn geometry() -> Geometry {
-        Conv2d::new(4, 8, 3).padding(1).geometry([2, 4, 9, 9]).unwrap()
+    fn layer() -> Layer {
+        Conv2d::new(4, 8, 3).padding(1).geometry([2, 4, 9, 9]).unwrap().into()
     }
 
-    /// A way that is not the planner's own.
-    fn other(geometry: &Geometry) -> Choice {
-        Choice::all(geometry, &target()).last().unwrap().0
+    /// A candidate that is not the planner's own.
+    fn other(layer: &Layer) -> Choice {
+        Choice::all(layer, &target()).last().unwrap().0
     }
 
     fn table() -> Tuning {
         let mut tuning = Tuning::new(&adapter("d"));
-        tuning.insert(&geometry(), &target(), other(&geometry()));
+        tuning.insert(&layer(), &target(), other(&layer()));
         tuning
     }
 
@@ -225,11 +197,12 @@ mod tests {
         let tuning: Tuning = table().to_string().replace('\n', "\r\n").parse().unwrap();
         assert_eq!(tuning, table());
         assert!(tuning.is_for(&adapter("d")));
-        let chosen = other(&geometry());
-        assert_eq!(tuning.choice(&geometry(), &target()), Some(chosen));
-        let schedule = tuning.schedule(&geometry(), &target()).unwrap();
-        assert_eq!(schedule.kernel.name, chosen.kernel.name);
-        assert_ne!(schedule.kernel.name, Schedule::new(&geometry(), &target(), None).unwrap().kernel.name);
+        let chosen = other(&layer());
+        assert_eq!(tuning.choice(&layer(), &target()), Some(chosen));
+        let planner = Planner::new(target());
+        let kept = planner.clone().with_tuning(tuning.into()).plan(&layer()).unwrap();
+        assert_eq!(kept.kernel, chosen.kernel.name);
+        assert_ne!(kept.kernel, planner.plan(&layer()).unwrap().kernel);
     }
 
     fn separable() -> SeparableConv2d {
@@ -238,37 +211,41 @@ mod tests {
 
     const SEPARABLE_SHAPE: [u32; 4] = [1, 4, 9, 9];
 
-    /// Every way to compute that layer.
-    fn separable_ways() -> Vec<SeparableChoice> {
-        let ways = SeparableChoice::all(&separable().geometry(SEPARABLE_SHAPE).unwrap(), &target());
-        ways.into_iter().map(|(choice, _)| choice).collect()
+    fn separable_layer() -> Layer {
+        separable().geometry(SEPARABLE_SHAPE).unwrap().into()
     }
 
-    fn separable_table(choice: SeparableChoice) -> Tuning {
+    /// A candidate for that layer.
+    fn way(kernel: &str, variant: usize) -> Choice {
+        Choice::new(kernels::by_name(kernel).unwrap(), variant)
+    }
+
+    fn separable_table(choice: Choice) -> Tuning {
         let mut tuning = table();
-        tuning.insert(&separable().geometry(SEPARABLE_SHAPE).unwrap(), &target(), choice);
+        tuning.insert(&separable_layer(), &target(), choice);
         tuning
     }
 
     #[test]
     fn a_separable_choice_is_kept_through_text() {
-        let geometries = separable().geometry(SEPARABLE_SHAPE).unwrap();
-        assert_eq!(separable_ways().len(), 4, "chained, and three tilings");
-        for chosen in separable_ways() {
+        let ways = Choice::all(&separable_layer(), &target());
+        assert_eq!(ways.len(), 4, "chained, and three tilings");
+        for (chosen, _) in ways {
             let text = separable_table(chosen).to_string();
             assert_eq!(text.lines().count(), table().to_string().lines().count() + 1, "{text}");
             let tuning: Tuning = text.parse().unwrap();
-            assert_eq!(tuning.choice(&geometries, &target()), Some(chosen));
-            assert_eq!(tuning.choice(&geometry(), &target()), Some(other(&geometry())), "the other layer's stays");
-            for part in [geometries.0, geometries.1] {
-                assert_eq!(tuning.choice(&part, &target()), None, "the parts are layers of their own");
+            assert_eq!(tuning.choice(&separable_layer(), &target()), Some(chosen));
+            assert_eq!(tuning.choice(&layer(), &target()), Some(other(&layer())), "the other layer's stays");
+            let (depthwise, pointwise) = separable().geometry(SEPARABLE_SHAPE).unwrap();
+            for part in [depthwise, pointwise] {
+                assert_eq!(tuning.choice(&part.into(), &target()), None, "the parts are layers of their own");
             }
         }
     }
 
     #[test]
     fn both_parts_are_part_of_a_separable_layers_key() {
-        let tuning = separable_table(SeparableChoice::Chained);
+        let tuning = separable_table(way("chained", 0));
         let base = separable();
         for (layer, shape) in [
             (base, [2, 4, 9, 9]),
@@ -281,26 +258,25 @@ mod tests {
             (base.residual(true), SEPARABLE_SHAPE),
             (SeparableConv2d::new(4, 161, 3).padding(1), SEPARABLE_SHAPE),
         ] {
-            let choice = tuning.choice(&layer.geometry(shape).unwrap(), &target());
+            let choice = tuning.choice(&layer.geometry(shape).unwrap().into(), &target());
             assert!(choice.is_none(), "{layer:?} on {shape:?} has {choice:?}");
         }
     }
 
     #[test]
     fn a_separable_choice_that_no_way_matches_is_none() {
-        let geometries = separable().geometry(SEPARABLE_SHAPE).unwrap();
         for (chosen, old, new) in [
-            (SeparableChoice::Chained, ": chained", ": chain"),
-            (SeparableChoice::by_name("separable", 0).unwrap(), ": separable", ": direct"),
-            (SeparableChoice::by_name("separable", 1).unwrap(), "CHANNEL_TILES=8", "CHANNEL_TILES=9"),
+            (way("chained", 0), ": chained", ": chain"),
+            (way("separable", 0), ": separable", ": direct"),
+            (way("separable", 1), "CHANNEL_TILES=8", "CHANNEL_TILES=9"),
         ] {
             let text = separable_table(chosen).to_string();
             let changed = text.replace(old, new);
             assert_ne!(changed, text);
-            assert_eq!(changed.parse::<Tuning>().unwrap().choice(&geometries, &target()), None, "{changed}");
+            assert_eq!(changed.parse::<Tuning>().unwrap().choice(&separable_layer(), &target()), None, "{changed}");
         }
         // Nor is one kept that this target does not have.
-        let without = separable_table(SeparableChoice::by_name("subgroup_separable", 0).unwrap());
+        let without = separable_table(way("subgroup_separable", 0));
         assert_eq!(without, table());
     }
 
@@ -318,12 +294,12 @@ mod tests {
             (base.stride([1, 2]), [2, 4, 9, 9]),
             (base.dilation([2, 1]), [2, 4, 9, 9]),
             (base.padding([1, 1, 1, 0]), [2, 4, 9, 9]),
-            (base.padding_mode(crate::PaddingMode::Reflect), [2, 4, 9, 9]),
+            (base.padding_mode(PaddingMode::Reflect), [2, 4, 9, 9]),
             (base.bias(false), [2, 4, 9, 9]),
             (base.residual(true), [2, 4, 9, 9]),
             (base.activation(Activation::Silu), [2, 4, 9, 9]),
         ] {
-            let choice = tuning.choice(&layer.geometry(shape).unwrap(), &target());
+            let choice = tuning.choice(&layer.geometry(shape).unwrap().into(), &target());
             assert!(choice.is_none(), "{layer:?} on {shape:?} has {choice:?}");
         }
     }
@@ -359,14 +335,40 @@ mod tests {
         let text = table().to_string();
         for end in 0..text.len() {
             let Ok(tuning) = text[..end].parse::<Tuning>() else { continue };
-            assert!(end + 1 == text.len() || tuning.choice(&geometry(), &target()).is_none(), "{:?}", &text[..end]);
+            assert!(end + 1 == text.len() || tuning.choice(&layer(), &target()).is_none(), "{:?}", &text[..end]);
         }
-        let kernel = other(&geometry()).kernel.name;
+        let kernel = other(&layer()).kernel.name;
         for changed in [text.replace(kernel, "fastest"), text.replace("STRIDE_WIDTH=1", "STRIDE_WIDTH=2")] {
             assert_ne!(changed, text);
             let tuning: Tuning = changed.parse().unwrap();
-            assert!(tuning.choice(&geometry(), &target()).is_none(), "{changed}");
-            assert!(tuning.schedule(&geometry(), &target()).is_ok());
+            assert!(tuning.choice(&layer(), &target()).is_none(), "{changed}");
+            assert!(Planner::new(target()).with_tuning(tuning.into()).plan(&layer()).is_ok());
         }
+    }
+
+    /// The names of every candidate for a layer of 3 x 3 filters.
+    fn names(target: &Target, [channels, out_channels, size]: [u32; 3]) -> Vec<String> {
+        let layer = SeparableConv2d::new(channels, out_channels, 3).padding(1);
+        let layer = layer.geometry([1, channels, size, size]).unwrap().into();
+        Choice::all(&layer, target).into_iter().map(|(choice, _)| choice.to_string()).collect()
+    }
+
+    #[test]
+    fn the_planners_own_choice_comes_first() {
+        let gpu = target();
+        let software = Target { software: true, subgroup_size: Some(8), ..gpu.clone() };
+        let tiles = ["separable", "separable, variant 1", "separable, variant 2"];
+        assert_eq!(names(&gpu, [64, 64, 64]), [&tiles[..], &["chained"]].concat()[..]);
+        assert_eq!(names(&gpu, [64, 64, 7]), [&["chained"], &tiles[..]].concat()[..]);
+        let small = ["subgroup_separable", "separable", "separable, variant 1", "chained"];
+        assert_eq!(names(&software, [32, 32, 14]), small);
+        let large = ["chained", "subgroup_separable", "separable", "separable, variant 1", "separable, variant 2"];
+        assert_eq!(names(&software, [64, 64, 64]), large);
+    }
+
+    #[test]
+    fn what_cannot_be_one_dispatch_is_chained() {
+        let few = wgpu::Limits { max_storage_buffers_per_shader_stage: 6, ..Default::default() };
+        assert_eq!(names(&few.into(), [64, 64, 64]), ["chained"]);
     }
 }

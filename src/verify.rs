@@ -3,16 +3,19 @@
 //! A sum of `n` products in `f32`, added in any order, is off by at most about `n · u · Σ|x·w|`, where `u` = 2⁻²⁴ is
 //! the unit roundoff (Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.1).
 
-use crate::geometry::{Activation, Geometry, Size};
+use crate::activation::Activation;
+use crate::geometry::Geometry;
 use crate::reference::{self, Reference};
+use crate::size::Size;
 
 /// Half the distance from 1 to the next `f32`.
 const UNIT_ROUNDOFF: f64 = f32::EPSILON as f64 / 2.0;
 
-/// Roundings beyond those of the sum: bias, residual, and the store.
+/// Roundings besides those of the sum: bias, residual, and the store.
 const EXTRA_ROUNDINGS: u64 = 3;
 
-/// The largest error of a result as a multiple of the bound of its own element: a right result has at most 1.
+/// The largest error of a result. Each value's error is a multiple of that value's own bound, so a right result has at
+/// most 1.
 ///
 /// `terms` is the length of the reduction: [`Geometry::terms`], for a separable layer the sum of both parts'. A NaN,
 /// or an infinity where none is expected, counts as an infinite error; so does a result of the wrong length.
@@ -52,8 +55,8 @@ fn stretch(activation: Activation) -> (f64, u64) {
     }
 }
 
-/// The reference of a separable layer: the pointwise part of the depthwise part's unrounded values, with magnitudes that
-/// carry the depthwise part's errors through the pointwise weights.
+/// The reference of a separable layer: the pointwise part, applied to the unrounded values of the depthwise part. The
+/// magnitudes carry the depthwise part's errors through the pointwise weights.
 ///
 /// # Panics
 /// Where [`reference::conv2d`] does.
@@ -69,10 +72,10 @@ pub fn separable_reference(
     mixed(depthwise.activation, &between, pointwise, pointwise_parameters, residual)
 }
 
-/// [`separable_reference`] at these pixels alone, of the outputs that [`outputs_at`] says.
+/// [`separable_reference`] at these pixels alone: for the outputs that [`outputs_at`] lists.
 ///
 /// # Panics
-/// Where [`reference::conv2d`] does, for a pixel past the last, and for 2³² of them.
+/// Where [`reference::conv2d`] does, for a pixel past the last, and for 2³² pixels or more.
 #[must_use]
 pub fn separable_reference_at(
     (depthwise, pointwise): (&Geometry, &Geometry),
@@ -103,7 +106,7 @@ pub fn outputs_at(geometry: &Geometry, pixels: &[usize]) -> Vec<usize> {
     (0..channels).flat_map(of_channel).collect()
 }
 
-/// What a pointwise part makes of what is between, with that one's errors carried on.
+/// What a pointwise part makes of the tensor in between, whose errors it carries on.
 fn mixed(
     between_activation: Activation,
     between: &Reference,
@@ -116,7 +119,7 @@ fn mixed(
         |input: &[f64], weight: &[f32], bias| reference::conv2d(pointwise, input, weight, bias, residual.as_deref());
     let values = convolve(&between.values, weight, bias).values;
     let absolute = |slice: &[f32]| slice.iter().map(|value| value.abs()).collect::<Vec<_>>();
-    // What the activation made of each sum's error, and of the sum.
+    // What the activation made of each sum's error, or the value itself if that is larger.
     let (slope, _) = stretch(between_activation);
     let sums = between.magnitudes.iter().zip(&between.values);
     let carried: Vec<f64> = sums.map(|(magnitude, value)| (slope * magnitude).max(value.abs())).collect();

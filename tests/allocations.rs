@@ -3,7 +3,7 @@
 mod common;
 
 use common::noop_context;
-use sepconv::{Context, Conv2d, Operands, Tensor};
+use sepconv::{Context, Conv2d, Operands, Parameters, Tensor};
 
 /// How many dispatches are recorded.
 const DISPATCHES: usize = 1000;
@@ -22,10 +22,12 @@ fn recording_allocates_nothing_of_its_own() {
     // Two layers of different kernels in turn, because wgpu does not record what is set already.
     let layers = [("pointwise", 1), ("direct", 3)].map(|(kernel, kernel_size)| {
         let layer = Conv2d::new(2, 2, kernel_size).bias(false);
-        let plan = layer.plan_with_kernel(&context, [1, 2, 8, 8], kernel).unwrap();
+        let shape = [1, 2, 8, 8];
+        let plan = layer.plan_with_kernel(&context, shape, kernel).unwrap();
         let tensor = |shape: [u32; 4]| Tensor::zeros(&context, shape).unwrap();
-        let (input, weight) = (tensor([1, 2, 8, 8]), tensor(plan.geometry().weight_shape()));
-        plan.bind(Operands::new(&input, &weight, &tensor(plan.output_shape()))).unwrap()
+        let (input, weight) = (tensor(shape), tensor(layer.geometry(shape).unwrap().weight_shape()));
+        let weights = plan.weights(&Parameters::new(&weight)).unwrap();
+        plan.bind(&weights, Operands::new(&input, &tensor(plan.output_shape()))).unwrap()
     });
     let recorded = allocations(&context, |pass, index| layers[index % 2].record(pass));
 

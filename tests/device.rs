@@ -8,8 +8,8 @@ use std::time::Duration;
 use common::{Data, assert_close, context, count, foreign_device, narrow, noop_context, poisoned};
 use sepconv::timing::measure_blocking;
 use sepconv::{
-    Bound, Context, Conv2d, Error, Geometry, Operands, Plan, Result, SeparableChoice, SeparableConv2d,
-    SeparableOperands, SeparablePlan, Tensor, kernels,
+    Activation, Bound, Choice, Context, Conv2d, Error, Geometry, Operands, Parameters, Plan, Result, SeparableConv2d,
+    Target, Tensor, Weights, Workspace, kernels,
 };
 use wgpu::BufferUsages;
 
@@ -18,7 +18,8 @@ const _: () = {
     const fn shared_between_threads<T: Send + Sync>() {}
     shared_between_threads::<Context>();
     shared_between_threads::<Plan>();
-    shared_between_threads::<SeparablePlan>();
+    shared_between_threads::<Weights>();
+    shared_between_threads::<Workspace>();
     shared_between_threads::<Bound>();
     shared_between_threads::<Tensor>();
 };
@@ -40,25 +41,30 @@ const MARGIN: f32 = 77.0;
 
 impl Placed {
     /// Puts values at a byte offset in a buffer of their own, margins on both sides.
-    fn new(device: &wgpu::Device, queue: &wgpu::Queue, offset: usize, shape: [u32; 4], values: &[f32]) -> Self {
+    fn new(context: &Context, offset: usize, shape: [u32; 4], values: &[f32]) -> Self {
         let mut all = vec![MARGIN; offset / 4];
         all.extend(values);
         all.extend([MARGIN; 5]);
-        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        let buffer = context.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some("the caller's"),
             size: 4 * all.len() as u64,
             usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&all));
-        let tensor = Tensor::from_buffer(&buffer, offset as u64, shape).unwrap();
+        context.queue().write_buffer(&buffer, 0, bytemuck::cast_slice(&all));
+        let tensor = Tensor::from_buffer(context, &buffer, offset as u64, shape).unwrap();
         Self { tensor, buffer }
+    }
+
+    /// Replaces the values.
+    fn write(&self, context: &Context, values: &[f32]) {
+        context.queue().write_buffer(&self.buffer, self.tensor.offset(), bytemuck::cast_slice(values));
     }
 
     /// The values, if nothing around them has changed.
     fn read(&self, context: &Context) -> Vec<f32> {
         let length = u32::try_from(self.buffer.size() / 4).unwrap();
-        let all = Tensor::from_buffer(&self.buffer, 0, [1, 1, 1, length]).unwrap().read_blocking(context).unwrap();
+        let all = Tensor::from_buffer(context, &self.buffer, 0, [1, 1, 1, length]).unwrap().read_blocking().unwrap();
         let (before, rest) = all.split_at(usize::try_from(self.tensor.offset() / 4).unwrap());
         let (values, after) = rest.split_at(count(self.tensor.shape()));
         assert!(before.iter().chain(after).all(|&value| value == MARGIN), "the margin was written");
@@ -77,9 +83,9 @@ fn a_foreign_device_with_buffers_at_odd_offsets() {
         ("winograd", Conv2d::new(32, 33, 3).padding(1).residual(true), [1, 32, 13, 14]),
     ] {
         let plan = layer.plan_with_kernel(&context, shape, kernel).unwrap();
-        let geometry = *plan.geometry();
+        let geometry = layer.geometry(shape).unwrap();
         let data = Data::random(&geometry, 5);
-        let place = |offset, shape, values: &[f32]| Placed::new(&device, &queue, offset, shape, values);
+        let place = |offset, shape, values: &[f32]| Placed::new(&context, offset, shape, values);
         for shift in [0, 4, 12, 260, 1020] {
             let input = place(shift, shape, &data.input);
             let weight = place(shift + 4, geometry.weight_shape(), &data.weight);
@@ -88,14 +94,15 @@ fn a_foreign_device_with_buffers_at_odd_offsets() {
             let unwritten = vec![f32::NAN; count(geometry.output_shape())];
             let output = place(shift + 20, geometry.output_shape(), &unwritten);
 
-            let operands = Operands::new(&input.tensor, &weight.tensor, &output.tensor);
-            let bound = plan.bind(operands.bias(&bias.tensor).residual(&residual.tensor)).unwrap();
+            let weights = plan.weights(&Parameters::new(&weight.tensor).bias(&bias.tensor)).unwrap();
+            let operands = Operands::new(&input.tensor, &output.tensor).residual(&residual.tensor);
+            let bound = plan.bind(&weights, operands).unwrap();
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             bound.encode(&mut encoder);
             queue.submit([encoder.finish()]);
             let what = format!("{kernel}, shifted by {shift} bytes");
             let actual = output.read(&context);
-            assert_close(&data.reference(&geometry), geometry.activation, geometry.terms(), &actual, &what);
+            assert_close(&data.reference(), geometry.activation, geometry.terms(), &actual, &what);
         }
     }
 }
@@ -105,10 +112,10 @@ fn a_foreign_device_with_buffers_at_odd_offsets() {
 fn a_context_has_all_of_its_adapter_that_kernels_use() {
     let Some(context) = context() else { return };
     let adapters = pollster::block_on(sepconv::adapters());
-    assert_eq!(context.target(), &kernels::Target::from(&adapters[0]));
+    assert_eq!(context.target(), &Target::from(&adapters[0]));
 }
 
-/// A kernel that reads pairs of values is given tensors that start within one.
+/// A kernel that reads pairs of values is given tensors that start within one: it stays, and reads copies.
 #[test]
 fn tensors_that_start_within_a_pair() {
     let Some(context) = context() else { return };
@@ -117,22 +124,39 @@ fn tensors_that_start_within_a_pair() {
             Err(Error::Unsupported { .. }) => continue,
             plan => plan.unwrap(),
         };
-        let geometry = *plan.geometry();
+        assert_eq!(plan.kernel(), "subgroup_pointwise");
+        let geometry = layer.geometry(shape).unwrap();
         let data = Data::random(&geometry, 6);
         for (input_shift, weight_shift) in [(0, 0), (4, 0), (0, 4), (12, 260), (8, 1016)] {
-            let place =
-                |offset, shape, values: &[f32]| Placed::new(context.device(), context.queue(), offset, shape, values);
+            let place = |offset, shape, values: &[f32]| Placed::new(context, offset, shape, values);
             let input = place(input_shift, shape, &data.input);
             let weight = place(weight_shift, geometry.weight_shape(), &data.weight);
             let bias = place(4, geometry.bias_shape(), data.bias.as_ref().unwrap());
             let output = place(4, plan.output_shape(), &vec![f32::NAN; count(plan.output_shape())]);
-            let operands = Operands::new(&input.tensor, &weight.tensor, &output.tensor);
-            plan.bind(operands.bias(&bias.tensor)).unwrap().run().unwrap();
+            let weights = plan.weights(&Parameters::new(&weight.tensor).bias(&bias.tensor)).unwrap();
+            let bound = plan.bind(&weights, Operands::new(&input.tensor, &output.tensor)).unwrap();
+            bound.run().unwrap();
             let what = format!("{layer:?}, input shifted by {input_shift} bytes, weight by {weight_shift}");
-            let expected = data.reference(&geometry);
+            let expected = data.reference();
+            assert_close(&expected, geometry.activation, geometry.terms(), &output.read(context), &what);
+            // The copies are made anew in each run.
+            assert_eq!(plan.kernel(), "subgroup_pointwise");
+            let other = Data::random(&geometry, 7);
+            input.write(context, &other.input);
+            weight.write(context, &other.weight);
+            bias.write(context, other.bias.as_ref().unwrap());
+            bound.run().unwrap();
+            let expected = other.reference();
             assert_close(&expected, geometry.activation, geometry.terms(), &output.read(context), &what);
         }
     }
+}
+
+/// A layer's weights, of these values.
+fn weights(context: &Context, plan: &Plan, data: &Data) -> Weights {
+    let weight = Tensor::from_slice(context, data.geometry.weight_shape(), &data.weight).unwrap();
+    let bias = data.bias.as_ref().map(|bias| Tensor::from_slice(context, data.geometry.bias_shape(), bias).unwrap());
+    plan.weights(&Parameters::new(&weight).bias(&bias)).unwrap()
 }
 
 /// Two layers of which the second takes what the first puts out, with the data of both.
@@ -143,13 +167,13 @@ struct Chain {
 
 impl Chain {
     fn new(context: &Context) -> Self {
-        let plan = |layer: Conv2d, shape| layer.plan(context, shape).unwrap();
-        let first = plan(Conv2d::new(3, 4, 3).padding(1), SHAPE);
-        let second = plan(Conv2d::new(4, 2, 1).stride(2), first.output_shape());
-        assert_ne!(first.kernel(), second.kernel(), "the chain is to change pipelines");
+        let geometry = |layer: Conv2d, shape| layer.geometry(shape).unwrap();
+        let first = geometry(Conv2d::new(3, 4, 3).padding(1), SHAPE);
+        let geometries = [first, geometry(Conv2d::new(4, 2, 1).stride(2), first.output_shape())];
+        let plans = geometries.map(|geometry| context.plan(geometry).unwrap());
+        assert_ne!(plans[0].kernel(), plans[1].kernel(), "the chain is to change pipelines");
         // Whole numbers, so that the first layer's values are exact.
-        let data = [&first, &second].map(|plan| Data::integers(plan.geometry(), 9));
-        Self { plans: [first, second], data }
+        Self { plans, data: geometries.map(|geometry| Data::integers(&geometry, 9)) }
     }
 
     /// Both layers bound to new tensors, and the tensor that the second writes.
@@ -158,11 +182,8 @@ impl Chain {
         let mut input = tensor(SHAPE, &self.data[0].input);
         let bounds = [0, 1].map(|index| {
             let (plan, data) = (&self.plans[index], &self.data[index]);
-            let geometry = plan.geometry();
-            let weight = tensor(geometry.weight_shape(), &data.weight);
-            let bias = data.bias.as_ref().map(|bias| tensor(geometry.bias_shape(), bias));
             let output = poisoned(context, plan.output_shape());
-            let bound = plan.bind(Operands::new(&input, &weight, &output).bias(&bias)).unwrap();
+            let bound = plan.bind(&weights(context, plan, data), Operands::new(&input, &output)).unwrap();
             input = output;
             bound
         });
@@ -170,11 +191,11 @@ impl Chain {
     }
 
     fn expected(&self) -> Vec<f32> {
-        let between = self.data[0].reference(self.plans[0].geometry()).values;
-        let second = &self.data[1];
-        let second =
-            Data { input: narrow(&between), weight: second.weight.clone(), bias: second.bias.clone(), residual: None };
-        narrow(&second.reference(self.plans[1].geometry()).values)
+        let input = narrow(&self.data[0].reference().values);
+        let Data { geometry, weight, bias, .. } = &self.data[1];
+        let (weight, bias) = (weight.clone(), bias.clone());
+        let second = Data { geometry: *geometry, input, weight, bias, residual: None };
+        narrow(&second.reference().values)
     }
 }
 
@@ -200,13 +221,13 @@ fn two_plans_in_one_encoder_one_pass_or_one_by_one() {
         let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         way(&bounds, &mut encoder);
         context.queue().submit([encoder.finish()]);
-        assert_eq!(output.read_blocking(context).unwrap(), chain.expected());
+        assert_eq!(output.read_blocking().unwrap(), chain.expected());
     }
     let (bounds, output) = chain.bind(context);
     for bound in bounds {
         bound.run().unwrap();
     }
-    assert_eq!(output.read_blocking(context).unwrap(), chain.expected());
+    assert_eq!(output.read_blocking().unwrap(), chain.expected());
 }
 
 #[test]
@@ -215,23 +236,20 @@ fn one_plan_bound_to_many_buffers() {
     for (layer, shape, kernel) in
         [(Conv2d::new(3, 4, 3), SHAPE, "direct"), (Conv2d::new(16, 17, 3), [1, 16, 9, 8], "winograd")]
     {
-        check_many(context, &layer.plan_with_kernel(context, shape, kernel).unwrap());
+        let plan = layer.plan_with_kernel(context, shape, kernel).unwrap();
+        check_many(context, &layer.geometry(shape).unwrap(), &plan);
     }
 }
 
 /// Binds a plan to many sets of tensors and runs them in turn; what each keeps for itself is in no other's way.
-fn check_many(context: &Context, plan: &Plan) {
-    let all: Vec<_> = (1..=5).map(|seed| Data::random(plan.geometry(), seed)).collect();
+fn check_many(context: &Context, geometry: &Geometry, plan: &Plan) {
+    let all: Vec<_> = (1..=5).map(|seed| Data::random(geometry, seed)).collect();
     let bound: Vec<_> = all
         .iter()
         .map(|data| {
-            let tensor = |shape, values: &[f32]| Tensor::from_slice(context, shape, values).unwrap();
-            let weight = tensor(plan.geometry().weight_shape(), &data.weight);
-            let bias = tensor(plan.geometry().bias_shape(), data.bias.as_ref().unwrap());
             let output = poisoned(context, plan.output_shape());
-            let input = tensor(plan.geometry().input_shape(), &data.input);
-            let operands = Operands::new(&input, &weight, &output).bias(&bias);
-            (plan.bind(operands).unwrap(), output)
+            let input = Tensor::from_slice(context, plan.input_shape(), &data.input).unwrap();
+            (plan.bind(&weights(context, plan, data), Operands::new(&input, &output)).unwrap(), output)
         })
         .collect();
     // All of them are bound, and their other tensors dropped, before the first one runs.
@@ -243,11 +261,272 @@ fn check_many(context: &Context, plan: &Plan) {
         }
     }
     context.queue().submit(encoders.map(wgpu::CommandEncoder::finish));
-    let g = plan.geometry();
+    let g = geometry;
     for (data, (_, output)) in all.iter().zip(&bound) {
-        let actual = output.read_blocking(context).unwrap();
-        assert_close(&data.reference(g), g.activation, g.terms(), &actual, "one of many");
+        let actual = output.read_blocking().unwrap();
+        assert_close(&data.reference(), g.activation, g.terms(), &actual, "one of many");
     }
+}
+
+/// A kernel's first variant.
+fn first_of(kernel: &str) -> Choice {
+    Choice::new(kernels::by_name(kernel).unwrap(), 0)
+}
+
+/// How often the queue has been submitted to, with this call.
+fn submissions(context: &Context) -> u64 {
+    let index = format!("{:?}", context.queue().submit([]));
+    index.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+/// Weights are packed once, and binding submits nothing.
+#[test]
+fn weights_are_shared_by_bindings_and_by_plans_of_any_batch() {
+    if common::skipped() {
+        return;
+    }
+    // Nobody else submits to it.
+    let context = Context::new_blocking().unwrap();
+    for (kernel, layer, height) in [
+        ("direct", Conv2d::new(3, 4, 3), 9),
+        ("depthwise", Conv2d::new(2, 2, 1).groups(2), 9),
+        ("winograd", Conv2d::new(16, 17, 3).padding(1), 9),
+        // Of more taps than one invocation sums: it packs some and then the others.
+        ("direct", Conv2d::new(1, 2, 130), 131),
+    ] {
+        let geometry = |batch| layer.geometry([batch, layer.in_channels, height, height + 1]).unwrap();
+        let data = [1, 1, 3].map(|batch| Data::random(&geometry(batch), 3 + u64::from(batch)));
+        let [small, _, large] = data.each_ref().map(|data| context.plan_with(data.geometry, first_of(kernel)).unwrap());
+        let before = submissions(&context);
+        let weights = weights(&context, &small, &data[0]);
+        let packs = u64::from(small.packed_weight_bytes() > 0);
+        assert_eq!(submissions(&context), before + packs + 1, "{kernel} packs in one submission, if it packs");
+        assert_eq!(weights.packed_bytes(), small.packed_weight_bytes());
+
+        let before = submissions(&context);
+        let bound = [&small, &small, &large].into_iter().zip(&data).map(|(plan, data)| {
+            let output = poisoned(&context, plan.output_shape());
+            let input = Tensor::from_slice(&context, plan.input_shape(), &data.input).unwrap();
+            (plan.bind(&weights.clone(), Operands::new(&input, &output)).unwrap(), output)
+        });
+        let bound: Vec<_> = bound.collect();
+        assert_eq!(submissions(&context), before + 1, "binding {kernel} submits nothing");
+        for (bound, _) in bound.iter().rev() {
+            bound.run().unwrap();
+        }
+        for (own, (_, output)) in data.iter().zip(&bound) {
+            let (weight, bias) = (data[0].weight.clone(), data[0].bias.clone());
+            let own = Data { geometry: own.geometry, input: own.input.clone(), weight, bias, residual: None };
+            let (g, actual) = (&own.geometry, output.read_blocking().unwrap());
+            assert_close(&own.reference(), g.activation, g.terms(), &actual, kernel);
+        }
+    }
+}
+
+/// A layer whose kernel packs its weights, with two sets of them.
+struct Packing {
+    plan: Plan,
+    data: [Data; 2],
+    weight: Tensor,
+    bias: Tensor,
+    input: Tensor,
+    output: Tensor,
+}
+
+impl Packing {
+    fn new(context: &Context) -> Self {
+        let (layer, shape) = (Conv2d::new(16, 17, 3), [1, 16, 9, 8]);
+        let geometry = layer.geometry(shape).unwrap();
+        let plan = layer.plan_with_kernel(context, shape, "winograd").unwrap();
+        assert!(plan.packed_weight_bytes() > 0);
+        let [first, mut second] = [1, 2].map(|seed| Data::random(&geometry, seed));
+        (second.input, second.bias) = (first.input.clone(), first.bias.clone());
+        Self {
+            weight: poisoned(context, geometry.weight_shape()),
+            bias: Tensor::from_slice(context, geometry.bias_shape(), first.bias.as_ref().unwrap()).unwrap(),
+            input: Tensor::from_slice(context, shape, &first.input).unwrap(),
+            output: poisoned(context, geometry.output_shape()),
+            plan,
+            data: [first, second],
+        }
+    }
+
+    fn parameters(&self) -> Parameters<'_> {
+        Parameters::new(&self.weight).bias(&self.bias)
+    }
+
+    fn bind(&self, weights: &Weights) -> Bound {
+        self.plan.bind(weights, Operands::new(&self.input, &self.output)).unwrap()
+    }
+
+    /// Asserts that the output is that of one set of weights.
+    fn check(&self, set: usize, what: &str) {
+        let (data, actual) = (&self.data[set], self.output.read_blocking().unwrap());
+        assert_close(&data.reference(), data.geometry.activation, data.geometry.terms(), &actual, what);
+    }
+}
+
+fn encoder(context: &Context) -> wgpu::CommandEncoder {
+    context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+}
+
+#[test]
+fn weights_that_commands_write_are_packed_behind_those_commands() {
+    let Some(context) = context() else { return };
+    let packing = Packing::new(context);
+    let values = Tensor::from_slice(context, packing.weight.shape(), &packing.data[0].weight).unwrap();
+    let mut encoder = encoder(context);
+    encoder.copy_buffer_to_buffer(values.buffer(), 0, packing.weight.buffer(), 0, None);
+    let weights = packing.plan.weights_in(&packing.parameters(), &mut encoder).unwrap();
+    packing.bind(&weights).encode(&mut encoder);
+    context.queue().submit([encoder.finish()]);
+    packing.check(0, "written, packed and bound in one submission");
+}
+
+#[test]
+fn weights_stay_as_they_were_packed_until_they_are_packed_again() {
+    let Some(context) = context() else { return };
+    let packing = Packing::new(context);
+    packing.weight.write(&packing.data[0].weight).unwrap();
+    let weights = packing.plan.weights(&packing.parameters()).unwrap();
+    let bound = packing.bind(&weights);
+    bound.run().unwrap();
+    packing.check(0, "packed once");
+    packing.weight.write(&packing.data[1].weight).unwrap();
+    bound.run().unwrap();
+    packing.check(0, "written, but not packed again");
+    let mut encoder = encoder(context);
+    weights.pack(&mut encoder);
+    bound.encode(&mut encoder);
+    context.queue().submit([encoder.finish()]);
+    packing.check(1, "packed again");
+    packing.weight.write(&packing.data[0].weight).unwrap();
+    weights.pack_now().unwrap();
+    bound.run().unwrap();
+    packing.check(0, "packed for the third time");
+
+    // A kernel that does not pack reads what is there.
+    let plan = context.plan_with(packing.data[0].geometry, first_of("direct")).unwrap();
+    let weights = plan.weights(&packing.parameters()).unwrap();
+    let bound = plan.bind(&weights, Operands::new(&packing.input, &packing.output)).unwrap();
+    for set in [0, 1] {
+        packing.weight.write(&packing.data[set].weight).unwrap();
+        bound.run().unwrap();
+        packing.check(set, "not packed at all");
+    }
+}
+
+#[test]
+fn weights_of_another_layout_are_refused() {
+    let Some(context) = context() else { return };
+    let packing = Packing::new(context);
+    let geometry = packing.data[0].geometry;
+    let direct = context.plan_with(geometry, first_of("direct")).unwrap();
+    let refused = |plan: &Plan, weights: &Weights, kernel: &str| {
+        let refused = plan.bind(weights, Operands::new(&packing.input, &packing.output)).unwrap_err();
+        assert_eq!(refused, Error::OtherLayout { kernel: kernel.to_owned() });
+        assert!(refused.is_request() && refused.to_string().contains(kernel), "{refused}");
+    };
+    refused(&packing.plan, &direct.weights(&packing.parameters()).unwrap(), "winograd");
+    refused(&direct, &packing.plan.weights(&packing.parameters()).unwrap(), "direct");
+    // Of another size, and without a bias.
+    let other = Conv2d::new(16, 17, 3).bias(false).plan_with_kernel(context, [1, 16, 9, 8], "direct").unwrap();
+    refused(&direct, &other.weights(&Parameters::new(&packing.weight)).unwrap(), "direct");
+    // None at all are missing.
+    let refused = other.bind(None, Operands::new(&packing.input, &packing.output)).unwrap_err();
+    assert_eq!(refused, Error::Missing { argument: "weight" });
+    // Kernels that take the weights as they are read one layout.
+    let gemm = context.plan_with(geometry, first_of("gemm")).unwrap();
+    packing.weight.write(&packing.data[0].weight).unwrap();
+    let weights = direct.weights(&packing.parameters()).unwrap();
+    gemm.bind(&weights, Operands::new(&packing.input, &packing.output)).unwrap().run().unwrap();
+    packing.check(0, "gemm with weights made for direct");
+}
+
+#[test]
+fn layers_share_a_workspace() {
+    let Some(context) = context() else { return };
+    let winograd = |channels, out_channels, size| {
+        let geometry = Conv2d::new(channels, out_channels, 3).padding(1).geometry([2, channels, size, size]).unwrap();
+        (context.plan_with(geometry, first_of("winograd")).unwrap(), Data::random(&geometry, size.into()))
+    };
+    let layers = [winograd(16, 40, 9), winograd(40, 16, 12), winograd(20, 20, 7)];
+    let workspace = Workspace::new(context, layers.iter().map(|(plan, _)| plan)).unwrap();
+    let all: u64 = layers.iter().map(|(plan, _)| plan.workspace_bytes()).sum();
+    assert!(layers.iter().all(|(plan, _)| plan.workspace_bytes() <= workspace.bytes()) && workspace.bytes() < all);
+    let bound = layers.each_ref().map(|(plan, data)| {
+        let input = Tensor::from_slice(context, plan.input_shape(), &data.input).unwrap();
+        let output = poisoned(context, plan.output_shape());
+        let operands = Operands::new(&input, &output).workspace(&workspace);
+        (plan.bind(&weights(context, plan, data), operands).unwrap(), output)
+    });
+    // All in one pass, each twice.
+    let mut encoder = encoder(context);
+    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+    for (bound, _) in bound.iter().chain(bound.iter().rev()) {
+        bound.record(&mut pass);
+    }
+    drop(pass);
+    context.queue().submit([encoder.finish()]);
+    for ((plan, data), (_, output)) in layers.iter().zip(&bound) {
+        let (g, actual) = (&data.geometry, output.read_blocking().unwrap());
+        assert_close(&data.reference(), g.activation, g.terms(), &actual, plan.kernel());
+    }
+}
+
+#[test]
+fn a_workspace_that_does_not_fit_is_refused_by_name() {
+    let (Some(context), Some((device, queue))) = (context(), foreign_device(|_| ())) else { return };
+    let packing = Packing::new(context);
+    let weights = packing.plan.weights(&packing.parameters()).unwrap();
+    let bind = |workspace: &Workspace| {
+        let operands = Operands::new(&packing.input, &packing.output).workspace(workspace);
+        packing.plan.bind(&weights, operands).map(drop)
+    };
+    assert_eq!(bind(&Workspace::new(context, [&packing.plan]).unwrap()), Ok(()));
+    let smaller = Conv2d::new(16, 16, 3).plan_with_kernel(context, [1, 16, 5, 5], "winograd").unwrap();
+    for plans in [&[][..], &[&smaller]] {
+        let refused = bind(&Workspace::new(context, plans.iter().copied()).unwrap());
+        let named = matches!(refused, Err(Error::OutsideBuffer { argument: "workspace", end, size }) if end > size);
+        assert!(named, "{refused:?}");
+    }
+    let other = Context::from_wgpu(device, queue).unwrap();
+    let theirs = Workspace::new(&other, [&packing.plan]).unwrap();
+    assert_eq!(bind(&theirs), Err(Error::OtherContext { argument: "workspace" }));
+    // A plan that needs none takes any of its own context.
+    let plan = context.plan_with(packing.data[0].geometry, first_of("direct")).unwrap();
+    let weights = plan.weights(&packing.parameters()).unwrap();
+    let none = Workspace::new(context, []).unwrap();
+    assert_eq!(none.bytes(), 0);
+    plan.bind(&weights, Operands::new(&packing.input, &packing.output).workspace(&none)).unwrap();
+}
+
+/// The 3 x 3 layers of ResNet-50 (He et al. 2015) for 32 images: layers that take turns need no more than one of them.
+#[test]
+fn a_shared_workspace_is_no_larger_than_one_layers_own() {
+    let context = noop_context(wgpu::Limits {
+        max_buffer_size: 2 << 30,
+        max_storage_buffer_binding_size: 2 << 30,
+        ..Default::default()
+    });
+    let context = context.with_software(false);
+    let stages = [(64, 56, 3), (128, 28, 4), (256, 14, 6), (512, 7, 3)];
+    let layers = stages.into_iter().flat_map(|(channels, size, blocks)| {
+        let layer = Conv2d::new(channels, channels, 3).padding(1).activation(Activation::Relu);
+        // All stages but the first begin with a stride of 2.
+        (0..blocks).map(move |block| match block {
+            0 if channels > 64 => (layer.stride(2), [32, channels, 2 * size, 2 * size]),
+            _ => (layer, [32, channels, size, size]),
+        })
+    });
+    let plans: Vec<_> = layers.map(|(layer, shape)| layer.plan(&context, shape).unwrap()).collect();
+    let own = plans.iter().map(Plan::workspace_bytes);
+    let (all, largest): (u64, u64) = (own.clone().sum(), own.max().unwrap());
+    let shared = Workspace::new(&context, &plans).unwrap().bytes();
+    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!("a workspace for each: {:.1} MiB; one for all: {:.1} MiB", mebibytes(all), mebibytes(shared));
+    assert!(plans.iter().filter(|plan| plan.kernel() == "winograd").count() >= 10, "few layers have workspaces");
+    assert_eq!(shared, largest);
 }
 
 #[test]
@@ -257,7 +536,7 @@ fn one_plan_in_many_threads() {
     std::thread::scope(|scope| {
         for stride in 1..=4 {
             let (plan, seed) = (&plan, stride.into());
-            scope.spawn(move || common::check_plan(context, plan, seed));
+            scope.spawn(move || common::check_plan(context, &layer().geometry(SHAPE).unwrap(), plan, seed));
             // Planning shares the cache of pipelines.
             scope.spawn(move || common::check(context, &layer().stride(stride), SHAPE, seed));
         }
@@ -285,8 +564,12 @@ impl Tensors {
         }
     }
 
+    fn parameters(&self) -> Parameters<'_> {
+        Parameters::new(&self.weight).bias(&self.bias)
+    }
+
     fn operands(&self) -> Operands<'_> {
-        Operands::new(&self.input, &self.weight, &self.output).bias(&self.bias).residual(&self.residual)
+        Operands::new(&self.input, &self.output).residual(&self.residual)
     }
 }
 
@@ -294,68 +577,81 @@ impl Tensors {
 fn operands_that_do_not_fit_are_refused_by_name() {
     let Some(context) = context() else { return };
     let plan = layer().plan(context, SHAPE).unwrap();
-    let good = Tensors::new(context, plan.geometry());
-    assert!(plan.bind(good.operands()).is_ok());
-    let refused = |operands: Operands<'_>| plan.bind(operands).unwrap_err();
+    let good = Tensors::new(context, &layer().geometry(SHAPE).unwrap());
+    let weights = plan.weights(&good.parameters()).unwrap();
+    assert!(plan.bind(&weights, good.operands()).is_ok());
+    let refused = |operands: Operands<'_>| plan.bind(&weights, operands).unwrap_err();
+    let unpackable = |parameters: Parameters<'_>| plan.weights(&parameters).unwrap_err();
 
     let without = |argument| Error::Missing { argument };
-    assert_eq!(refused(good.operands().bias(None)), without("bias"));
+    assert_eq!(unpackable(good.parameters().bias(None)), without("bias"));
+    assert_eq!(unpackable(Parameters::default().bias(&good.bias)), without("weight"));
     assert_eq!(refused(good.operands().residual(None)), without("residual"));
     let bare = layer().bias(false).residual(false).plan(context, SHAPE).unwrap();
-    let required = || Operands::new(&good.input, &good.weight, &good.output);
-    assert!(bare.bind(required()).is_ok());
-    assert_eq!(bare.bind(required().bias(&good.bias)).unwrap_err(), Error::Unexpected { argument: "bias" });
-    assert_eq!(bare.bind(required().residual(&good.residual)).unwrap_err(), Error::Unexpected { argument: "residual" });
+    let bare_weights = bare.weights(&Parameters::new(&good.weight)).unwrap();
+    let bind = |operands| bare.bind(&bare_weights, operands);
+    assert!(bind(Operands::new(&good.input, &good.output)).is_ok());
+    assert_eq!(bare.weights(&good.parameters()).unwrap_err(), Error::Unexpected { argument: "bias" });
+    assert_eq!(bind(good.operands()).unwrap_err(), Error::Unexpected { argument: "residual" });
 
     // As large as the right one, but of another shape.
     let turned = Tensor::zeros(context, [3, 2, 10, 9]).unwrap();
     let short = Tensor::zeros(context, [4]).unwrap();
-    let Tensors { input, weight, output, .. } = &good;
-    let all = |input, weight, output| Operands::new(input, weight, output).bias(&good.bias).residual(&good.residual);
-    for (operands, argument, shape, expected) in [
-        (all(&turned, weight, output), "input", turned.shape(), SHAPE),
-        (all(input, &turned, output), "weight", turned.shape(), [5, 3, 3, 3]),
-        (all(input, weight, &turned), "output", turned.shape(), [2, 5, 9, 10]),
-        (good.operands().bias(&short), "bias", [1, 4, 1, 1], [1, 5, 1, 1]),
-        (good.operands().residual(&turned), "residual", turned.shape(), [2, 5, 9, 10]),
+    let Tensors { input, output, .. } = &good;
+    let all = |input, output| Operands::new(input, output).residual(&good.residual);
+    for (error, argument, shape, expected) in [
+        (refused(all(&turned, output)), "input", turned.shape(), SHAPE),
+        (unpackable(Parameters::new(&turned).bias(&good.bias)), "weight", turned.shape(), [5, 3, 3, 3]),
+        (refused(all(input, &turned)), "output", turned.shape(), [2, 5, 9, 10]),
+        (unpackable(good.parameters().bias(&short)), "bias", [1, 4, 1, 1], [1, 5, 1, 1]),
+        (refused(good.operands().residual(&turned)), "residual", turned.shape(), [2, 5, 9, 10]),
     ] {
-        assert_eq!(refused(operands), Error::Shape { argument, shape, expected });
+        assert_eq!(error, Error::Shape { argument, shape, expected });
     }
 
     assert_eq!(refused(good.operands().residual(output)), Error::SharedBuffer { argument: "residual" });
     // Two stretches of one buffer are no better than one, even where they do not meet.
     let arena = Tensor::zeros(context, [1, 1, 64, 64]).unwrap();
-    let early = Tensor::from_buffer(arena.buffer(), 0, SHAPE).unwrap();
-    let late = Tensor::from_buffer(arena.buffer(), 8192, [2, 5, 9, 10]).unwrap();
-    assert_eq!(refused(all(&early, weight, &late)), Error::SharedBuffer { argument: "input" });
+    let early = Tensor::from_buffer(context, arena.buffer(), 0, SHAPE).unwrap();
+    let late = Tensor::from_buffer(context, arena.buffer(), 8192, [2, 5, 9, 10]).unwrap();
+    assert_eq!(refused(all(&early, &late)), Error::SharedBuffer { argument: "input" });
+    let early = Tensor::from_buffer(context, arena.buffer(), 0, [5, 3, 3, 3]).unwrap();
+    let weights = plan.weights(&Parameters::new(&early).bias(&good.bias)).unwrap();
+    assert_eq!(plan.bind(&weights, all(input, &late)).unwrap_err(), Error::SharedBuffer { argument: "weight" });
 }
 
 #[test]
 fn separable_operands_that_do_not_fit_are_refused_by_name() {
     let Some(context) = context() else { return };
-    let plan = SeparableConv2d::new(3, 5, 3).plan(context, SHAPE).unwrap();
-    let depthwise = Tensors::new(context, plan.geometry().0);
-    let pointwise = Tensors::new(context, plan.geometry().1);
-    let good = sepconv::SeparableOperands {
-        input: &depthwise.input,
-        depthwise_weight: &depthwise.weight,
-        depthwise_bias: Some(&depthwise.bias),
-        pointwise_weight: &pointwise.weight,
-        pointwise_bias: Some(&pointwise.bias),
-        residual: None,
-        output: &pointwise.output,
+    let layer = SeparableConv2d::new(3, 5, 3);
+    let (plan, geometry) = (layer.plan(context, SHAPE).unwrap(), layer.geometry(SHAPE).unwrap());
+    let depthwise = Tensors::new(context, &geometry.0);
+    let pointwise = Tensors::new(context, &geometry.1);
+    let parameters = |depthwise_weight, pointwise_weight| {
+        let parameters = Parameters::separable(depthwise_weight, pointwise_weight);
+        parameters.depthwise_bias(&depthwise.bias).pointwise_bias(&pointwise.bias)
     };
-    assert!(plan.bind(good).is_ok());
-    for (operands, words) in [
-        (sepconv::SeparableOperands { depthwise_bias: None, ..good }, "depthwise bias"),
-        (sepconv::SeparableOperands { pointwise_bias: None, ..good }, "pointwise bias"),
-        (sepconv::SeparableOperands { residual: Some(&pointwise.residual), ..good }, "pointwise residual"),
-        (sepconv::SeparableOperands { depthwise_weight: &pointwise.weight, ..good }, "depthwise weight"),
-        (sepconv::SeparableOperands { pointwise_weight: &depthwise.weight, ..good }, "pointwise weight"),
-        (sepconv::SeparableOperands { input: &pointwise.output, ..good }, "input"),
-        (sepconv::SeparableOperands { output: &depthwise.input, ..good }, "input"),
+    let good = || parameters(&depthwise.weight, &pointwise.weight);
+    let weights = plan.weights(&good()).unwrap();
+    let operands = Operands::new(&depthwise.input, &pointwise.output);
+    assert!(plan.bind(&weights, operands).is_ok());
+    let unpackable = |parameters: Parameters<'_>| plan.weights(&parameters).unwrap_err();
+    let refused = |operands: Operands<'_>| plan.bind(&weights, operands).unwrap_err();
+    let arena = Tensor::zeros(context, [1, 1, 64, 64]).unwrap();
+    let early = Tensor::from_buffer(context, arena.buffer(), 0, SHAPE).unwrap();
+    let late = Tensor::from_buffer(context, arena.buffer(), 8192, plan.output_shape()).unwrap();
+    for (error, words) in [
+        (unpackable(good().depthwise_bias(None)), "depthwise bias"),
+        (unpackable(good().pointwise_bias(None)), "pointwise bias"),
+        (refused(operands.residual(&pointwise.residual)), "pointwise residual"),
+        (unpackable(parameters(&pointwise.weight, &pointwise.weight)), "depthwise weight"),
+        (unpackable(parameters(&depthwise.weight, &depthwise.weight)), "pointwise weight"),
+        (refused(Operands::new(&pointwise.output, &pointwise.output)), "input"),
+        (refused(Operands::new(&depthwise.input, &depthwise.input)), "pointwise output"),
+        (refused(Operands::new(&early, &late)), "depthwise input shares"),
+        (unpackable(Parameters::new(&depthwise.weight)), "weight"),
     ] {
-        let message = plan.bind(operands).unwrap_err().to_string();
+        let message = error.to_string();
         assert!(message.contains(words), "{message:?} does not name {words:?}");
     }
 }
@@ -368,8 +664,9 @@ fn stretches_of_a_buffer_that_cannot_be_tensors_are_refused() {
         context.device().create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
     };
     let storage = buffer(BufferUsages::STORAGE);
-    let from =
-        |buffer, offset, shape: [u32; 4]| Tensor::from_buffer(buffer, offset, shape).map(|tensor| tensor.shape());
+    let from = |buffer, offset, shape: [u32; 4]| {
+        Tensor::from_buffer(context, buffer, offset, shape).map(|tensor| tensor.shape())
+    };
     assert_eq!(from(&storage, 0, [1, 1, 32, 32]), Ok([1, 1, 32, 32]));
     assert_eq!(
         from(&storage, 4, [1, 1, 32, 32]),
@@ -388,8 +685,11 @@ fn stretches_of_a_buffer_that_cannot_be_tensors_are_refused() {
     assert!(matches!(from(&storage, 0, [1, 0, 1, 1]), Err(Error::OutOfRange { .. })));
     assert!(matches!(from(&storage, 0, [i32::MAX as u32; 4]), Err(Error::Overflow { .. })));
 
-    let unreadable = Tensor::from_buffer(&storage, 0, [1, 1, 1, 4]).unwrap().read_blocking(context);
-    assert_eq!(unreadable, Err(Error::Usage { argument: "tensor", usage: BufferUsages::COPY_SRC }));
+    let bare = Tensor::from_buffer(context, &storage, 0, [1, 1, 1, 4]).unwrap();
+    assert_eq!(bare.read_blocking(), Err(Error::Usage { argument: "tensor", usage: BufferUsages::COPY_SRC }));
+    assert_eq!(bare.write(&[0.0; 4]), Err(Error::Usage { argument: "tensor", usage: BufferUsages::COPY_DST }));
+    let length = Tensor::zeros(context, [1, 2, 3, 4]).unwrap().write(&[0.0; 25]).unwrap_err();
+    assert_eq!(length, Error::Length { argument: "tensor", length: 25, shape: [1, 2, 3, 4], expected: 24 });
     let length = Tensor::from_slice(context, [1, 2, 3, 4], &[0.0; 23]).unwrap_err();
     assert_eq!(length, Error::Length { argument: "tensor", length: 23, shape: [1, 2, 3, 4], expected: 24 });
 }
@@ -399,23 +699,28 @@ fn stretches_of_a_buffer_that_cannot_be_tensors_are_refused() {
 fn another_contexts_tensors_are_refused_by_name() {
     let (Some(context), Some((device, queue))) = (context(), foreign_device(|_| ())) else { return };
     let other = Context::from_wgpu(device, queue).unwrap();
-    let plan = layer().plan(context, SHAPE).unwrap();
-    let good = Tensors::new(context, plan.geometry());
-    let theirs = Tensors::new(&other, plan.geometry());
-    let all = |input, weight, output| Operands::new(input, weight, output).bias(&good.bias).residual(&good.residual);
-    for (operands, argument) in [
-        (all(&theirs.input, &good.weight, &good.output), "input"),
-        (all(&good.input, &theirs.weight, &good.output), "weight"),
-        (all(&good.input, &good.weight, &theirs.output), "output"),
-        (good.operands().bias(&theirs.bias), "bias"),
-        (good.operands().residual(&theirs.residual), "residual"),
+    let (plan, geometry) = (layer().plan(context, SHAPE).unwrap(), layer().geometry(SHAPE).unwrap());
+    let good = Tensors::new(context, &geometry);
+    let theirs = Tensors::new(&other, &geometry);
+    let weights = plan.weights(&good.parameters()).unwrap();
+    let refused = |operands: Operands<'_>| plan.bind(&weights, operands).unwrap_err();
+    let unpackable = |parameters: Parameters<'_>| plan.weights(&parameters).unwrap_err();
+    let all = |input, output| Operands::new(input, output).residual(&good.residual);
+    for (error, argument) in [
+        (refused(all(&theirs.input, &good.output)), "input"),
+        (unpackable(Parameters::new(&theirs.weight).bias(&good.bias)), "weight"),
+        (refused(all(&good.input, &theirs.output)), "output"),
+        (unpackable(good.parameters().bias(&theirs.bias)), "bias"),
+        (refused(good.operands().residual(&theirs.residual)), "residual"),
     ] {
-        assert_eq!(plan.bind(operands).unwrap_err(), Error::OtherContext { argument });
+        assert_eq!(error, Error::OtherContext { argument });
     }
-    assert_eq!(theirs.input.read_blocking(context), Err(Error::OtherContext { argument: "tensor" }));
+    let their_weights = layer().plan(&other, SHAPE).unwrap().weights(&theirs.parameters()).unwrap();
+    let refused = plan.bind(&their_weights, good.operands()).unwrap_err();
+    assert_eq!(refused, Error::OtherContext { argument: "weights" });
     // A clone and a stricter sibling are the same device.
-    assert!(theirs.input.read_blocking(&other.clone()).is_ok());
-    assert!(layer().plan(&context.with_runtime_checks(true), SHAPE).unwrap().bind(good.operands()).is_ok());
+    let sibling = context.clone().with_runtime_checks(true);
+    assert!(layer().plan(&sibling, SHAPE).unwrap().bind(&weights, good.operands()).is_ok());
 }
 
 #[test]
@@ -424,22 +729,14 @@ fn another_contexts_tensors_are_refused_by_a_separable_plan() {
     let other = Context::from_wgpu(device, queue).unwrap();
     let (layer, shape) = (SeparableConv2d::new(3, 5, 3).bias(false), [1, 3, 8, 8]);
     for kernel in ["chained", "separable"] {
-        let choice = SeparableChoice::by_name(kernel, 0).unwrap();
-        let plan = layer.plan_with_choice(context, shape, choice).unwrap();
-        let (d, p) = plan.geometry();
+        let plan = layer.plan_with_kernel(context, shape, kernel).unwrap();
+        let (d, p) = layer.geometry(shape).unwrap();
         let shapes = [d.input_shape(), d.weight_shape(), p.weight_shape(), p.output_shape()];
         let ours = shapes.map(|shape| Tensor::zeros(context, shape).unwrap());
         let theirs = shapes.map(|shape| Tensor::zeros(&other, shape).unwrap());
         let bind = |[input, depthwise_weight, pointwise_weight, output]: [&Tensor; 4]| {
-            plan.bind(SeparableOperands {
-                input,
-                depthwise_weight,
-                depthwise_bias: None,
-                pointwise_weight,
-                pointwise_bias: None,
-                residual: None,
-                output,
-            })
+            let weights = plan.weights(&Parameters::separable(depthwise_weight, pointwise_weight))?;
+            plan.bind(&weights, Operands::new(input, output))
         };
         assert!(bind(ours.each_ref()).is_ok(), "{kernel}");
         for (index, (part, argument)) in
@@ -472,21 +769,25 @@ struct Before {
     context: Context,
     plan: Plan,
     tensors: Tensors,
+    weights: Weights,
     bound: Bound,
-    /// A plan that packs its weights when it is bound, and tensors for it.
+    /// A plan that packs its weights and needs a workspace, and tensors for it.
     packing: Plan,
-    packed: Tensors,
+    packed_tensors: Tensors,
+    packed: Weights,
 }
 
 impl Before {
     fn new(context: Context) -> Self {
         let plan = layer().plan(&context, SHAPE).unwrap();
-        let tensors = Tensors::new(&context, plan.geometry());
-        let bound = plan.bind(tensors.operands()).unwrap();
-        let packing =
-            Conv2d::new(16, 16, 3).residual(true).plan_with_kernel(&context, [1, 16, 5, 5], "winograd").unwrap();
-        let packed = Tensors::new(&context, packing.geometry());
-        Self { context, plan, tensors, bound, packing, packed }
+        let tensors = Tensors::new(&context, &layer().geometry(SHAPE).unwrap());
+        let weights = plan.weights(&tensors.parameters()).unwrap();
+        let bound = plan.bind(&weights, tensors.operands()).unwrap();
+        let geometry = Conv2d::new(16, 16, 3).residual(true).geometry([1, 16, 5, 5]).unwrap();
+        let packing = context.plan_with(geometry, first_of("winograd")).unwrap();
+        let packed_tensors = Tensors::new(&context, &geometry);
+        let packed = packing.weights(&packed_tensors.parameters()).unwrap();
+        Self { context, plan, tensors, weights, bound, packing, packed_tensors, packed }
     }
 }
 
@@ -505,15 +806,22 @@ fn a_lost_device_is_an_error_of_every_call() {
             Context::from_wgpu(device, queue).unwrap()
         }),
     ];
-    let calls: [Named<Call>; 8] = [
+    let calls: [Named<Call>; 13] = [
         ("zeros", |before| Tensor::zeros(&before.context, SHAPE).map(drop)),
         ("from_slice", |before| Tensor::from_slice(&before.context, [3], &[1.0; 3]).map(drop)),
         ("plan, compiled before", |before| layer().plan(&before.context, SHAPE).map(drop)),
         ("plan", |before| layer().dilation(2).plan(&before.context, SHAPE).map(drop)),
-        ("bind", |before| before.plan.bind(before.tensors.operands()).map(drop)),
-        ("bind, with a workspace", |before| before.packing.bind(before.packed.operands()).map(drop)),
+        ("weights", |before| before.plan.weights(&before.tensors.parameters()).map(drop)),
+        ("weights, packed", |before| before.packing.weights(&before.packed_tensors.parameters()).map(drop)),
+        ("pack_now", |before| before.packed.pack_now()),
+        ("workspace", |before| Workspace::new(&before.context, [&before.packing]).map(drop)),
+        ("bind", |before| before.plan.bind(&before.weights, before.tensors.operands()).map(drop)),
+        ("bind, with a workspace", |before| {
+            before.packing.bind(&before.packed, before.packed_tensors.operands()).map(drop)
+        }),
         ("run", |before| before.bound.run()),
-        ("read", |before| before.tensors.output.read_blocking(&before.context).map(drop)),
+        ("write", |before| before.tensors.bias.write(&[1.0; 5])),
+        ("read", |before| before.tensors.output.read_blocking().map(drop)),
     ];
     for (whose, context) in contexts {
         // Each call is the first to meet the loss once, and meets one that is known once.
@@ -523,7 +831,7 @@ fn a_lost_device_is_an_error_of_every_call() {
                 before.bound.run().unwrap();
                 before.context.device().destroy();
                 let result = call(&before);
-                let read = before.tensors.output.read_blocking(&before.context);
+                let read = before.tensors.output.read_blocking();
                 assert!(matches!(read, Err(Error::DeviceLost { .. })), "{read:?}");
                 let again = calls.map(|(_, call)| call(&before));
                 (result, again, before.context.lost())
@@ -559,11 +867,12 @@ fn every_set_of_tensors_is_timed() {
     let plan = Conv2d::new(1, 1, 1).bias(false).plan(context, [1, 1, 1, 1]).unwrap();
     let one = Tensor::from_slice(context, [1, 1, 1, 1], &[1.0]).unwrap();
     let outputs = [(); 5].map(|()| poisoned(context, [1, 1, 1, 1]));
-    let sets = outputs.each_ref().map(|output| plan.bind(Operands::new(&one, &one, output)).unwrap());
+    let weights = plan.weights(&Parameters::new(&one)).unwrap();
+    let sets = outputs.each_ref().map(|output| plan.bind(&weights, Operands::new(&one, output)).unwrap());
     let timing = measure_blocking(context, &sets, Duration::ZERO).unwrap();
     assert!(timing.wall.p10 > 0.0 && timing.wall.median <= timing.wall.p90, "{timing:?}");
     for output in &outputs {
-        assert_eq!(output.read_blocking(context).unwrap(), [1.0]);
+        assert_eq!(output.read_blocking().unwrap(), [1.0]);
     }
     let error = measure_blocking(context, &[], Duration::ZERO).unwrap_err();
     assert!(matches!(error, Error::OutOfRange { argument: "the number of sets of tensors", value: 0, .. }), "{error}");

@@ -2,8 +2,11 @@
 
 mod common;
 
-use common::{ACTIVATIONS, Case, Trial, check, check_all, check_separable, context};
-use sepconv::{Activation, Choice, Conv2d, Error, Padding, PaddingMode, SeparableConv2d, kernels};
+use common::{
+    ACTIVATIONS, Case, check, check_all, check_kernel, check_pool, check_separable, check_separable_in_turn,
+    check_variants, context,
+};
+use sepconv::{Activation, Conv2d, Error, MaxPool2d, Padding, PaddingMode, SeparableConv2d, kernels};
 
 const PADDING_MODES: [PaddingMode; 4] =
     [PaddingMode::Zeros, PaddingMode::Reflect, PaddingMode::Replicate, PaddingMode::Circular];
@@ -29,8 +32,8 @@ fn sizes_around_tiles(kernel: &kernels::Kernel, case: impl Fn(u32) -> Case) -> V
         let (layer, shape) = case(size);
         let geometry = layer.geometry(shape).unwrap();
         common::targets().map(|target| {
-            let supports = (kernel.supports)(&geometry, &target).is_ok();
-            supports.then(|| (kernel.variants)(&geometry, &target))
+            let supports = kernel.supports(&geometry.into(), &target).is_ok();
+            supports.then(|| kernel.variants(&geometry.into(), &target))
         })
     };
     let edges = (2..FURTHEST).filter(|&size| variants(size) != variants(size + 1)).take(EDGES);
@@ -62,20 +65,16 @@ fn sizes_around_every_tile() {
         }
     };
     for kernel in kernels::ALL {
+        let check = |case: &dyn Fn(u32) -> Case| {
+            check_kernel(context, kernel.name, sizes_around_tiles(kernel, case).into_iter().map(case));
+        };
         for layer in layers {
-            for axis in [2, 3] {
-                let case = cases(layer, axis);
-                check_all(context, sizes_around_tiles(kernel, case).into_iter().map(case));
-            }
+            check(&cases(layer, 2));
+            check(&cases(layer, 3));
         }
-        let channels: [fn(u32) -> Case; 3] = [
-            |size| (Conv2d::new(2, size, 3).padding(1), [2, 2, 5, 4]),
-            |size| (Conv2d::new(2, 2 * size, 1).groups(2), [2, 2, 5, 4]),
-            |size| (depthwise(size, 1, 3).padding(1), [2, size, 5, 4]),
-        ];
-        for case in channels {
-            check_all(context, sizes_around_tiles(kernel, case).into_iter().map(case));
-        }
+        check(&|size| (Conv2d::new(2, size, 3).padding(1), [2, 2, 5, 4]));
+        check(&|size| (Conv2d::new(2, 2 * size, 1).groups(2), [2, 2, 5, 4]));
+        check(&|size| (depthwise(size, 1, 3).padding(1), [2, size, 5, 4]));
     }
 }
 
@@ -217,7 +216,7 @@ fn padding_modes_by_kernel_size() {
         let most = match mode {
             PaddingMode::Reflect => [height - 1, width - 1],
             PaddingMode::Circular => [height, width],
-            PaddingMode::Zeros | PaddingMode::Replicate => [height + 3, width + 4],
+            _ => [height + 3, width + 4],
         };
         for [kernel_height, kernel_width] in KERNEL_SIZES {
             let moderate = [(kernel_height / 2).min(most[0]), (kernel_width / 2).min(most[1])];
@@ -330,21 +329,7 @@ fn every_variant() {
         (Conv2d::new(70, 140, 1), [3, 70, 5, 7]),
         (depthwise(5, 2, 3).padding(1), [2, 5, 33, 19]),
     ];
-    let mut forced = 0;
-    for ((layer, shape), seed) in edges().into_iter().chain(wide).zip(1..) {
-        let geometry = layer.geometry(shape).unwrap();
-        let trial = Trial::new(&geometry, seed);
-        for software in [false, true] {
-            let context = context.with_software(software);
-            for (choice, variant) in Choice::all(&geometry, context.target()) {
-                let plan = layer.plan_with_choice(&context, shape, choice).unwrap();
-                assert!(plan.schedule().parts[0].variant.constants.starts_with(&variant.constants), "{choice}");
-                trial.check(&context, &plan);
-                forced += usize::from(choice.variant > 0);
-            }
-        }
-    }
-    assert!(forced > 100, "only {forced} are not the first of their kernel");
+    check_variants(context, edges().into_iter().chain(wide));
 }
 
 #[test]
@@ -399,8 +384,8 @@ fn winograd() {
         cases.push((layer(16, 32).groups(2).activation(activation).residual(true), [1, 16, 5, 5]));
         cases.push((layer(20, 18).activation(activation), [2, 20, 3, 6]));
     }
-    check_all(&context.with_runtime_checks(true), cases[..7].iter().copied());
-    check_all(context, cases);
+    check_kernel(&context.with_runtime_checks(true), "winograd", cases[..7].iter().copied());
+    check_kernel(context, "winograd", cases);
 }
 
 /// The tiles overlap, but the transforms cancel nothing: a value counts for no output but those whose window it is in.
@@ -410,9 +395,9 @@ fn winograd_keeps_what_is_not_finite_to_its_windows() {
     let (layer, shape) = (Conv2d::new(16, 16, 3).padding(1), [1, 16, 10, 10]);
     let plan = layer.plan_with_kernel(context, shape, "winograd").unwrap();
     for (place, value) in [(44, f32::INFINITY), (45, f32::NAN), (54, f32::NEG_INFINITY), (155, f32::NAN)] {
-        let mut data = common::Data::random(plan.geometry(), 1);
+        let mut data = common::Data::random(&layer.geometry(shape).unwrap(), 1);
         data.input[place] = value;
-        let expected = data.reference(plan.geometry());
+        let expected = data.reference();
         for actual in data.run(context, &plan) {
             let differing = actual.iter().zip(&expected.values).position(|(a, b)| a.is_finite() != b.is_finite());
             assert_eq!(differing, None, "{value} at {place}");
@@ -428,20 +413,20 @@ fn winograd_errs_by_the_values_and_weights_of_a_window() {
         let shape = [1, channels, 10, 11];
         let layer = Conv2d::new(channels, 17, 3).padding(1);
         let plan = layer.plan_with_kernel(context, shape, "winograd").unwrap();
-        let geometry = plan.geometry();
-        let mut data = common::Data::random(geometry, tap as u64);
+        let geometry = layer.geometry(shape).unwrap();
+        let mut data = common::Data::random(&geometry, tap as u64);
         data.input.iter_mut().step_by(2).for_each(|value| *value *= 1e-4);
         for filter in data.weight.chunks_mut(9) {
             let only = filter[tap];
             filter.fill(0.0);
             filter[tap] = only;
         }
-        let mut expected = data.reference(geometry);
+        let mut expected = data.reference();
         // As if each value of a window were multiplied by all of the filter.
         let sums = data.weight.chunks(9).flat_map(|filter| [filter.iter().map(|weight| weight.abs()).sum::<f32>(); 9]);
-        let whole =
-            common::Data { weight: sums.collect(), input: data.input.clone(), bias: data.bias.clone(), residual: None };
-        expected.magnitudes = whole.reference(geometry).magnitudes;
+        let (input, bias) = (data.input.clone(), data.bias.clone());
+        let whole = common::Data { geometry, weight: sums.collect(), input, bias, residual: None };
+        expected.magnitudes = whole.reference().magnitudes;
         for actual in data.run(context, &plan) {
             common::assert_close(&expected, geometry.activation, geometry.terms(), &actual, "a filter of one tap");
         }
@@ -469,13 +454,19 @@ fn every_kernel_but_the_last_refuses_something_and_takes_something() {
     let [.., target] = common::targets();
     let refusals = |kernel: &kernels::Kernel| {
         let geometry = |(layer, shape): Case| layer.geometry(shape).unwrap();
-        layers.into_iter().filter(|&case| (kernel.supports)(&geometry(case), &target).is_err()).count()
+        layers.into_iter().filter(|&case| kernel.supports(&geometry(case).into(), &target).is_err()).count()
     };
-    let (last, fast) = kernels::ALL.split_last().unwrap();
-    assert_eq!(refusals(last), 0, "{} is to support everything", last.name);
-    for kernel in fast {
-        assert!((1..layers.len()).contains(&refusals(kernel)), "{} refuses {}", kernel.name, refusals(kernel));
+    let one_convolution = Conv2d::new(1, 1, 1).geometry([1; 4]).unwrap().into();
+    let (mut fast, mut last) = (0, Vec::new());
+    for kernel in kernels::ALL {
+        // What computes layers of another kind refuses all of these.
+        match refusals(kernel) {
+            0 => last.push(kernel.name),
+            count if count == layers.len() => assert!(kernel.supports(&one_convolution, &target).is_err()),
+            _ => fast += 1,
+        }
     }
+    assert_eq!((last.as_slice(), fast), (&["direct"][..], 7));
     if let Some(context) = context() {
         check_all(context, layers);
     }
@@ -494,7 +485,7 @@ fn separable_layers() {
     let mut seed = 0;
     let mut check = |layer: SeparableConv2d, shape| {
         seed += 1;
-        check_separable(context, &layer, shape, seed);
+        check_separable_in_turn(context, &layer, shape, seed);
     };
     for multiplier in 1..=4 {
         for (depthwise_bias, pointwise_bias) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -524,8 +515,9 @@ fn separable_layers() {
 #[test]
 fn where_the_planner_fuses() {
     let Some(context) = context() else { return };
-    let kernel =
-        |software, layer: SeparableConv2d, shape| layer.plan(&context.with_software(software), shape).unwrap().kernel();
+    let kernel = |software, layer: SeparableConv2d, shape| {
+        layer.plan(&context.with_software(software), shape).unwrap().kernel().to_owned()
+    };
     let large = (SeparableConv2d::new(8, 12, 3).padding(1), [1, 8, 70, 70]);
     assert_eq!(kernel(false, large.0, large.1), "separable");
     check_separable(&context.with_software(false), &large.0, large.1, 7);
@@ -557,7 +549,29 @@ fn sums_too_long_for_one_invocation() {
         (Conv2d::new(40_000, 8, 1).groups(2).bias(false), [2, 40_000, 1, 1], 2),
     ];
     for (seed, (layer, shape, parts)) in (0..).zip(layers) {
-        assert_eq!(layer.plan(context, shape).unwrap().schedule().parts.len(), parts, "{layer:?}");
+        assert_eq!(layer.plan(context, shape).unwrap().program().parts, parts, "{layer:?}");
         common::check(context, &layer, shape, seed);
+    }
+}
+
+#[test]
+fn max_pools() {
+    let Some(context) = context() else { return };
+    let cases = [
+        (MaxPool2d::new(2), [1, 3, 8, 10]),
+        (MaxPool2d::new(2), [2, 5, 7, 9]),
+        (MaxPool2d::new(3).stride(2).padding(1), [2, 4, 13, 14]),
+        (MaxPool2d::new([1, 4]).stride([1, 3]).padding([0, 2]), [1, 2, 5, 17]),
+        (MaxPool2d::new(3).stride(1).padding(Padding::Same).dilation(2), [1, 3, 9, 8]),
+        (MaxPool2d::new(2).stride(3).padding(Padding::SameLower), [3, 1, 10, 11]),
+        (MaxPool2d::new([4, 2]).padding([3, 0, 1, 1]).dilation([1, 3]), [1, 2, 6, 12]),
+        // Windows that see nothing but padding.
+        (MaxPool2d::new(2).padding(4), [1, 2, 3, 3]),
+        (MaxPool2d::new(1), [1, 1, 1, 1]),
+        (MaxPool2d::new(13).stride(1).padding(6), [1, 16, 13, 13]),
+    ];
+    for ((layer, shape), seed) in cases.into_iter().zip(1..) {
+        check_pool(context, &layer, shape, seed);
+        check_pool(&context.with_runtime_checks(true), &layer, shape, seed);
     }
 }

@@ -4,8 +4,12 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Case, check_plan, count, foreign_device, noop_context};
-use sepconv::{Context, Conv2d, Error, PaddingMode, Plan, Role, Schedule, SeparableConv2d, Tensor, kernels};
+use common::{Case, Random, SeparableData, check_plan, count, foreign_device, noop_context, poisoned};
+use sepconv::unstable::{Kind, Memory, Planner, Program, Step};
+use sepconv::{
+    Activation, Choice, Context, Conv2d, Error, Layer, MaxPool2d, Operands, PaddingMode, Parameters, Plan,
+    SeparableConv2d, Target, Tensor, kernels, reference,
+};
 
 /// A layer or two for each kernel, of several tiles along every axis.
 fn layers() -> [Case; 7] {
@@ -25,37 +29,91 @@ fn layers() -> [Case; 7] {
 
 /// Every plan of a layer there is on a device, with each kernel that supports it.
 fn plans(context: &Context, (layer, shape): Case) -> Vec<Plan> {
-    let geometry = layer.geometry(shape).unwrap();
-    let supporting = kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry, context.target()).is_ok());
+    let whole = layer.geometry(shape).unwrap().into();
+    let supporting = kernels::ALL.iter().filter(|kernel| kernel.supports(&whole, context.target()).is_ok());
     supporting.flat_map(|kernel| common::plans(context, &layer, shape, kernel.name).unwrap()).collect()
 }
 
-/// Asserts that a schedule keeps to the limits and that its parts cover the output once, each grid covered once.
-fn check_schedule(schedule: &Schedule, limits: &wgpu::Limits) {
+/// The adapter under test with bindings of so many bytes beside an alignment; none if told to do without.
+fn bound_to(bytes: u64) -> Option<Context> {
+    let (device, queue) = foreign_device(|limits| {
+        limits.max_storage_buffer_binding_size = bytes + u64::from(limits.min_storage_buffer_offset_alignment);
+    })?;
+    Some(Context::from_wgpu(device, queue).unwrap())
+}
+
+/// The grid that the steps of one part are cut from: together they cover it once.
+fn grid(steps: &[&Step], workgroups: u32) -> [u64; 3] {
+    assert!(steps.iter().all(|step| step.grid.iter().all(|&size| size <= workgroups)));
+    let end = |step: &Step, axis: usize| u64::from(step.uniform[axis]) + u64::from(step.grid[axis]);
+    let grid = [0, 1, 2].map(|axis| steps.iter().map(|step| end(step, axis)).max().unwrap());
+    let volume = |sizes: [u64; 3]| sizes.iter().product::<u64>();
+    assert_eq!(steps.iter().map(|step| volume(step.grid.map(u64::from))).sum::<u64>(), volume(grid));
+    let starts: BTreeSet<_> = steps.iter().map(|step| &step.uniform[..3]).collect();
+    assert_eq!(starts.len(), steps.len(), "two boxes start at one place");
+    // Besides where they start and end they are the same.
+    let is_first =
+        |step: &&Step| Step { uniform: steps[0].uniform.clone(), grid: steps[0].grid, ..(*step).clone() } == *steps[0];
+    assert!(steps.iter().all(|step| is_first(step) && step.uniform[3..] == steps[0].uniform[3..]));
+    grid
+}
+
+/// The steps of each part.
+fn steps_of_parts(program: &Program) -> Vec<Vec<&Step>> {
+    let of_part = |part| program.steps.iter().filter(|step| step.part == part).collect();
+    (0..program.parts).map(of_part).collect()
+}
+
+/// Asserts that a program keeps to the limits, that what it writes is written once, and that each grid is covered once.
+fn check_program(program: &Program, limits: &wgpu::Limits) {
     let alignment = u64::from(limits.min_storage_buffer_offset_alignment);
-    let workgroups = limits.max_compute_workgroups_per_dimension;
-    let mut covered: Vec<(u64, u64)> = Vec::new();
-    for part in schedule.packing.iter().chain(&schedule.parts) {
-        for stretch in [part.input, part.weight, part.output] {
-            let bytes = 4 * stretch.start % alignment + 4 * stretch.length;
-            assert!(bytes <= limits.max_storage_buffer_binding_size, "{bytes} bytes: {stretch:?}");
+    for step in program.prepare.iter().chain(&program.steps) {
+        for binding in &step.bindings {
+            let slice = binding.slice;
+            // Wherever its tensor starts: at the worst just before where a binding may.
+            let bytes = alignment - 4 + 4 * slice.length;
+            assert!(bytes <= limits.max_storage_buffer_binding_size, "{bytes} bytes: {binding:?}");
+            assert!(slice.start + slice.length <= program.buffers[slice.buffer].length(), "{binding:?}");
+            if step.shader.name == "subgroup_pointwise" && binding.number < 3 {
+                assert!(slice.start.is_multiple_of(2) && binding.alignment == 2, "{binding:?} starts within a pair");
+            }
         }
-        if part.kernel.reads_pairs {
-            let [input, weight] = [part.input.start, part.weight.start];
-            assert!(input.is_multiple_of(2) && weight.is_multiple_of(2), "{part:?} starts within a pair");
-        }
-        if part.output.of == Role::Output {
-            covered.push((part.output.start, part.output.start + part.output.length));
-        }
-        let volume = |sizes: [u64; 3]| sizes.iter().product::<u64>();
-        let total: u64 = part.dispatches.iter().map(|dispatch| volume(dispatch.workgroups.map(u64::from))).sum();
-        assert_eq!(total, volume(part.variant.grid));
-        assert!(part.dispatches.iter().all(|dispatch| dispatch.workgroups.iter().all(|&n| n <= workgroups)));
+        assert!(step.grid.iter().all(|&size| size <= limits.max_compute_workgroups_per_dimension));
+        // The first channel that it sums over, and the one behind the last.
+        let [first, end] = [step.uniform[23], step.uniform[24]];
+        let tile = step.constants.iter().find(|(name, _)| *name == "TERM_TILE").map_or(1, |(_, tile)| *tile);
+        assert!((end - first).is_multiple_of(tile), "a sum of pairs over channels {first} to {end}: {step:?}");
     }
-    covered.sort_unstable();
-    assert!(covered.windows(2).all(|pair| pair[0].1 == pair[1].0), "{covered:?}");
-    assert_eq!(covered.first().map(|first| first.0), Some(0));
-    assert_eq!(covered.last().map(|last| last.1), Some(count(schedule.geometry.output_shape()) as u64));
+    for steps in steps_of_parts(program) {
+        grid(&steps, limits.max_compute_workgroups_per_dimension);
+    }
+    for (index, buffer) in program.buffers.iter().enumerate() {
+        if !matches!(buffer.kind, Kind::Parameter | Kind::Input) {
+            check_covered(&written(program, index), buffer.length());
+        }
+    }
+}
+
+/// The stretches of a buffer that are written, in the order in which they are. One that is written again at once is a sum
+/// that is cut, or a grid.
+fn written(program: &Program, buffer: usize) -> Vec<(u64, u64)> {
+    let bindings = program.prepare.iter().chain(&program.steps).flat_map(|step| &step.bindings);
+    let slices =
+        bindings.filter(|binding| binding.writes && binding.slice.buffer == buffer).map(|binding| binding.slice);
+    let mut stretches: Vec<_> = slices.map(|slice| (slice.start, slice.start + slice.length)).collect();
+    stretches.dedup();
+    stretches
+}
+
+/// Asserts that stretches cover so many values, each once.
+fn check_covered(stretches: &[(u64, u64)], length: u64) {
+    let mut sorted = stretches.to_vec();
+    sorted.sort_unstable();
+    let end = sorted.iter().fold(0, |end, &(start, next)| {
+        assert_eq!(start, end, "{sorted:?}");
+        next
+    });
+    assert_eq!(end, length, "{sorted:?}");
 }
 
 #[test]
@@ -68,14 +126,18 @@ fn a_grid_past_the_workgroup_limit_is_folded() {
         let mut folded = BTreeSet::new();
         for case in layers() {
             for plan in plans(&context, case) {
-                let [part] = plan.schedule().parts.as_slice() else { panic!("{plan:?} has several parts") };
-                let boxes: u64 = part.variant.grid.iter().map(|size| size.div_ceil(workgroups.into())).product();
+                let program = plan.program();
+                assert_eq!(program.parts, 1, "{program:?}");
+                let kernel = kernels::by_name(plan.kernel()).unwrap();
+                let grid = grid(&program.steps.iter().collect::<Vec<_>>(), workgroups);
+                assert!(first_grids(kernel, &context, case).contains(&grid), "{grid:?}: {program:?}");
+                let boxes: u64 = grid.iter().map(|size| size.div_ceil(workgroups.into())).product();
                 if boxes > 1 {
-                    folded.insert(plan.kernel());
+                    folded.insert(kernel.name);
                 }
-                assert_eq!(part.dispatches.len() as u64, boxes, "{}", plan.kernel());
-                check_schedule(plan.schedule(), context.limits());
-                check_plan(&context, &plan, boxes);
+                assert_eq!(program.steps.len() as u64, boxes, "{}", plan.kernel());
+                check_program(program, context.limits());
+                check(&context, case, &plan, boxes);
             }
         }
         let supporting = kernels::ALL.iter().filter(|kernel| supports_some(kernel, context.target()));
@@ -83,8 +145,31 @@ fn a_grid_past_the_workgroup_limit_is_folded() {
     }
 }
 
-fn supports_some(kernel: &kernels::Kernel, target: &kernels::Target) -> bool {
-    layers().into_iter().any(|(layer, shape)| (kernel.supports)(&layer.geometry(shape).unwrap(), target).is_ok())
+/// The grids of a kernel's first variants, with a GPU's tiles and with a software device's.
+fn first_grids(
+    kernel: &kernels::Kernel,
+    context: &Context,
+    (layer, [batch, channels, height, width]): Case,
+) -> [[u64; 3]; 2] {
+    let is_pixelwise = layer.kernel_size == 1.into() && layer.stride == 1.into();
+    // A layer of single pixels is computed as one row.
+    let plane = if is_pixelwise { [1, height * width] } else { [height, width] };
+    let layer = layer.geometry([batch, channels, plane[0], plane[1]]).unwrap().into();
+    [false, true].map(|software| kernel.variants(&layer, context.with_software(software).target())[0].grid)
+}
+
+fn check(context: &Context, (layer, shape): Case, plan: &Plan, seed: u64) {
+    check_plan(context, &layer.geometry(shape).unwrap(), plan, seed);
+}
+
+/// A kernel's first variant.
+fn first_of(kernel: &str) -> Choice {
+    Choice::new(kernels::by_name(kernel).unwrap(), 0)
+}
+
+fn supports_some(kernel: &kernels::Kernel, target: &Target) -> bool {
+    let layers = layers().map(|(layer, shape)| layer.geometry(shape).unwrap().into());
+    layers.iter().any(|layer| kernel.supports(layer, target).is_ok())
 }
 
 /// A layer, the bytes that a binding may have beside an alignment, and the parts that it must then be cut to.
@@ -126,18 +211,15 @@ fn cuts() -> [Cut; 11] {
 fn a_tensor_past_the_binding_limit_is_cut() {
     let mut misaligned = 0;
     for Cut { what, layer, shape, bytes, parts } in cuts() {
-        let limited = foreign_device(|limits| {
-            limits.max_storage_buffer_binding_size = bytes + u64::from(limits.min_storage_buffer_offset_alignment);
-        });
-        let Some((device, queue)) = limited else { return };
-        let context = Context::from_wgpu(device, queue).unwrap();
+        let Some(context) = bound_to(bytes) else { return };
         let alignment = u64::from(context.limits().min_storage_buffer_offset_alignment);
         for plan in plans(&context, (layer, shape)) {
-            let schedule = plan.schedule();
-            assert_eq!(schedule.parts.len(), parts, "{what}, {}", plan.kernel());
-            check_schedule(schedule, context.limits());
-            misaligned += schedule.parts.iter().filter(|part| 4 * part.output.start % alignment != 0).count();
-            check_plan(&context, &plan, bytes);
+            let program = plan.program();
+            assert_eq!(program.parts, parts, "{what}, {}", plan.kernel());
+            check_program(program, context.limits());
+            let outputs = program.steps.iter().flat_map(|step| &step.bindings).filter(|binding| binding.writes);
+            misaligned += outputs.filter(|output| 4 * output.slice.start % alignment != 0).count();
+            check(&context, (layer, shape), &plan, bytes);
         }
     }
     assert!(misaligned > 0, "every slice started where a binding may start");
@@ -153,11 +235,10 @@ fn both_limits_at_once() {
     let context = Context::from_wgpu(device, queue).unwrap();
     for case in layers() {
         for plan in plans(&context, case) {
-            let parts = &plan.schedule().parts;
-            let dispatches: usize = parts.iter().map(|part| part.dispatches.len()).sum();
-            assert!(1 < parts.len() && parts.len() < dispatches, "{} fits in one of the limits", plan.kernel());
-            check_schedule(plan.schedule(), context.limits());
-            check_plan(&context, &plan, 3);
+            let Program { parts, ref steps, .. } = *plan.program();
+            assert!(1 < parts && parts < steps.len(), "{} fits in one of the limits", plan.kernel());
+            check_program(plan.program(), context.limits());
+            check(&context, case, &plan, 3);
         }
     }
 }
@@ -175,14 +256,14 @@ fn winograds_passes_keep_to_both_limits() {
         let Some((device, queue)) = limited else { return };
         let context = Context::from_wgpu(device, queue).unwrap();
         let plan = layer.plan_with_kernel(&context, shape, "winograd").unwrap();
-        let schedule = plan.schedule();
-        let outputs = schedule.parts.iter().filter(|part| part.output.of == Role::Output);
-        assert_eq!(outputs.count(), pieces, "at {binding} bytes");
+        let program = plan.program();
+        let output = program.find(Kind::Output, "output").unwrap();
+        assert_eq!(written(program, output).len(), pieces, "at {binding} bytes");
         let images = 5u64.div_ceil(pieces as u64);
         assert_eq!(plan.workspace_bytes(), images * 4 * 16 * 25 * (32 + 20));
         assert_eq!(plan.packed_weight_bytes(), 4 * 16 * 32 * 20);
-        check_schedule(schedule, context.limits());
-        check_plan(&context, &plan, binding);
+        check_program(program, context.limits());
+        check(&context, (layer, shape), &plan, binding);
     }
     let limits = limits(51_199, 65_535);
     let refused = layer.plan_with_kernel(&noop_context(limits), shape, "winograd");
@@ -215,14 +296,15 @@ fn any_limits_are_kept_or_refused_by_name() {
         for workgroups in [1, 16, 65_535] {
             let limits = limits(binding, workgroups);
             for (layer, shape) in large.into_iter().chain(layers()) {
-                let geometry = layer.geometry(shape).unwrap();
-                let [.., everything] = common::targets();
-                let target = kernels::Target { limits: limits.clone(), ..everything };
-                for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry, &target).is_ok()) {
-                    match Schedule::new(&geometry, &target, Some(kernel.name)) {
-                        Ok(schedule) => {
-                            assert_eq!(schedule.kernel.name, kernel.name);
-                            check_schedule(&schedule, &limits);
+                let layer: Layer = layer.geometry(shape).unwrap().into();
+                let [.., mut target] = common::targets();
+                target.limits = limits.clone();
+                let planner = Planner::new(target.clone());
+                for kernel in kernels::ALL.iter().filter(|kernel| kernel.supports(&layer, &target).is_ok()) {
+                    match planner.plan_with(&layer, Choice::new(kernel, 0)) {
+                        Ok(program) => {
+                            assert_eq!(program.kernel, kernel.name);
+                            check_program(&program, &limits);
                             kept += 1;
                         }
                         Err(Error::Limit { argument, bytes, limit, maximum }) => {
@@ -235,7 +317,7 @@ fn any_limits_are_kept_or_refused_by_name() {
                             assert!(dispatches > maximum);
                             refused += 1;
                         }
-                        Err(error) => panic!("{geometry:?}: {error}"),
+                        Err(error) => panic!("{layer:?}: {error}"),
                     }
                 }
             }
@@ -250,7 +332,7 @@ fn a_device_that_computes_nothing_plans_all_the_same() {
         let context = noop_context(limits(1 << 16, workgroups));
         for case in layers() {
             for plan in plans(&context, case) {
-                check_schedule(plan.schedule(), context.limits());
+                check_program(plan.program(), context.limits());
             }
         }
     }
@@ -274,20 +356,21 @@ fn what_fits_no_buffer_is_refused_before_anything_runs() {
 fn a_workspace_past_the_largest_buffer_is_not_planned() {
     // An image is 1 MiB in and out, and 4 MiB transformed: 16 places of 64 channels and 32 x 32 tiles.
     let (layer, shape) = (Conv2d::new(64, 64, 3).padding(1).bias(false), [1, 64, 64, 64]);
-    let geometry = layer.geometry(shape).unwrap();
+    let planner = |bytes| {
+        let limits = wgpu::Limits { max_buffer_size: bytes, ..limits(1 << 27, 65_535) };
+        let mut target = Target::from(limits);
+        target.software = true;
+        Planner::new(target)
+    };
+    let geometry = layer.geometry(shape).unwrap().into();
     for (bytes, supported) in [((1 << 22) - 4, false), (1 << 22, true)] {
-        let target = kernels::Target {
-            software: true,
-            ..wgpu::Limits { max_buffer_size: bytes, ..limits(1 << 27, 65_535) }.into()
-        };
-        let schedule = Schedule::new(&geometry, &target, None).unwrap();
-        assert_eq!(schedule.kernel.name == "winograd", supported, "at {bytes} bytes");
+        let program = planner(bytes).plan(&geometry).unwrap();
+        assert_eq!(program.kernel == "winograd", supported, "at {bytes} bytes");
     }
     // Nor more images at a time than such a buffer holds.
-    let geometry = layer.geometry([7, 64, 64, 64]).unwrap();
-    let limits = wgpu::Limits { max_buffer_size: 9 << 20, ..limits(1 << 27, 65_535) };
-    let schedule = Schedule::new(&geometry, &limits.into(), Some("winograd")).unwrap();
-    assert_eq!(schedule.workspace_bytes(), 2 * 2 * (4 << 20));
+    let geometry = layer.geometry([7, 64, 64, 64]).unwrap().into();
+    let program = planner(9 << 20).plan_with(&geometry, first_of("winograd")).unwrap();
+    assert_eq!(Memory::new(&program).bytes(), 2 * 2 * (4 << 20));
 }
 
 #[test]
@@ -299,9 +382,10 @@ fn shapes_without_a_byte_size_are_refused() {
         assert_eq!(Tensor::zeros(&context, shape).unwrap_err(), overflow);
         assert_eq!(Tensor::from_slice(&context, shape, &[]).unwrap_err(), overflow);
     }
-    for shape in [[0, 1, 1, 1], [1, 1, 1, 0], [1, u32::MAX, 1, 1]] {
+    for shape in [[0, 0, 1, 1], [1, 1, 1, 0], [1, u32::MAX, 1, 1]] {
         assert!(matches!(Tensor::zeros(&context, shape), Err(Error::OutOfRange { .. })), "{shape:?}");
     }
+    assert!(Tensor::zeros(&context, [0, 1, 1, 1]).is_ok(), "a batch may be empty");
     let overflow = |layer: Conv2d, shape| layer.plan(&context, shape).unwrap_err();
     let refused = overflow(Conv2d::new(most, 1, 1), [most, most, most, 1]);
     assert!(matches!(refused, Error::Overflow { argument: "input", .. }), "{refused}");
@@ -364,4 +448,467 @@ fn what_a_kernel_lacks_is_found_when_planning() {
         }
         SeparableConv2d::new(32, 128, 3).plan(&context, [1, 32, 80, 80]).unwrap();
     }
+}
+
+const PADDING_MODES: [PaddingMode; 4] =
+    [PaddingMode::Zeros, PaddingMode::Reflect, PaddingMode::Replicate, PaddingMode::Circular];
+
+/// How much a test runs of what it plans.
+#[derive(Clone, Copy, PartialEq)]
+enum Sweep {
+    /// One way to compute each layer, in turn.
+    InTurn,
+    /// Every way: on a software driver that takes minutes, most of them for its compiler.
+    Whole,
+}
+
+/// Plans a layer that must be cut on a device, with every kernel, as for a GPU and as for a device in software, and runs
+/// what the sweep takes; returns the kernels that ran.
+fn check_cut(context: &Context, (layer, shape): Case, seed: u64, sweep: Sweep) -> BTreeSet<&'static str> {
+    let geometry = layer.geometry(shape).unwrap();
+    let supporting = kernels::supporting(&geometry.into(), context.target());
+    let ways = supporting.into_iter().flat_map(|kernel| [false, true].map(|software| (kernel, software)));
+    let ways: Vec<_> = ways.collect();
+    let (turn, mut ran) = (seed % ways.len() as u64, BTreeSet::new());
+    for (index, (kernel, software)) in (0..).zip(ways) {
+        // With them, what is read outside of a binding is not zero, as on some drivers, but the last value in it.
+        let context = context.with_software(software).with_runtime_checks(seed % 2 == 1);
+        let planned =
+            Planner::new(context.target().clone()).plan_with(&geometry.into(), Choice::new(kernel, 0)).unwrap();
+        assert!(planned.parts > 1, "{kernel:?} has one part: {layer:?} on {shape:?}");
+        check_program(&planned, context.limits());
+        if sweep == Sweep::Whole || index == turn {
+            let plan = layer.plan_with_kernel(&context, shape, kernel.name).unwrap();
+            assert_eq!(plan.program().steps, planned.steps);
+            check_plan(&context, &geometry, &plan, seed);
+            ran.insert(kernel.name);
+        }
+    }
+    ran
+}
+
+/// Windows of every kind over 2, 4 or 3 channels.
+fn windows() -> Vec<Case> {
+    let sizes = [[3, 3], [1, 1], [5, 2], [2, 4], [4, 1]];
+    let groups = [(2, 5, 1), (4, 8, 2), (3, 3, 3), (2, 4, 2), (2, 3, 1), (3, 6, 3)];
+    let mut cases = Vec::new();
+    for mode in PADDING_MODES {
+        for stride in 1..=3 {
+            for dilation in 1..=2 {
+                let index = cases.len();
+                let (channels, out_channels, groups) = groups[index % groups.len()];
+                let layer = Conv2d::new(channels, out_channels, sizes[index % sizes.len()]).groups(groups);
+                let layer = layer.stride([stride, 4 - stride]).dilation([dilation, 3 - dilation]);
+                let layer = layer.padding([2, 1, 3, 2]).padding_mode(mode).residual(index % 2 == 0);
+                let activation = common::ACTIVATIONS[index % common::ACTIVATIONS.len()];
+                cases.push((layer.activation(activation), [2, channels, 23, 13]));
+            }
+        }
+    }
+    for (stride, groups) in [(1, 1), (2, 1), (3, 2)] {
+        cases.push((Conv2d::new(2, 8, 1).stride(stride).groups(groups).residual(true), [2, 2, 23, 13]));
+    }
+    cases
+}
+
+/// Planes of 23 rows of 13 values, cut to at most 10 rows, and to at most 4: less than most windows see, which are then cut
+/// to rows of taps.
+fn planes_are_cut_by_rows(sweep: Sweep) {
+    let mut ran = BTreeSet::new();
+    for rows in [10, 4] {
+        let Some(context) = bound_to(4 * 13 * rows) else { return };
+        let mut windows_cut = 0;
+        for (case, seed) in windows().into_iter().zip(rows..) {
+            ran.extend(check_cut(&context, case, seed, sweep));
+            let program = case.0.plan(&context, case.1).unwrap();
+            windows_cut += usize::from(!program.program().prepare.is_empty());
+        }
+        assert!(windows_cut > if rows == 4 { 10 } else { 0 }, "{windows_cut} have their windows cut at {rows} rows");
+    }
+    let Some(context) = common::context() else { return };
+    let wanted = ["depthwise", "tiled_gemm", "pointwise", "gemm", "direct", "subgroup_gemm"];
+    let supported = wanted.into_iter().filter(|name| supports_some(kernels::by_name(name).unwrap(), context.target()));
+    assert_eq!(ran, supported.collect());
+}
+
+/// What else a plane can be: far larger than its input or its output, all padding, one row or one value high.
+fn planes_of_every_sort_are_cut_by_rows(sweep: Sweep) {
+    let Some(context) = bound_to(4 * 40) else { return };
+    let cases = [
+        // A large output of a small input, and a small one of a large.
+        (Conv2d::new(1, 4, 3).padding(10), [1, 1, 3, 4]),
+        (Conv2d::new(2, 4, 3).stride(7), [1, 2, 40, 20]),
+        // Of an input that is bound whole, without rows of padding.
+        (Conv2d::new(1, 4, 1).padding([0, 19]), [1, 1, 9, 1]),
+        (Conv2d::new(2, 4, [3, 1]).padding([0, 18]).stride([2, 1]), [2, 2, 10, 2]),
+        // Pairs of channels, of which the last rows of both would fit in a binding.
+        (Conv2d::new(4, 5, 2), [1, 4, 14, 10]),
+        (Conv2d::new(4, 5, 1), [1, 4, 14, 10]),
+        // Rows of outputs that see padding alone.
+        (Conv2d::new(1, 4, 2).padding([9, 0, 9, 0]), [2, 1, 9, 10]),
+        (Conv2d::new(1, 5, 2).padding([30, 0, 0, 1]).padding_mode(PaddingMode::Replicate), [1, 1, 9, 10]),
+        // Windows that are higher than what is bound, and that go around.
+        (Conv2d::new(1, 4, [7, 1]).padding([6, 0]).padding_mode(PaddingMode::Reflect), [1, 1, 9, 10]),
+        (Conv2d::new(1, 4, [7, 1]).padding([9, 0]).padding_mode(PaddingMode::Circular), [1, 1, 9, 10]),
+        (Conv2d::new(1, 4, [2, 1]).dilation([8, 1]).padding([9, 0]).padding_mode(PaddingMode::Circular), [1, 1, 9, 10]),
+        (Conv2d::new(2, 4, [2, 3]).dilation([20, 1]).stride([2, 1]), [1, 2, 41, 9]),
+        // One row fits.
+        (Conv2d::new(3, 4, 3).padding(1).residual(true), [1, 3, 5, 40]),
+        (Conv2d::new(3, 3, 3).padding(1).groups(3).activation(Activation::Silu), [2, 3, 5, 40]),
+        (Conv2d::new(3, 4, 1), [2, 3, 5, 40]),
+        // Rows of one value.
+        (Conv2d::new(2, 4, [3, 1]).padding([1, 0]).bias(false), [1, 2, 100, 1]),
+        // Many channels of rows, of which no two are bound at once.
+        (Conv2d::new(13, 4, [1, 3]).padding([0, 1]).residual(true), [1, 13, 6, 10]),
+    ];
+    for (case, seed) in cases.into_iter().zip(1..) {
+        check_cut(&context, case, seed, sweep);
+    }
+}
+
+/// Layers of single pixels, of pairs of channels where they fit.
+fn layers_of_single_pixels_are_cut(sweep: Sweep) {
+    // 9 x 5: 180 bytes a plane.
+    for (bytes, seed) in [180 * 7, 180 * 3, 180, 60].into_iter().zip(1..) {
+        let Some(context) = bound_to(bytes) else { return };
+        for layer in [Conv2d::new(10, 20, 1), Conv2d::new(12, 40, 1).groups(2).bias(false)] {
+            let shape = [2, layer.in_channels, 9, 5];
+            check_cut(&context, (layer.residual(true).activation(Activation::Relu), shape), seed, sweep);
+        }
+    }
+}
+
+/// A group's input that does not fit is summed some channels at a time.
+#[test]
+fn a_sum_past_the_binding_limit_is_cut_by_channels() {
+    // 6 x 7: 168 bytes a channel.
+    for (channels_at_once, parts) in [(4, [3, 9]), (1, [11, 33])] {
+        let Some(context) = bound_to(168 * channels_at_once) else { return };
+        let layer = Conv2d::new(11, 4, [1, 2]).padding([0, 1, 0, 0]).residual(true).activation(Activation::HardSwish);
+        let cases = [(layer, [1, 11, 6, 7]), (layer.padding_mode(PaddingMode::Circular), [3, 11, 6, 7])];
+        for ((case, seed), parts) in cases.into_iter().zip(1..).zip(parts) {
+            // As many for the outputs, of which all four fit, or one.
+            let outputs = if channels_at_once == 1 { 4 } else { 1 };
+            let plan = case.0.plan(&context, case.1).unwrap();
+            assert_eq!(plan.program().parts, parts * outputs, "{}", plan.kernel());
+            check_cut(&context, case, seed, Sweep::Whole);
+        }
+    }
+}
+
+/// Windows of more taps than one invocation may sum.
+#[test]
+fn windows_past_the_longest_sum_are_cut() {
+    let Some(context) = common::context() else { return };
+    for (layer, shape, parts) in [
+        (Conv2d::new(2, 5, 363).padding(180).residual(true).activation(Activation::Relu), [1, 2, 4, 5], 2 * 9),
+        (Conv2d::new(2, 4, 363).padding(180).groups(2), [2, 2, 4, 5], 9),
+        (Conv2d::new(3, 4, 182).padding(90).padding_mode(PaddingMode::Replicate), [1, 3, 3, 4], 3 * 3),
+        (Conv2d::new(3, 3, 182).padding([90, 2]).groups(3).residual(true), [1, 3, 3, 180], 3),
+        // A row of taps is too long itself.
+        (Conv2d::new(1, 4, [2, 20_000]).padding([1, 9_999]), [1, 1, 2, 3], 4),
+    ] {
+        assert_eq!(layer.plan(context, shape).unwrap().program().parts, parts, "{layer:?}");
+        common::check(context, &layer, shape, 363);
+    }
+}
+
+/// Windows that are cut, of planes that are cut by rows.
+fn long_windows_are_cut_by_rows_too(sweep: Sweep) {
+    // 131 rows of 129 values; a filter of 130 x 128 is 66,560 bytes.
+    let Some(context) = bound_to(67_000) else { return };
+    // Even ones: with runtime checks llvmpipe has too few rounds of its loops for the longest sums.
+    for (mode, seed) in PADDING_MODES.into_iter().zip([2, 4, 6, 8]) {
+        let layer = Conv2d::new(1, 4, [130, 128]).padding([3, 1]).padding_mode(mode).residual(true);
+        check_cut(&context, (layer, [1, 1, 131, 129]), seed, sweep);
+    }
+}
+
+/// [`check_cut`] for a separable layer; returns the kernels that there are.
+fn check_separable_cut(
+    context: &Context,
+    (layer, shape): (&SeparableConv2d, [u32; 4]),
+    seed: u64,
+    sweep: Sweep,
+) -> BTreeSet<&'static str> {
+    let parts = layer.geometry(shape).unwrap();
+    let (depthwise, pointwise) = (&parts.0, &parts.1);
+    let mut random = Random(seed);
+    let data = SeparableData::new((depthwise, pointwise), |count| random.floats(count));
+    let expected = data.reference((depthwise, pointwise));
+    let context = &context.with_runtime_checks(seed % 2 == 1);
+    let planner = Planner::new(context.target().clone());
+    let ways = Choice::all(&parts.into(), context.target());
+    let turn = seed % ways.len() as u64;
+    for (index, (choice, _)) in (0..).zip(&ways) {
+        let program = planner.plan_with(&parts.into(), *choice).unwrap();
+        let least = if choice.kernel.name == "chained" { 2 } else { 1 };
+        assert!(program.parts > least, "{choice} is not cut: {layer:?} on {shape:?}");
+        check_program(&program, context.limits());
+        if sweep == Sweep::InTurn && index != turn {
+            continue;
+        }
+        let plan = layer.plan_with_choice(context, shape, *choice).unwrap();
+        let what = format!("{choice}, {layer:?} on {shape:?}, seed {seed}");
+        for actual in data.run(context, (depthwise, pointwise), &plan) {
+            let terms = depthwise.terms() + pointwise.terms();
+            common::assert_close(&expected, pointwise.activation, terms, &actual, &what);
+        }
+    }
+    ways.into_iter().map(|(choice, _)| choice.kernel.name).collect()
+}
+
+fn separable_layers_are_cut(sweep: Sweep) {
+    let mut seed = 0;
+    for (what, layer, shape, bytes) in [
+        // 6 x 6: 144 bytes a plane.
+        ("images", SeparableConv2d::new(4, 5, 3).padding(1), [3, 4, 6, 6], 144 * 5),
+        ("output channels", SeparableConv2d::new(2, 12, 3).padding(1), [2, 2, 6, 6], 144 * 3),
+        ("input channels", SeparableConv2d::new(12, 2, 3).padding(1), [2, 12, 6, 6], 144 * 3),
+        ("both kinds of channels", SeparableConv2d::new(9, 10, 3).padding(1), [1, 9, 6, 6], 9 * 4 * 9),
+        // 20 rows of 40 bytes.
+        ("rows, 7 at a time", SeparableConv2d::new(3, 5, 3).padding(1), [1, 3, 20, 10], 280),
+        ("rows, 3 at a time", SeparableConv2d::new(3, 5, 3).padding(1), [2, 3, 20, 10], 120),
+        ("rows of a small input", SeparableConv2d::new(2, 3, 3).padding(8), [1, 2, 3, 4], 4 * 20 * 2),
+    ] {
+        let Some(context) = bound_to(bytes) else { return };
+        for layer in [
+            layer,
+            layer.residual(true).depthwise_activation(Activation::Relu6).activation(Activation::Silu),
+            layer.depthwise_bias(false).stride([2, 1]).activation(Activation::LeakyRelu(0.1)),
+            layer.pointwise_bias(false).padding_mode(PaddingMode::Replicate),
+            layer.padding([2, 2, 1, 0]).padding_mode(PaddingMode::Reflect).residual(true),
+        ] {
+            seed += 1;
+            let kernels = check_separable_cut(&context, (&layer, shape), seed, sweep);
+            assert!(kernels.contains("separable") && kernels.contains("chained"), "{what}: {kernels:?}");
+            let has_subgroups = context.target().subgroup_size == Some(8);
+            assert_eq!(kernels.contains("subgroup_separable"), has_subgroups, "{what}: {kernels:?}");
+        }
+    }
+}
+
+/// What else there is of separable layers: multipliers, dilation, and rows that go around, which no single dispatch has.
+fn separable_layers_are_cut_by_rows_whatever_they_are(sweep: Sweep) {
+    // 20 rows of 40 bytes.
+    let Some(context) = bound_to(7 * 40) else { return };
+    let layer = SeparableConv2d::new(3, 5, 3).padding(1);
+    for (layer, seed) in [
+        layer.depth_multiplier(2),
+        layer.depth_multiplier(3).dilation([3, 1]).padding([3, 1]).residual(true),
+        layer.stride([3, 2]).dilation([1, 2]).padding_mode(PaddingMode::Replicate),
+        SeparableConv2d::new(3, 5, [2, 5]).padding([0, 4, 1, 0]).padding_mode(PaddingMode::Reflect),
+        SeparableConv2d::new(3, 5, 1).activation(Activation::HardSwish),
+        // Their windows are higher than what is bound.
+        SeparableConv2d::new(3, 5, [8, 1]).padding([4, 0]),
+        layer.dilation([6, 1]).padding([6, 1]).padding_mode(PaddingMode::Reflect),
+    ]
+    .into_iter()
+    .zip(1..)
+    {
+        check_separable_cut(&context, (&layer, [2, 3, 20, 10]), seed, sweep);
+    }
+    let around = layer.padding_mode(PaddingMode::Circular);
+    let kernels = check_separable_cut(&context, (&around, [2, 3, 20, 10]), 9, sweep);
+    assert_eq!(kernels, BTreeSet::from(["chained"]));
+}
+
+/// Each test by one way per layer, and by all.
+macro_rules! sweeps {
+    ($($name:ident)*) => {
+        mod one_way_each {
+            $(
+                #[test]
+                fn $name() {
+                    super::$name(super::Sweep::InTurn);
+                }
+            )*
+        }
+
+        mod every_way {
+            $(
+                #[test]
+                #[ignore = "minutes; .ci/run runs it"]
+                fn $name() {
+                    super::$name(super::Sweep::Whole);
+                }
+            )*
+        }
+    };
+}
+
+sweeps! {
+    planes_are_cut_by_rows
+    planes_of_every_sort_are_cut_by_rows
+    layers_of_single_pixels_are_cut
+    long_windows_are_cut_by_rows_too
+    separable_layers_are_cut
+    separable_layers_are_cut_by_rows_whatever_they_are
+}
+
+/// Runs a max pool that is cut to at least so many parts.
+fn check_pool(context: &Context, pool: &MaxPool2d, shape: [u32; 4], least_parts: usize) {
+    let plan = pool.plan(context, shape).unwrap();
+    assert!(plan.program().parts >= least_parts, "{} parts: {pool:?} on {shape:?}", plan.program().parts);
+    check_program(plan.program(), context.limits());
+    common::check_pool(context, pool, shape, 7);
+}
+
+#[test]
+fn max_pools_are_cut() {
+    let pool = MaxPool2d::new(3).stride(2).padding(1);
+    // 9 x 11: 396 bytes a plane.
+    for (bytes, parts) in
+        [(1 << 20, 1), (396 * 4 * 2, 2), (396 * 4, 3), (396 * 3, 6), (396, 12), (44 * 5, 24), (44 * 2, 84)]
+    {
+        let Some(context) = bound_to(bytes) else { return };
+        check_pool(&context, &pool, [3, 4, 9, 11], parts);
+        if parts == 1 {
+            assert_eq!(pool.plan(&context, [3, 4, 9, 11]).unwrap().program().parts, 1);
+        }
+        for pool in [
+            MaxPool2d::new(2),
+            MaxPool2d::new([5, 3]).stride([1, 3]).padding([2, 1, 4, 0]),
+            MaxPool2d::new([1, 8]).stride([2, 1]).padding([0, 4]),
+            MaxPool2d::new([2, 3]).stride([3, 1]).dilation([4, 2]).padding([1, 2]),
+            // Windows of padding alone.
+            MaxPool2d::new(2).padding([5, 4]),
+            MaxPool2d::new([4, 1]).stride(1).dilation([2, 1]).padding([6, 0]),
+        ] {
+            check_pool(&context, &pool, [3, 4, 9, 11], 1);
+        }
+    }
+    // Windows of more values than one invocation looks at.
+    let Some(context) = common::context() else { return };
+    check_pool(context, &MaxPool2d::new(150).stride(1).padding(75), [1, 2, 5, 6], 2);
+}
+
+/// An empty batch is computed by no step, and reads back empty.
+#[test]
+fn an_empty_batch_has_an_empty_output() {
+    let Some(context) = common::context() else { return };
+    let empty = |[_, channels, height, width]: [u32; 4]| [0, channels, height, width];
+    let winograd = (Conv2d::new(16, 16, 3).padding(1), [2, 16, 9, 9]);
+    let mut kernels = BTreeSet::new();
+    for (layer, shape) in layers().into_iter().chain([winograd]) {
+        for plan in plans(context, (layer, empty(shape))) {
+            assert!(plan.program().steps.is_empty(), "{:?}", plan.program());
+            assert_eq!((plan.workspace_bytes(), plan.input_shape()), (0, empty(shape)));
+            check(context, (layer, empty(shape)), &plan, 1);
+            kernels.insert(plan.kernel().to_owned());
+        }
+    }
+    let of_convolutions = |kernel: &&&kernels::Kernel| {
+        let mut layers = layers().into_iter().chain([winograd]);
+        layers.any(|(layer, shape)| kernel.supports(&layer.geometry(shape).unwrap().into(), context.target()).is_ok())
+    };
+    assert_eq!(kernels, kernels::ALL.iter().filter(of_convolutions).map(|kernel| kernel.name.to_owned()).collect());
+
+    let (layer, shape) = (SeparableConv2d::new(3, 5, 3).padding(1).residual(true), [0, 3, 9, 9]);
+    let parts = layer.geometry(shape).unwrap();
+    let data = SeparableData::new((&parts.0, &parts.1), |count| Random(1).floats(count));
+    for (choice, _) in Choice::all(&parts.into(), context.target()) {
+        let plan = layer.plan_with_choice(context, shape, choice).unwrap();
+        assert!(plan.program().steps.is_empty(), "{:?}", plan.program());
+        assert_eq!(data.run(context, (&parts.0, &parts.1), &plan), [(); 3].map(|()| Vec::<f32>::new()), "{choice}");
+    }
+    check_pool(context, &MaxPool2d::new(2), shape, 0);
+    // Into the encoder of a caller, between other layers.
+    let plan = MaxPool2d::new(2).plan(context, shape).unwrap();
+    let [input, output] = [shape, plan.output_shape()].map(|shape| Tensor::zeros(context, shape).unwrap());
+    let bound = plan.bind(None, Operands::new(&input, &output)).unwrap();
+    let mut encoder = context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    bound.encode(&mut encoder);
+    context.queue().submit([encoder.finish()]);
+    assert_eq!(output.read_blocking(), Ok(Vec::new()));
+}
+
+/// As large as WebGPU guarantees that a binding may be, so that it is past what fits wherever it starts.
+#[test]
+fn many_channels_of_large_planes_are_planned() {
+    let planner = Planner::new(limits(128 << 20, 65_535).into());
+    for (layer, shape) in [
+        (Conv2d::new(512, 512, 3).padding(1), [1, 512, 256, 256]),
+        (Conv2d::new(512, 64, 1), [1, 512, 256, 256]),
+        (Conv2d::new(512, 512, 3).padding(1).groups(512), [1, 512, 256, 256]),
+        (Conv2d::new(3, 2, 3).padding(1), [1, 3, 8192, 8192]),
+    ] {
+        let layer = layer.geometry(shape).unwrap().into();
+        for (choice, _) in Choice::all(&layer, planner.target()) {
+            let program = planner.plan_with(&layer, choice).unwrap();
+            assert!(program.parts >= 2, "{choice}");
+            check_program(&program, &planner.target().limits);
+        }
+    }
+}
+
+/// Runs a layer on one large image and compares some thousand outputs: the corners of each plane, what lies at both sides
+/// of the edges of each part, and others all over it.
+fn check_large(layer: &Conv2d, shape: [u32; 4]) {
+    let Some(context) = common::context() else { return };
+    let geometry = layer.geometry(shape).unwrap();
+    let bytes = 4 * count(shape).max(count(geometry.output_shape())) as u64;
+    if bytes > context.limits().max_buffer_size {
+        println!("not run: a tensor of {bytes} bytes is larger than this device's buffers");
+        return;
+    }
+    let data = common::Data::random(&geometry, 4096);
+    let plan = match layer.plan(context, shape) {
+        Err(Error::OutOfMemory { .. }) => return println!("not run: there is no memory for it"),
+        plan => plan.unwrap(),
+    };
+    check_program(plan.program(), context.limits());
+    let tensor = |shape, values: &[f32]| Tensor::from_slice(context, shape, values);
+    let tensors = || {
+        let weight = tensor(geometry.weight_shape(), &data.weight)?;
+        let bias = tensor(geometry.bias_shape(), data.bias.as_ref().unwrap())?;
+        let (input, output) = (tensor(shape, &data.input)?, poisoned(context, plan.output_shape()));
+        let weights = plan.weights(&Parameters::new(&weight).bias(&bias))?;
+        Ok((output.clone(), plan.bind(&weights, Operands::new(&input, &output))?))
+    };
+    let (output, bound) = match tensors() {
+        Err(Error::OutOfMemory { .. }) => return println!("not run: there is no memory for it"),
+        made => made.unwrap(),
+    };
+    bound.run().unwrap();
+    let actual = output.read_blocking().unwrap();
+    let outputs = some_outputs(plan.program(), geometry.output_shape());
+    println!("{} on {shape:?}: {} parts, {} outputs compared", plan.kernel(), plan.program().parts, outputs.len());
+    let picked: Vec<f32> = outputs.iter().map(|&output| actual[output]).collect();
+    let expected = reference::conv2d_at(&geometry, outputs, &data.input, &data.weight, data.bias.as_deref(), None);
+    common::assert_close(&expected, geometry.activation, geometry.terms(), &picked, plan.kernel());
+    assert!(!actual.iter().any(|value| value.is_nan()), "an output is not written");
+}
+
+fn some_outputs(program: &Program, shape: [u32; 4]) -> Vec<usize> {
+    let (length, width) = (count(shape), shape[3] as usize);
+    let plane = shape[2] as usize * width;
+    let index = |value: u64| usize::try_from(value).unwrap();
+    let output = program.find(Kind::Output, "output").unwrap();
+    let parts = written(program, output).into_iter().map(|(start, _)| index(start));
+    let planes = (0..length).step_by(plane);
+    // Both ends of the rows before and behind each edge, and their middles.
+    let rows = planes.chain(parts).flat_map(|start| [start.wrapping_sub(width), start, start + width]);
+    let near = rows.flat_map(|start| [0, 1, width / 2, width - 2, width - 1].map(|column| start.wrapping_add(column)));
+    // A prime that no size is a multiple of.
+    let spread = (0..length).step_by(length / 4000 / 2 * 2 + 1);
+    let outputs: BTreeSet<usize> = near.chain(spread).filter(|&output| output < length).collect();
+    outputs.into_iter().collect()
+}
+
+#[test]
+fn an_image_of_4096_by_4096() {
+    check_large(&Conv2d::new(3, 2, 3).padding(1), [1, 3, 4096, 4096]);
+}
+
+#[test]
+#[ignore = "minutes; .ci/run runs it"]
+fn an_image_of_8192_by_8192() {
+    check_large(&Conv2d::new(3, 1, 3).padding(1), [1, 3, 8192, 8192]);
+}
+
+#[test]
+#[ignore = "minutes; .ci/run runs it"]
+fn an_image_of_2048_by_2048_with_64_channels() {
+    check_large(&Conv2d::new(64, 1, 3).padding(1), [1, 64, 2048, 2048]);
 }

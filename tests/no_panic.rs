@@ -1,7 +1,8 @@
 //! No size that can be asked for makes planning panic.
 
 use proptest::prelude::*;
-use sepconv::{Activation, Conv2d, Padding, PaddingMode, Schedule, SeparableConv2d, Summary, kernels};
+use sepconv::unstable::Planner;
+use sepconv::{Activation, Conv2d, MaxPool2d, Padding, PaddingMode, SeparableConv2d, Summary, Target};
 
 /// Small sizes, which get far, and any others.
 fn size() -> impl Strategy<Value = u32> {
@@ -35,12 +36,12 @@ proptest! {
         (stride, dilation, padding, mode) in (pair(), pair(), padding(), padding_mode()),
         (low, high, binding, workgroups) in (any::<f32>(), any::<f32>(), any::<u32>(), 1_u32..70_000),
     ) {
-        let limits = kernels::Target::from(wgpu::Limits {
+        let planner = Planner::new(Target::from(wgpu::Limits {
             max_storage_buffer_binding_size: binding.into(),
             max_buffer_size: u64::MAX,
             max_compute_workgroups_per_dimension: workgroups,
             ..Default::default()
-        });
+        }));
         let options = |layer: Conv2d| {
             layer.stride(stride).dilation(dilation).padding(padding).padding_mode(mode).residual(stride[0] % 2 == 0)
                 .activation(Activation::Clamp(low, high))
@@ -48,15 +49,23 @@ proptest! {
         // What the shape of the weight says, and the same with its channels made to fit the input.
         let fitting = Conv2d::new(input[1], weight[0], [weight[2], weight[3]]).groups(groups);
         for layer in Conv2d::from_weight_shape(weight, groups).into_iter().chain([fitting]) {
-            if let Ok(geometry) = options(layer).geometry(input) {
-                let _ = Schedule::new(&geometry, &limits, None);
-                let _ = geometry.arithmetic_intensity();
+            // Nor does an empty batch.
+            for batch in [input[0], 0] {
+                if let Ok(geometry) = options(layer).geometry([batch, input[1], input[2], input[3]]) {
+                    let _ = planner.plan(&geometry.into());
+                    let _ = geometry.arithmetic_intensity();
+                }
             }
         }
         let separable = SeparableConv2d::new(input[1], weight[0], [weight[2], weight[3]])
             .depth_multiplier(weight[1]).stride(stride).dilation(dilation).padding(padding);
         if let Ok((depthwise, pointwise)) = separable.geometry(input) {
-            let _ = (Schedule::new(&depthwise, &limits, None), Schedule::new(&pointwise, &limits, None));
+            let _ = (planner.plan(&depthwise.into()), planner.plan(&pointwise.into()));
+            let _ = planner.plan(&(depthwise, pointwise).into());
+        }
+        let pool = MaxPool2d::new([weight[2], weight[3]]).stride(stride).dilation(dilation).padding(padding);
+        if let Ok(geometry) = pool.geometry(input) {
+            let _ = planner.plan(&geometry.into());
         }
     }
 }

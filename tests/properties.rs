@@ -6,6 +6,7 @@ use common::{ACTIVATIONS, Case, check, check_plan, context};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::RngSeed;
+use sepconv::unstable::Planner;
 use sepconv::{Conv2d, Error, Padding, PaddingMode};
 
 fn config(cases: u32) -> ProptestConfig {
@@ -87,7 +88,8 @@ proptest! {
     #[test]
     fn winograd_agrees_with_the_reference((layer, shape) in valid(for_winograd()), seed in any::<u64>()) {
         if let Some(context) = context() {
-            check_plan(context, &layer.plan_with_kernel(context, shape, "winograd").unwrap(), seed);
+            let plan = layer.plan_with_kernel(context, shape, "winograd").unwrap();
+            check_plan(context, &layer.geometry(shape).unwrap(), &plan, seed);
         }
     }
 }
@@ -128,7 +130,7 @@ proptest! {
         let shapes = [[n, o, p, q], [n, a, p, q], [1, a, r, r]];
         for shape in shapes {
             if let Ok(geometry) = layer.geometry(shape) {
-                let _ = sepconv::Schedule::new(&geometry, &wgpu::Limits::default().into(), None);
+                let _ = Planner::new(wgpu::Limits::default().into()).plan(&geometry.into());
                 let _ = (geometry.parameters(), geometry.multiply_adds(), geometry.bytes(), geometry.arithmetic_intensity());
             }
         }

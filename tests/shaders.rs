@@ -1,16 +1,20 @@
-//! The shaders as text: every file and every variant of it is valid WGSL, and what they share is the same. No device.
+//! The shaders as text: every file and every variant of it is valid WGSL, and what they share stands once. No device.
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use sepconv::kernels::{self, Kernel, Passes};
-use sepconv::{Activation, Conv2d, Geometry, PaddingMode, specialise};
+use sepconv::unstable::{Planner, Step, specialise};
+use sepconv::{Activation, Choice, Conv2d, Geometry, Layer, MaxPool2d, PaddingMode, kernels};
 
 const SHADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
+
+/// The one shader that is no kernel's: it copies.
+const HELPER: &str = "crop";
 
 /// Layers over everything that the shaders' constants depend on.
 fn geometries() -> Vec<Geometry> {
@@ -51,60 +55,122 @@ fn geometries() -> Vec<Geometry> {
     layers.iter().flat_map(|layer| shapes.map(|shape| layer.geometry(shape))).filter_map(Result::ok).collect()
 }
 
-/// A shader with every text that it is compiled to: the file as it is, and each variant for each layer it supports.
+/// Layers of every kind over everything that the shaders' constants depend on.
+fn layers() -> Vec<Layer> {
+    let geometries = geometries();
+    let depthwise = geometries.iter().filter(|geometry| geometry.in_channels_per_group() == 1);
+    let separable = depthwise.flat_map(|depthwise| {
+        [3, 40, 300].map(|out_channels| {
+            let pointwise = Conv2d::new(depthwise.out_channels, out_channels, 1).bias(depthwise.bias);
+            (*depthwise, pointwise.geometry(depthwise.output_shape()).unwrap()).into()
+        })
+    });
+    let pools = geometries.iter().filter_map(|geometry| {
+        let pool = MaxPool2d::new(geometry.kernel_size).stride(geometry.stride).dilation(geometry.dilation);
+        Some(pool.geometry(geometry.input_shape()).ok()?.into())
+    });
+    geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools).collect()
+}
+
+/// A shader with every text that it is compiled to: as it is, and with each set of constants that a kernel's variant or a
+/// step has.
 struct Shader {
     name: &'static str,
-    wgsl: &'static str,
-    entries: &'static [&'static str],
+    own: &'static str,
+    parts: BTreeSet<&'static str>,
+    wgsl: String,
+    /// Where the steps begin.
+    entries: BTreeSet<&'static str>,
     sources: BTreeSet<String>,
 }
 
-impl Shader {
-    fn of<Layer>(kernel: &Kernel<Layer>, layers: &[Layer]) -> Self {
-        let targets = common::targets();
-        let layers = layers.iter().flat_map(|layer| targets.iter().map(move |target| (layer, target)));
-        let variants = layers
-            .filter(|(layer, target)| (kernel.supports)(layer, target).is_ok())
-            .flat_map(|(layer, target)| (kernel.variants)(layer, target));
-        let specialised = variants.map(|variant| specialise(kernel.wgsl, &variant.constants));
-        let sources = std::iter::once(kernel.wgsl.to_owned()).chain(specialised).collect();
-        let entries: &[&str] = match kernel.passes {
-            Passes::One => &["main"],
-            Passes::Winograd => &["transform_filter", "transform_input", "transform_output"],
-        };
-        Self { name: kernel.name, wgsl: kernel.wgsl, entries, sources }
-    }
+type Constants = Vec<(&'static str, u32)>;
+
+/// Every shader that a layer is computed by, and `crop`, which copies.
+fn shaders() -> &'static [Shader] {
+    static SHADERS: OnceLock<Vec<Shader>> = OnceLock::new();
+    SHADERS.get_or_init(|| {
+        let (steps, variants) = steps_and_variants();
+        let mut shaders: Vec<Shader> = Vec::new();
+        for step in steps {
+            let shader = step.shader;
+            let index = shaders.iter().position(|other| other.name == shader.name).unwrap_or_else(|| {
+                shaders.push(Shader {
+                    name: shader.name,
+                    own: shader.own,
+                    parts: shader.parts.iter().copied().flatten().copied().collect(),
+                    wgsl: shader.wgsl(),
+                    entries: BTreeSet::new(),
+                    sources: BTreeSet::from([shader.wgsl()]),
+                });
+                shaders.len() - 1
+            });
+            let shader = &mut shaders[index];
+            shader.entries.insert(step.entry_point);
+            shader.sources.insert(specialise(&shader.wgsl, &step.constants));
+        }
+        for (kernel, constants) in variants {
+            let shader = shaders.iter_mut().find(|shader| shader.name == kernel);
+            let shader = shader.unwrap_or_else(|| panic!("no step has the shader of {kernel}"));
+            assert_eq!(kernels::by_name(kernel).unwrap().wgsl(), shader.wgsl);
+            shader.sources.insert(specialise(&shader.wgsl, &constants));
+        }
+        shaders
+    })
 }
 
-/// Every shader that computes a layer.
-fn shaders() -> Vec<Shader> {
-    let geometries = geometries();
-    let separable: Vec<_> = geometries
-        .iter()
-        .filter(|depthwise| depthwise.in_channels_per_group() == 1)
-        .flat_map(|depthwise| {
-            [3, 40, 300].map(|out_channels| {
-                let pointwise = Conv2d::new(depthwise.out_channels, out_channels, 1).bias(depthwise.bias);
-                (*depthwise, pointwise.geometry(depthwise.output_shape()).unwrap())
-            })
-        })
-        .collect();
-    let alone = kernels::ALL.iter().map(|kernel| Shader::of(kernel, &geometries));
-    alone.chain(kernels::SEPARABLE.iter().map(|kernel| Shader::of(kernel, &separable))).collect()
+/// One step for each shader, entry point and set of constants that there is, and each kernel's variants; of devices of
+/// every kind, and of one with small bindings, for which layers and sums are cut.
+fn steps_and_variants() -> (Vec<Step>, BTreeSet<(&'static str, Constants)>) {
+    let [.., mut small] = common::targets();
+    small.limits.max_storage_buffer_binding_size = 40 << 10;
+    let whole = common::targets().map(|target| (target, layers()));
+    // Of more taps than one invocation sums.
+    let wide = Conv2d::new(6, 12, 150).groups(6).geometry([1, 6, 150, 150]).unwrap().into();
+    let cut = layers().into_iter().step_by(31).chain([wide]).collect();
+    let (mut steps, mut seen, mut variants) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    for (target, layers) in whole.into_iter().chain([(small, cut)]) {
+        let planner = Planner::new(target);
+        for layer in layers {
+            for (choice, variant) in Choice::all(&layer, planner.target()) {
+                let Ok(program) = planner.plan_with(&layer, choice) else { continue };
+                let new = |step: &Step| seen.insert((step.shader.name, step.entry_point, step.constants.clone()));
+                steps.extend(program.prepare.into_iter().chain(program.steps).filter(new));
+                if !variant.constants.is_empty() {
+                    variants.insert((choice.kernel.name, variant.constants));
+                }
+            }
+        }
+    }
+    (steps, variants)
 }
 
 #[test]
 fn every_variant_is_valid() {
     for Shader { name, entries, sources, .. } in shaders() {
         println!("{name}: {} variants", sources.len());
-        assert!(sources.len() >= 20, "{name} has only {} variants here", sources.len());
+        assert!(sources.len() >= 20 || *name == HELPER, "{name} has only {} variants here", sources.len());
         for source in sources {
-            let module = naga::front::wgsl::parse_str(&source);
-            let module = module.unwrap_or_else(|error| panic!("{}", error.emit_to_string(&source)));
+            let module = naga::front::wgsl::parse_str(source);
+            let module = module.unwrap_or_else(|error| panic!("{}", error.emit_to_string(source)));
             let result = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP | Capabilities::SHADER_INT64)
                 .validate(&module);
-            result.unwrap_or_else(|error| panic!("{}", error.emit_to_string(&source)));
-            assert!(module.entry_points.iter().map(|entry| &entry.name).eq(entries), "{name}");
+            result.unwrap_or_else(|error| panic!("{}", error.emit_to_string(source)));
+            let declared: BTreeSet<_> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
+            assert_eq!(declared, *entries, "the entry points of {name}, and those that steps begin at");
+        }
+    }
+}
+
+/// Parts that begin or end amid a sum have constants of their own.
+#[test]
+fn sums_that_are_cut_are_among_the_variants() {
+    for Shader { name, wgsl, sources, .. } in shaders() {
+        let has = |text: &str| sources.iter().any(|source| source.contains(text));
+        for declared in ["const CONTINUES: bool", "const FINISHES: bool"].iter().filter(|text| wgsl.contains(**text)) {
+            // Winograd's sums are its product's.
+            let both = ["true", "false"].iter().all(|value| has(&format!("{declared} = {value};")));
+            assert!(both || *name == "winograd" || *name == "subgroup_pointwise", "{name}: {declared}");
         }
     }
 }
@@ -116,9 +182,9 @@ fn tint_takes_them_too() {
     let folder = tempfile::tempdir().unwrap();
     let [input, output] = ["in.wgsl", "out.wgsl"].map(|name| folder.path().join(name));
     // Browsers have no integers of 64 bits.
-    for Shader { name, wgsl, sources, .. } in shaders().into_iter().filter(|shader| !shader.wgsl.contains("u64")) {
+    for Shader { name, wgsl, sources, .. } in shaders().iter().filter(|shader| !shader.wgsl.contains("u64")) {
         let step = sources.len().div_ceil(MOST);
-        for source in std::iter::once(wgsl.to_owned()).chain(sources.into_iter().step_by(step)) {
+        for source in std::iter::once(wgsl).chain(sources.iter().step_by(step)) {
             // naga does not know this directive, and browsers want it.
             let directive = if source.contains("subgroup") { "enable subgroups;\n" } else { "" };
             std::fs::write(&input, format!("{directive}{source}")).unwrap();
@@ -136,59 +202,84 @@ fn tint_takes_them_too() {
     }
 }
 
-/// The lines of a declaration, from the one that starts with `first` to the one that is `last`.
-fn declaration<'a>(wgsl: &'a str, first: &str, last: &str) -> Option<Vec<&'a str>> {
-    let mut lines = wgsl.lines().skip_while(|line| !line.starts_with(first)).peekable();
-    lines.peek()?;
-    let mut declaration = Vec::new();
-    for line in lines {
-        declaration.push(line);
-        if line == last {
-            break;
+/// Every file of `shaders/`, with its path in there.
+fn files() -> BTreeMap<String, String> {
+    let folders = ["", "shared", "software", "software/shared", "roofline"];
+    let mut files = BTreeMap::new();
+    for folder in folders {
+        for entry in std::fs::read_dir(Path::new(SHADERS).join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                let name = path.strip_prefix(SHADERS).unwrap().to_str().unwrap().to_owned();
+                files.insert(name, std::fs::read_to_string(path).unwrap());
+            } else {
+                let folder = path.strip_prefix(SHADERS).unwrap();
+                assert!(folders.iter().any(|known| Path::new(known) == folder), "{} is a new folder", folder.display());
+            }
         }
     }
-    Some(declaration)
+    files
 }
 
-#[test]
-fn what_shaders_share_is_the_same_in_each() {
-    let output = "@group(0) @binding(5) var<storage, read_write> output: array<f32>;";
-    let shaders = shaders();
-    let shared = [
-        ("struct Extent {", output, true),
-        ("fn activate(", "}", true),
-        ("fn start(", "}", true),
-        ("fn finish(", "}", true),
-        // Kernels without padding, and those without subgroups, have no use for these.
-        ("fn source(", "}", false),
-        ("fn gather(", "}", false),
-    ];
-    for (first, last, everywhere) in shared {
-        let mut versions = BTreeSet::new();
-        // A separable layer has tensors and sizes of its own.
-        let bound_alike = |shader: &&Shader| first != "struct Extent {" || kernels::by_name(shader.name).is_ok();
-        for shader in shaders.iter().filter(bound_alike) {
-            let declaration = declaration(shader.wgsl, first, last);
-            assert!(declaration.is_some() || !everywhere, "{} has no {first}", shader.name);
-            // The type of what is read in pairs.
-            let as_values = |line: &str| line.replace("array<u64>", "array<f32>");
-            versions.extend(declaration.map(|lines| lines.into_iter().map(as_values).collect::<Vec<_>>()));
+/// A file's code, by runs of lines that follow each other. Comments, blank lines and lines that only close a brace are left
+/// out; so are loops over constants, which end a run: they are what a kernel makes its tiles with, and its own.
+fn code_runs(text: &str) -> Vec<Vec<&str>> {
+    let (mut runs, mut depth) = (vec![Vec::new()], 0);
+    // How deep the outermost loop over constants is that has not ended.
+    let mut tile_loop = None;
+    for line in text.lines().map(|line| line.split("//").next().unwrap_or_default().trim()) {
+        let before = depth;
+        depth = depth + line.matches('{').count() - line.matches('}').count();
+        if tile_loop.is_none() && line.starts_with("for (") && !line.contains("extent.") {
+            tile_loop = Some(before);
+            runs.push(Vec::new());
+        } else if tile_loop.is_none() && !["", "}"].contains(&line) {
+            runs.last_mut().unwrap().push(line);
         }
-        assert_eq!(versions.len(), 1, "{first} differs between the shaders: {versions:#?}");
+        tile_loop = tile_loop.filter(|outer| depth > *outer);
     }
+    runs
+}
+
+/// What two shaders have in common is a part that both take, and stands in one file.
+#[test]
+fn what_shaders_share_stands_in_one_file() {
+    const LINES: usize = 6;
+    let files = files();
+    let code: Vec<_> = files.iter().map(|(name, text)| (name, code_runs(text))).collect();
+    let mut twice = Vec::new();
+    for (index, (name, runs)) in code.iter().enumerate() {
+        for (other, others) in &code[..index] {
+            let theirs: BTreeSet<_> = others.iter().flat_map(|run| run.windows(LINES)).collect();
+            let both = runs.iter().flat_map(|run| run.windows(LINES)).filter(|lines| theirs.contains(lines));
+            twice.extend(both.map(|lines| format!("in {other} and in {name}:\n    {}", lines.join("\n    "))));
+        }
+    }
+    assert!(twice.is_empty(), "{}", twice.join("\n"));
+}
+
+/// The check must be able to fail.
+#[test]
+fn code_is_told_from_tile_loops() {
+    let text = "// a\nlet x = 1u;\n\nfor (var i = 0u; i < TILE; i++) {\n    if x > i {\n        y[i] = x;  // b\n    }\n}\n\
+                for (var c = 0u; c < extent.batch; c++) {\n    let z = c;  // d\n}\n";
+    let expected = [vec!["let x = 1u;"], vec!["for (var c = 0u; c < extent.batch; c++) {", "let z = c;"]];
+    assert_eq!(code_runs(text), expected);
 }
 
 #[test]
 fn every_header_says_what_a_reader_needs() {
-    for Shader { name, wgsl, .. } in shaders() {
-        let header: Vec<_> = wgsl.lines().map_while(|line| line.strip_prefix("//")).collect();
+    for Shader { name, own, .. } in shaders().iter().filter(|shader| shader.name != HELPER) {
+        let header: Vec<_> = own.lines().map_while(|line| line.strip_prefix("//")).collect();
         assert!(header[0].starts_with(&format!(" {name}: ")), "{name}: {:?}", header[0]);
         for section in ["Formula", "Mapping", "Traffic", "Needs", "Bound by", "Rust row"] {
             let line = header.iter().find_map(|line| line.strip_prefix(&format!(" {section} ")));
             assert!(line.is_some_and(|text| !text.trim().is_empty()), "{name}'s header has no {section}");
         }
-        let row = format!("src/kernels/{name}.rs");
-        assert!(header.iter().any(|line| line.ends_with(&row)), "{name}'s header does not name {row}");
+        // In the folder that the shader is in, too.
+        let folder = if files().contains_key(&format!("software/{name}.wgsl")) { "software/" } else { "" };
+        let row = format!("src/kernels/{folder}{name}.rs");
+        assert!(header.iter().any(|line| line.ends_with(&format!(" {row}"))), "{name}'s header does not name {row}");
         assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(&row).exists(), "{row} is not there");
     }
 }
@@ -204,13 +295,25 @@ fn the_shaders_that_measure_are_valid() {
 
 #[test]
 fn every_file_is_a_row_and_every_row_a_file() {
-    let names = std::fs::read_dir(SHADERS).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let files: BTreeSet<_> = names.filter(|name| name != "roofline").collect();
+    let files = files();
+    let in_folders = |folders: &[&str]| {
+        let is_in = |name: &&String| folders.contains(&name.rsplit_once('/').map_or("", |(folder, _)| folder));
+        files.iter().filter(move |(name, _)| is_in(name)).collect::<BTreeMap<_, _>>()
+    };
+    let name = |path: &str| path.rsplit('/').next().unwrap().strip_suffix(".wgsl").unwrap().to_owned();
+    let own: BTreeSet<_> = in_folders(&["", "software"]).into_keys().map(|path| name(path)).collect();
+    // A kernel that only puts other kernels' programs together has no file.
+    let rows = kernels::ALL.iter().filter(|kernel| kernel.name != "chained").map(|kernel| kernel.name.to_owned());
+    assert_eq!(own, rows.chain([HELPER.to_owned()]).collect());
+    assert_eq!(kernels::by_name("chained").unwrap().wgsl(), "");
     let shaders = shaders();
-    let rows: BTreeSet<_> = shaders.iter().map(|shader| format!("{}.wgsl", shader.name)).collect();
-    assert_eq!(files, rows);
-    for shader in shaders {
-        let file = std::fs::read_to_string(Path::new(SHADERS).join(format!("{}.wgsl", shader.name))).unwrap();
-        assert!(file == shader.wgsl, "{} is not made from its file", shader.name);
+    assert_eq!(own, shaders.iter().map(|shader| shader.name.to_owned()).collect());
+    for (path, text) in in_folders(&["", "software"]) {
+        let shader = shaders.iter().find(|shader| shader.name == name(path)).unwrap();
+        assert!(text == shader.own, "{} is not made from its file", shader.name);
+        let is_software = kernels::by_name(shader.name).is_ok_and(|kernel| kernel.rank == kernels::Rank::Software);
+        assert_eq!(path.starts_with("software/"), is_software, "the folder of {path}");
     }
+    let parts: BTreeSet<_> = in_folders(&["shared", "software/shared"]).into_values().map(String::as_str).collect();
+    assert_eq!(parts, shaders.iter().flat_map(|shader| shader.parts.clone()).collect(), "shared files, and parts");
 }

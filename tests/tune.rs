@@ -5,13 +5,14 @@ mod command;
 mod common;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use command::{files, read_output, run_in, safetensors};
 use common::{check_plan, check_separable, context, foreign_device, noop_context};
-use sepconv::tune::{tune_blocking, tune_separable_blocking};
+use sepconv::tune::{inner_layers, tune_blocking};
+use sepconv::unstable::Planner;
 use sepconv::{
-    Activation, Choice, Context, Conv2d, Error, PaddingMode, Schedule, SeparableChoice, SeparableConv2d, Tuning,
-    kernels,
+    Activation, Choice, Context, Conv2d, Error, Layer, MaxPool2d, PaddingMode, SeparableConv2d, Target, Tuning, kernels,
 };
 use tempfile::TempDir;
 
@@ -25,9 +26,27 @@ fn layers() -> [(Conv2d, [u32; 4]); 4] {
     ]
 }
 
+fn conv2d(layer: &Conv2d, shape: [u32; 4]) -> Layer {
+    layer.geometry(shape).unwrap().into()
+}
+
+fn separable(layer: &SeparableConv2d, shape: [u32; 4]) -> Layer {
+    layer.geometry(shape).unwrap().into()
+}
+
+/// A kernel's first variant.
+fn first_of(kernel: &str) -> Choice {
+    Choice::new(kernels::by_name(kernel).unwrap(), 0)
+}
+
 /// A way to compute a layer that the planner would not choose.
 fn last_choice(context: &Context, layer: &Conv2d, shape: [u32; 4]) -> Choice {
-    Choice::all(&layer.geometry(shape).unwrap(), context.target()).last().unwrap().0
+    Choice::all(&conv2d(layer, shape), context.target()).last().unwrap().0
+}
+
+/// The kernel of a layer's plan.
+fn kernel_of(context: &Context, layer: &Conv2d, shape: [u32; 4]) -> String {
+    layer.plan(context, shape).unwrap().kernel().to_owned()
 }
 
 #[test]
@@ -35,22 +54,22 @@ fn the_best_of_the_trials_is_right_and_in_the_plan() {
     let Some(context) = context() else { return };
     let mut table = context.tuning().clone();
     for (layer, shape) in layers() {
-        let tuned = tune_blocking(context, &layer, shape).unwrap();
+        let tuned = tune_blocking(context, conv2d(&layer, shape)).unwrap();
         assert!(tuned.trials.iter().all(|trial| trial.is_right() && trial.milliseconds > 0.0), "{tuned:?}");
         assert_eq!(tuned.trials[0].choice.kernel.name, layer.plan(context, shape).unwrap().kernel());
         assert!(tuned.best.milliseconds <= tuned.trials[0].milliseconds, "{tuned:?}");
-        table.insert(&tuned.geometry, context.target(), tuned.best.choice);
+        table.insert(&tuned.layer, context.target(), tuned.best.choice);
     }
     assert_eq!(table.len(), 4);
     let table: Tuning = table.to_string().parse().unwrap();
     let tuned = context.with_tuning(table.clone());
     for ((layer, shape), seed) in layers().into_iter().zip(1..) {
-        let choice = table.choice(&layer.geometry(shape).unwrap(), context.target()).unwrap();
+        let choice = table.choice(&conv2d(&layer, shape), context.target()).unwrap();
         let expected = layer.plan_with_choice(context, shape, choice).unwrap();
         let plan = layer.plan(&tuned, shape).unwrap();
         assert_eq!(plan.kernel(), expected.kernel());
-        assert_eq!(plan.schedule().parts[0].variant, expected.schedule().parts[0].variant);
-        check_plan(&tuned, &plan, seed);
+        assert_eq!(plan.program().steps, expected.program().steps);
+        check_plan(&tuned, &layer.geometry(shape).unwrap(), &plan, seed);
     }
 }
 
@@ -59,7 +78,7 @@ fn a_plan_goes_by_the_table() {
     let Some(context) = context() else { return };
     let mut table = context.tuning().clone();
     for (layer, shape) in layers() {
-        table.insert(&layer.geometry(shape).unwrap(), context.target(), last_choice(context, &layer, shape));
+        table.insert(&conv2d(&layer, shape), context.target(), last_choice(context, &layer, shape));
     }
     let tuned = context.with_tuning(table.clone());
     for (layer, shape) in layers() {
@@ -68,13 +87,13 @@ fn a_plan_goes_by_the_table() {
         // Another size is not in it.
         let [n, c, h, w] = shape;
         let other = [n, c, h + 1, w];
-        assert_eq!(layer.plan(&tuned, other).unwrap().kernel(), layer.plan(context, other).unwrap().kernel());
+        assert_eq!(kernel_of(&tuned, &layer, other), kernel_of(context, &layer, other));
     }
     let text = table.to_string().replace("backend: ", "backend: another than ");
     let foreign = context.with_tuning(text.parse().unwrap());
     assert!(foreign.tuning().is_empty());
     for (layer, shape) in layers() {
-        assert_eq!(layer.plan(&foreign, shape).unwrap().kernel(), layer.plan(context, shape).unwrap().kernel());
+        assert_eq!(kernel_of(&foreign, &layer, shape), kernel_of(context, &layer, shape));
     }
 }
 
@@ -88,17 +107,17 @@ fn separable_layers() -> [(SeparableConv2d, [u32; 4]); 3] {
 }
 
 /// Every way to compute a layer, the planner's own first.
-fn separable_ways(context: &Context, layer: &SeparableConv2d, shape: [u32; 4]) -> Vec<SeparableChoice> {
-    let ways = SeparableChoice::all(&layer.geometry(shape).unwrap(), context.target());
+fn separable_ways(context: &Context, layer: &SeparableConv2d, shape: [u32; 4]) -> Vec<Choice> {
+    let ways = Choice::all(&separable(layer, shape), context.target());
     ways.into_iter().map(|(choice, _)| choice).collect()
 }
 
 /// Asserts that a layer is planned in this way.
-fn assert_planned(context: &Context, layer: &SeparableConv2d, shape: [u32; 4], choice: SeparableChoice) {
+fn assert_planned(context: &Context, layer: &SeparableConv2d, shape: [u32; 4], choice: Choice) {
     let (plan, expected) =
         (layer.plan(context, shape).unwrap(), layer.plan_with_choice(context, shape, choice).unwrap());
     assert_eq!(plan.kernel(), expected.kernel());
-    assert_eq!(plan.fused_variant(), expected.fused_variant(), "{choice}");
+    assert_eq!(plan.program().steps, expected.program().steps, "{choice}");
 }
 
 #[test]
@@ -106,18 +125,18 @@ fn the_best_way_to_compute_a_separable_layer_is_right_and_in_the_plan() {
     let Some(context) = context() else { return };
     let mut table = context.tuning().clone();
     for (layer, shape) in separable_layers() {
-        let tuned = tune_separable_blocking(context, &layer, shape).unwrap();
+        let tuned = tune_blocking(context, separable(&layer, shape)).unwrap();
         assert!(tuned.trials.iter().all(|trial| trial.is_right() && trial.milliseconds > 0.0), "{tuned:?}");
         let tried: Vec<_> = tuned.trials.iter().map(|trial| trial.choice).collect();
         assert_eq!(tried, separable_ways(context, &layer, shape));
         assert!(tried.len() > 1 && tuned.best.milliseconds <= tuned.trials[0].milliseconds, "{tuned:?}");
-        table.insert(&tuned.geometry, context.target(), tuned.best.choice);
+        table.insert(&tuned.layer, context.target(), tuned.best.choice);
     }
     assert_eq!(table.len(), 3);
     let table: Tuning = table.to_string().parse().unwrap();
     let tuned = context.with_tuning(table.clone());
     for ((layer, shape), seed) in separable_layers().into_iter().zip(1..) {
-        let choice = table.choice(&layer.geometry(shape).unwrap(), context.target()).unwrap();
+        let choice = table.choice(&separable(&layer, shape), context.target()).unwrap();
         assert_planned(&tuned, &layer, shape, choice);
         check_separable(&tuned, &layer, shape, seed);
     }
@@ -130,7 +149,7 @@ fn a_separable_plan_goes_by_the_table() {
         let ways = separable_ways(context, &layer, shape);
         for choice in &ways {
             let mut table = context.tuning().clone();
-            table.insert(&layer.geometry(shape).unwrap(), context.target(), *choice);
+            table.insert(&separable(&layer, shape), context.target(), *choice);
             let tuned = context.with_tuning(table.clone());
             assert_planned(&tuned, &layer, shape, *choice);
             // Another size is not in it.
@@ -161,10 +180,10 @@ fn much_in_between() -> (wgpu::Limits, SeparableConv2d, [u32; 4]) {
 fn a_kept_separable_choice_that_cannot_be_planned_is_passed_over() {
     let (limits, layer, shape) = much_in_between();
     let context = noop_context(limits).with_software(false);
-    let chained = layer.plan_with_choice(&context, shape, SeparableChoice::Chained).unwrap_err();
+    let chained = layer.plan_with_kernel(&context, shape, "chained").unwrap_err();
     assert!(matches!(&chained, Error::Within { error, .. } if matches!(**error, Error::Limit { .. })), "{chained}");
     let mut table = context.tuning().clone();
-    table.insert(&layer.geometry(shape).unwrap(), context.target(), SeparableChoice::Chained);
+    table.insert(&separable(&layer, shape), context.target(), first_of("chained"));
     assert_eq!(table.len(), 1);
     assert_eq!(layer.plan(&context.with_tuning(table), shape).unwrap().kernel(), "separable");
 }
@@ -174,12 +193,13 @@ fn a_way_that_cannot_be_planned_never_wins() {
     let (limits, layer, shape) = much_in_between();
     let Some((device, queue)) = foreign_device(|own| own.max_buffer_size = limits.max_buffer_size) else { return };
     let context = Context::from_wgpu(device, queue).unwrap().with_software(false);
-    let tuned = tune_separable_blocking(&context, &layer, shape).unwrap();
+    let tuned = tune_blocking(&context, separable(&layer, shape)).unwrap();
+    let chained = first_of("chained");
     for trial in &tuned.trials {
-        assert_eq!(trial.is_right(), trial.choice != SeparableChoice::Chained, "{trial:?}");
+        assert_eq!(trial.is_right(), trial.choice != chained, "{trial:?}");
     }
-    assert_eq!(tuned.trials.last().unwrap().choice, SeparableChoice::Chained);
-    assert_ne!(tuned.best.choice, SeparableChoice::Chained);
+    assert_eq!(tuned.trials.last().unwrap().choice, chained);
+    assert_ne!(tuned.best.choice, chained);
 }
 
 #[test]
@@ -189,11 +209,12 @@ fn both_parts_of_a_chained_layer_go_by_the_table() {
     let (depthwise, pointwise) = layer.layers().unwrap();
     let mut table = context.tuning().clone();
     for part in [depthwise, pointwise] {
-        let geometry = part.geometry(shape).unwrap();
-        table.insert(&geometry, context.target(), last_choice(context, &part, shape));
+        table.insert(&conv2d(&part, shape), context.target(), last_choice(context, &part, shape));
     }
-    let chained =
-        |context: &Context| layer.plan_with_choice(context, shape, SeparableChoice::Chained).unwrap().kernel();
+    let chained = |context: &Context| {
+        let plan = layer.plan_with_kernel(context, shape, "chained").unwrap();
+        plan.kernel().to_owned()
+    };
     assert_ne!(chained(context), "direct + direct");
     assert_eq!(chained(&context.with_tuning(table)), "direct + direct");
 }
@@ -202,25 +223,59 @@ fn both_parts_of_a_chained_layer_go_by_the_table() {
 #[test]
 fn a_kept_choice_that_cannot_be_planned_is_passed_over() {
     let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 1, ..Default::default() };
-    let target = kernels::Target { software: true, ..limits.into() };
-    let geometry = Conv2d::new(1, 31, 3).padding(1).geometry([1, 1, 1024, 1024]).unwrap();
-    let direct = Choice { kernel: kernels::by_name("direct").unwrap(), variant: 0 };
-    assert!(matches!(Schedule::with_choice(&geometry, &target, direct), Err(Error::TooManyDispatches { .. })));
+    let mut target = Target::from(limits);
+    target.software = true;
+    let layer = conv2d(&Conv2d::new(1, 31, 3).padding(1), [1, 1, 1024, 1024]);
+    let (planner, direct) = (Planner::new(target.clone()), first_of("direct"));
+    assert!(matches!(planner.plan_with(&layer, direct), Err(Error::TooManyDispatches { .. })));
     let mut table = Tuning::new(&wgpu::AdapterInfo::new(wgpu::DeviceType::Cpu, wgpu::Backend::Noop));
-    table.insert(&geometry, &target, direct);
-    assert_eq!(table.choice(&geometry, &target).unwrap().kernel.name, "direct");
-    let own = Schedule::new(&geometry, &target, None).unwrap();
-    assert_eq!(table.schedule(&geometry, &target).unwrap().kernel.name, own.kernel.name);
+    table.insert(&layer, &target, direct);
+    let tuned = planner.clone().with_tuning(Arc::new(table));
+    assert_eq!(tuned.kept(&layer).unwrap().kernel.name, "direct");
+    assert_eq!(tuned.plan(&layer).unwrap().kernel, planner.plan(&layer).unwrap().kernel);
 }
 
 #[test]
 fn what_is_too_large_is_refused_before_it_fills_memory() {
     let Some(context) = context() else { return };
-    let refused = tune_blocking(context, &Conv2d::new(1, 1, 1), [1, 1, 1_000_000, 1_000_000]);
+    let shape = [1, 1, 1_000_000, 1_000_000];
+    let refused = tune_blocking(context, conv2d(&Conv2d::new(1, 1, 1), shape));
     assert!(matches!(refused, Err(Error::Limit { argument: "input", .. })), "{refused:?}");
-    let refused = tune_separable_blocking(context, &SeparableConv2d::new(1, 1, 1), [1, 1, 1_000_000, 1_000_000]);
+    let refused = tune_blocking(context, separable(&SeparableConv2d::new(1, 1, 1), shape));
     let Err(Error::Within { part: "depthwise", error }) = refused else { panic!("{refused:?}") };
     assert!(matches!(*error, Error::Limit { argument: "input", .. }), "{error}");
+}
+
+/// What a layer is computed by may itself be planned, and so is best tuned before it.
+#[test]
+fn the_layers_within_a_layer_are_listed_once() {
+    let Some(context) = context() else { return };
+    let (layer, shape) = separable_layers()[0];
+    let (depthwise, pointwise) = layer.geometry(shape).unwrap();
+    assert_eq!(inner_layers(context, (depthwise, pointwise)), [depthwise.into(), pointwise.into()]);
+    let winograd = Conv2d::new(16, 20, 3).padding(1).geometry([2, 16, 5, 6]).unwrap();
+    let product = Conv2d::new(16 * 16, 16 * 20, 1).groups(16).bias(false).geometry([1, 16 * 16, 1, 2 * 3 * 3]).unwrap();
+    assert_eq!(inner_layers(context, winograd), [product.into()]);
+    for layer in [conv2d(&Conv2d::new(2, 3, 5), [1, 2, 8, 8]), MaxPool2d::new(2).geometry(shape).unwrap().into()] {
+        assert_eq!(inner_layers(context, layer), []);
+    }
+}
+
+#[test]
+fn a_max_pool_and_an_empty_batch_are_tuned_too() {
+    let Some(context) = context() else { return };
+    let (layer, [_, channels, height, width]) = separable_layers()[0];
+    let empty = [0, channels, height, width];
+    for layer in [
+        MaxPool2d::new(3).stride(2).padding(1).geometry([2, 3, 9, 11]).unwrap().into(),
+        MaxPool2d::new(3).geometry(empty).unwrap().into(),
+        conv2d(&Conv2d::new(channels, 8, 3), empty),
+        conv2d(&Conv2d::new(32, 32, 3), [0, 32, 9, 9]),
+        separable(&layer, empty),
+    ] {
+        let tuned = tune_blocking(context, layer).unwrap();
+        assert!(tuned.trials.iter().all(sepconv::tune::Trial::is_right), "{tuned:?}");
+    }
 }
 
 #[test]
@@ -229,7 +284,10 @@ fn pipelines_come_from_a_cache_or_from_bytes_that_are_none() {
     let (layer, shape) = layers()[0];
     assert_eq!(context.pipeline_cache_data(), None, "nobody asked for it");
     let first = context.with_pipeline_cache(None);
-    check_plan(&first, &layer.plan(&first, shape).unwrap(), 1);
+    let check = |context: &Context, seed| {
+        check_plan(context, &layer.geometry(shape).unwrap(), &layer.plan(context, shape).unwrap(), seed);
+    };
+    check(&first, 1);
     let Some(data) = first.pipeline_cache_data() else {
         assert!(!context.device().features().contains(wgpu::Features::PIPELINE_CACHE));
         return;
@@ -239,7 +297,7 @@ fn pipelines_come_from_a_cache_or_from_bytes_that_are_none() {
     *changed.last_mut().unwrap() ^= 1;
     for data in [data, cut, changed, Vec::new(), b"not a cache at all".to_vec()] {
         let second = context.with_pipeline_cache(Some(&data));
-        check_plan(&second, &layer.plan(&second, shape).unwrap(), 2);
+        check(&second, 2);
         assert!(second.pipeline_cache_data().is_some(), "there is a cache all the same");
     }
 }
@@ -249,7 +307,7 @@ fn a_callers_device_is_asked_for_no_pipeline_cache() {
     let Some((device, queue)) = foreign_device(|_| {}) else { return };
     let context = Context::from_wgpu(device, queue).unwrap().with_pipeline_cache(None);
     let (layer, shape) = layers()[0];
-    check_plan(&context, &layer.plan(&context, shape).unwrap(), 1);
+    check_plan(&context, &layer.geometry(shape).unwrap(), &layer.plan(&context, shape).unwrap(), 1);
     assert_eq!(context.pipeline_cache_data(), None);
 }
 
@@ -303,9 +361,8 @@ impl Folder {
     fn prefer_others(&self, context: &Context) {
         let mut table: Tuning = std::fs::read_to_string(self.table()).unwrap().parse().unwrap();
         let (layer, shape) = (Conv2d::new(4, 4, 3), [1, 4, 8, 8]);
-        table.insert(&layer.geometry(shape).unwrap(), context.target(), last_choice(context, &layer, shape));
-        let separable = SeparableChoice::by_name("separable", 0).unwrap();
-        table.insert(&separable_in_the_file().geometry(shape).unwrap(), context.target(), separable);
+        table.insert(&conv2d(&layer, shape), context.target(), last_choice(context, &layer, shape));
+        table.insert(&separable(&separable_in_the_file(), shape), context.target(), first_of("separable"));
         std::fs::write(self.table(), table.to_string()).unwrap();
     }
 }
@@ -338,9 +395,10 @@ fn the_other_subcommands_go_by_the_table_unless_told_not_to() {
     let folder = Folder::new();
     folder.sepconv("tune --shapes shapes.json").assert_done();
     folder.prefer_others(context);
-    let own = Conv2d::new(4, 4, 3).plan(context, [1, 4, 8, 8]).unwrap().kernel();
+    let own = kernel_of(context, &Conv2d::new(4, 4, 3), [1, 4, 8, 8]);
     assert_ne!(own, "direct");
-    let own_separable = separable_in_the_file().plan(context, [1, 4, 8, 8]).unwrap().kernel();
+    let own_separable = separable_in_the_file().plan(context, [1, 4, 8, 8]).unwrap();
+    let own_separable = own_separable.kernel();
     assert_ne!(own_separable, "separable");
     let separable = "separable layer.safetensors --stride 2 --padding 1 --out";
     let plan = "plan --input 1,4,8,8 --weight 4,4,3,3 --bias 4";
@@ -375,7 +433,7 @@ fn a_table_that_is_none_is_ignored_and_replaced() {
     folder.sepconv("tune --shapes shapes.json").assert_done();
     folder.prefer_others(context);
     let good = std::fs::read_to_string(folder.table()).unwrap();
-    let own = format!("kernel {}", Conv2d::new(4, 4, 3).plan(context, [1, 4, 8, 8]).unwrap().kernel());
+    let own = format!("kernel {}", kernel_of(context, &Conv2d::new(4, 4, 3), [1, 4, 8, 8]));
     for (bad, note) in [
         (b"\x00\xff\xfe".to_vec(), "ignored: line 1"),
         (Vec::new(), "ignored: line 1"),

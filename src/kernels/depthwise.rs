@@ -1,19 +1,29 @@
 //! The row of `shaders/depthwise.wgsl`.
 
-use super::{Kernel, Passes, Target, Variant, epilogue, span, tiles, window};
+use super::convolution::{SUMS, cost, epilogue, lower, span, tiles, window};
+use super::row::{Kernel, Rank, Rules, Variant};
 use crate::geometry::Geometry;
+use crate::shader::{Shader, part};
+use crate::target::Target;
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "depthwise",
-    wgsl: include_str!("../../shaders/depthwise.wgsl"),
     summary: "one filter per output channel, each over one input channel; any multiplier",
     chosen: "for groups = in_channels, if a window of the input fits in registers",
     bound_by: "memory: few multiply-adds per byte",
-    passes: Passes::One,
-    reads_pairs: false,
-    supports,
-    suits: |_, _| true,
-    variants,
+    rank: Rank::Special,
+    shader: Some(Shader {
+        name: "depthwise",
+        own: include_str!("../../shaders/depthwise.wgsl"),
+        parts: &[&SUMS, &[part::WINDOW, part::PADDING]],
+    }),
+    rules: &Rules::<Geometry> {
+        supports,
+        suits: |_, _| true,
+        variants,
+        cost,
+        lower: |geometry, variant, lowering| lower(&KERNEL, geometry, variant, lowering),
+    },
 };
 
 /// The widest and the highest window that is kept in registers.
@@ -36,10 +46,10 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
 /// The narrowest tile there is.
 const COLUMN_TILE: u32 = 4;
 
-/// Invocations that a GPU wants at least, before each may walk down more rows.
+/// A GPU gets at least this many invocations before each may walk down more rows.
 const MANY_INVOCATIONS: u64 = 1 << 16;
 
-/// Filters of more taps are compiled with the narrow tile alone: unrolled, the wide one takes seconds to compile.
+/// Filters of more taps are compiled with the narrow tile alone: the wide one, unrolled, takes seconds to compile.
 const MANY_TAPS: u64 = 49;
 
 fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
@@ -61,7 +71,7 @@ fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
         }
     }
     if !target.software {
-        // Of the narrow tiles the longest walk that leaves enough invocations, or else the shortest, comes first.
+        // First comes the narrow tile with the longest walk that leaves enough invocations, or else with the shortest.
         let has_many = |variant: &Variant| 64 * variant.grid[0] >= MANY_INVOCATIONS;
         let best = variants[..narrow].iter().position(has_many).unwrap_or(narrow - 1);
         variants.swap(0, best);
@@ -71,18 +81,17 @@ fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
 
 fn variant(geometry: &Geometry, target: &Target, column_tile: u32, row_tile: u32) -> Variant {
     let workgroup_size = if target.software { 8 } else { 64 };
-    let mut constants = window(geometry);
-    constants.extend(epilogue(geometry));
-    constants.extend([("WORKGROUP_SIZE", workgroup_size), ("ROW_TILE", row_tile), ("COLUMN_TILE", column_tile)]);
+    let tile = [("WORKGROUP_SIZE", workgroup_size), ("ROW_TILE", row_tile), ("COLUMN_TILE", column_tile)];
+    let constants = window(geometry).into_iter().chain(epilogue(geometry)).chain(tile);
     let planes = u64::from(geometry.batch) * u64::from(geometry.out_channels);
     let plane_tiles = tiles(geometry.output.width, column_tile) * tiles(geometry.output.height, row_tile);
-    Variant { constants, grid: [(planes * plane_tiles).div_ceil(workgroup_size.into()), 1, 1] }
+    Variant::new(constants, [(planes * plane_tiles).div_ceil(workgroup_size.into()), 1, 1])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Conv2d;
+    use crate::conv::Conv2d;
 
     #[test]
     fn small_planes_are_walked_in_short_steps_on_a_gpu() {

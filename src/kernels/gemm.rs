@@ -1,19 +1,30 @@
 //! The row of `shaders/gemm.wgsl`.
 
-use super::{Kernel, Passes, Target, Variant, epilogue, register_tile, window};
+use super::convolution::{SUMS, cost, epilogue, lower, window};
+use super::register_tile::register_tile;
+use super::row::{Kernel, Rank, Rules, Variant};
 use crate::geometry::Geometry;
+use crate::shader::{Shader, part};
+use crate::target::Target;
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "gemm",
-    wgsl: include_str!("../../shaders/gemm.wgsl"),
     summary: "a normal or grouped convolution as a register-tiled matrix product, without an im2col buffer",
     chosen: "for 4 or more output channels per group",
     bound_by: "loads: a tile of 8 channels and 4 pixels takes 12 for 32 multiply-adds",
-    passes: Passes::One,
-    reads_pairs: false,
-    supports,
-    suits: |_, _| true,
-    variants,
+    rank: Rank::General,
+    shader: Some(Shader {
+        name: "gemm",
+        own: include_str!("../../shaders/gemm.wgsl"),
+        parts: &[&SUMS, &[part::WINDOW, part::PADDING, part::REGISTER_TILE]],
+    }),
+    rules: &Rules::<Geometry> {
+        supports,
+        suits: |_, _| true,
+        variants,
+        cost,
+        lower: |geometry, variant, lowering| lower(&KERNEL, geometry, variant, lowering),
+    },
 };
 
 fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
@@ -22,8 +33,5 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
 
 fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
     let (tile, grid) = register_tile(geometry, target);
-    let mut constants = window(geometry);
-    constants.extend(epilogue(geometry));
-    constants.extend(tile);
-    vec![Variant { constants, grid }]
+    vec![Variant::new(window(geometry).into_iter().chain(epilogue(geometry)).chain(tile), grid)]
 }

@@ -1,19 +1,31 @@
 //! The row of `shaders/pointwise.wgsl`.
 
-use super::{Kernel, Passes, Target, Variant, epilogue, register_tile};
-use crate::geometry::{Geometry, Sides, Size};
+use super::convolution::{SUMS, cost, epilogue, lower};
+use super::register_tile::register_tile;
+use super::row::{Kernel, Rank, Rules, Variant};
+use crate::geometry::Geometry;
+use crate::shader::{Shader, part};
+use crate::size::{Sides, Size};
+use crate::target::Target;
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "pointwise",
-    wgsl: include_str!("../../shaders/pointwise.wgsl"),
     summary: "a 1 x 1 convolution, dense or grouped, as a register-tiled matrix product",
     chosen: "for kernel_size 1 without padding",
     bound_by: "arithmetic for many channels, memory for few",
-    passes: Passes::One,
-    reads_pairs: false,
-    supports,
-    suits: |_, _| true,
-    variants,
+    rank: Rank::General,
+    shader: Some(Shader {
+        name: "pointwise",
+        own: include_str!("../../shaders/pointwise.wgsl"),
+        parts: &[&SUMS, &[part::WINDOW, part::REGISTER_TILE]],
+    }),
+    rules: &Rules::<Geometry> {
+        supports,
+        suits: |_, _| true,
+        variants,
+        cost,
+        lower: |geometry, variant, lowering| lower(&KERNEL, geometry, variant, lowering),
+    },
 };
 
 fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
@@ -28,8 +40,6 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
 
 fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
     let (tile, grid) = register_tile(geometry, target);
-    let mut constants = epilogue(geometry);
-    constants.extend([("STRIDE_HEIGHT", geometry.stride.height), ("STRIDE_WIDTH", geometry.stride.width)]);
-    constants.extend(tile);
-    vec![Variant { constants, grid }]
+    let strides = [("STRIDE_HEIGHT", geometry.stride.height), ("STRIDE_WIDTH", geometry.stride.width)];
+    vec![Variant::new(epilogue(geometry).into_iter().chain(strides).chain(tile), grid)]
 }

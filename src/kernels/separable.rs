@@ -1,35 +1,46 @@
 //! The row of `shaders/separable.wgsl`.
 
+use super::convolution::{SUMS, epilogue, window};
+use super::fused::{self, between_constants, lower};
+use super::row::{Kernel, Rank, Rules, Variant};
 use super::tiling::{Tiling, check_workgroup_memory};
-use super::{Passes, SeparableKernel, Target, Variant, between_constants, check_bindings, epilogue, window};
 use crate::geometry::Geometry;
+use crate::shader::{Shader, part};
+use crate::target::Target;
 
-pub(super) static KERNEL: SeparableKernel = SeparableKernel {
+pub(super) static KERNEL: Kernel = Kernel {
     name: "separable",
-    wgsl: include_str!("../../shaders/separable.wgsl"),
     summary: "a depthwise and a 1 x 1 convolution in one dispatch, what is between them in workgroup memory",
     chosen: "on GPUs, where computing the depthwise part once per 128 output channels costs less than moving it twice",
     bound_by: "arithmetic for many channels, memory for few",
-    passes: Passes::One,
-    reads_pairs: false,
-    supports,
-    suits,
-    variants,
+    rank: Rank::General,
+    shader: Some(Shader {
+        name: "separable",
+        own: include_str!("../../shaders/separable.wgsl"),
+        parts: &[&SUMS, &[part::WINDOW, part::PADDING, part::BETWEEN, part::WORKGROUP_TILE]],
+    }),
+    rules: &Rules::<(Geometry, Geometry)> {
+        supports,
+        suits,
+        variants,
+        cost: fused::cost,
+        lower: |parts, variant, lowering| lower(&KERNEL, parts, variant, lowering),
+    },
 };
 
-fn supports(_: &(Geometry, Geometry), target: &Target) -> Result<(), &'static str> {
+fn supports(parts: &(Geometry, Geometry), target: &Target) -> Result<(), &'static str> {
     check_workgroup_memory(target)?;
-    check_bindings(target)
+    fused::supports(parts, target)
 }
 
-/// What a depthwise multiply-add costs, in bytes to and from memory that take as long: its operand comes from a cache
-/// that is about ten times as fast. An estimate for GPUs.
+/// What a depthwise multiply-add costs, as the bytes to and from memory that take as long. Its operand comes from a
+/// cache that is about ten times as fast. This is an estimate for GPUs.
 const BYTES_PER_MULTIPLY_ADD: f64 = 0.4;
 
 /// Fewer workgroups leave most of a GPU idle.
 const FEW_WORKGROUPS: u64 = 64;
 
-/// The cost model: bytes that the chained layer moves and this one does not, against what this one computes again.
+/// The cost model: the bytes that the chained layer moves and this one does not, against what this one computes again.
 fn suits((depthwise, pointwise): &(Geometry, Geometry), target: &Target) -> bool {
     // Barriers are slow in software.
     if target.software {
@@ -57,11 +68,9 @@ fn variants((depthwise, pointwise): &(Geometry, Geometry), _: &Target) -> Vec<Va
     let best = best(pointwise);
     let others = TILINGS.into_iter().filter(|tiling| tiling.channels() < best.channels()).rev().take(2);
     let variant = |tiling: Tiling| {
-        let mut constants = window(depthwise);
-        constants.extend(between_constants(depthwise));
-        constants.extend(epilogue(pointwise));
-        constants.extend(tiling.constants());
-        Variant { constants, grid: tiling.grid(pointwise) }
+        let sums = between_constants(depthwise).into_iter().chain(epilogue(pointwise));
+        let constants = window(depthwise).into_iter().chain(sums).chain(tiling.constants());
+        Variant::new(constants, tiling.grid(pointwise))
     };
     [best].into_iter().chain(others).map(variant).collect()
 }

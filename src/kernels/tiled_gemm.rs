@@ -1,20 +1,30 @@
 //! The row of `shaders/tiled_gemm.wgsl`.
 
+use super::convolution::{SUMS, cost, epilogue, lower, window};
+use super::row::{Kernel, Rank, Rules, Variant};
 use super::tiling::{Tiling, check_workgroup_memory};
-use super::{Kernel, Passes, Target, Variant, epilogue, window};
 use crate::geometry::Geometry;
+use crate::shader::{Shader, part};
+use crate::target::Target;
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "tiled_gemm",
-    wgsl: include_str!("../../shaders/tiled_gemm.wgsl"),
     summary: "a normal, grouped or 1 x 1 convolution as a matrix product, its register tiles fed from workgroup memory",
     chosen: "for 4 or more output channels per group and sums of 32 or more, on GPUs",
     bound_by: "arithmetic for long sums, memory for short ones",
-    passes: Passes::One,
-    reads_pairs: false,
-    supports,
-    suits: |geometry, target| !target.software && geometry.terms() >= SHORT_SUM,
-    variants,
+    rank: Rank::General,
+    shader: Some(Shader {
+        name: "tiled_gemm",
+        own: include_str!("../../shaders/tiled_gemm.wgsl"),
+        parts: &[&SUMS, &[part::WINDOW, part::PADDING, part::WORKGROUP_TILE]],
+    }),
+    rules: &Rules::<Geometry> {
+        supports,
+        suits: |geometry, target| !target.software && geometry.terms() >= SHORT_SUM,
+        variants,
+        cost,
+        lower: |geometry, variant, lowering| lower(&KERNEL, geometry, variant, lowering),
+    },
 };
 
 fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
@@ -27,7 +37,8 @@ fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
 /// Shorter sums are not worth the barriers.
 const SHORT_SUM: u64 = 32;
 
-/// From large tiles, which move the least, to small ones with long sums split, which fill a device with little.
+/// From large tiles, which move the least, to small ones with split sums, which fill a device when there is little to
+/// compute.
 const TILINGS: [Tiling; 6] = [
     Tiling::new(16, 16, 1, 8),
     Tiling::new(16, 8, 1, 8),
@@ -37,8 +48,8 @@ const TILINGS: [Tiling; 6] = [
     Tiling::new(4, 4, 8, 4),
 ];
 
-/// For devices with registers for 64 sums per invocation: fewer reads of workgroup memory for each. No device says whether
-/// it is one, so that these are never the first guess, but for the tuner to find.
+/// For devices with registers for 64 sums per invocation: each sum takes fewer reads of workgroup memory. No device
+/// says how many registers it has, so these are never the first guess, but the tuner may find them.
 const LARGE_TILINGS: [Tiling; 2] = [Tiling::new(32, 8, 1, 16), Tiling::new(16, 8, 1, 16)];
 
 /// Workgroups that fill a large GPU.
@@ -54,11 +65,8 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
     let best = tilings.iter().position(fills).unwrap_or(tilings.len() - 1);
     tilings[..=best].rotate_right(1);
     let variant = |tiling: Tiling| {
-        let mut constants = window(geometry);
-        constants.extend(epilogue(geometry));
-        constants.extend(tiling.constants());
-        constants.push(("SPLIT", tiling.split));
-        Variant { constants, grid: tiling.grid(geometry) }
+        let tile = tiling.constants().into_iter().chain([("SPLIT", tiling.split)]);
+        Variant::new(window(geometry).into_iter().chain(epilogue(geometry)).chain(tile), tiling.grid(geometry))
     };
     tilings.into_iter().chain(large).map(variant).collect()
 }

@@ -1,10 +1,11 @@
 //! What the kernels that multiply from workgroup memory have in common: how their workgroups tile pixels and channels.
 
-use super::{Target, tiles};
+use super::convolution::tiles;
 use crate::geometry::Geometry;
+use crate::target::Target;
 
-/// How many invocations a workgroup has along pixels, channels and the sum, and how many channels each has; each has 4
-/// pixels. At most 256 invocations, with 16 KiB.
+/// How many invocations a workgroup has along pixels, channels and the sum, and how many channels each computes, for 4
+/// pixels. A workgroup has at most 256 invocations and 16 KiB of memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tiling {
     pixel_fours: u32,
@@ -47,7 +48,7 @@ impl Tiling {
     }
 }
 
-/// What such a kernel takes of a device.
+/// What such a kernel needs of a device.
 pub(super) fn check_workgroup_memory(target: &Target) -> Result<(), &'static str> {
     let limits = &target.limits;
     if limits.max_compute_invocations_per_workgroup < 256 || limits.max_compute_workgroup_storage_size < 16_384 {

@@ -1,27 +1,36 @@
-//! The row of `shaders/winograd.wgsl`, and its passes: tiles of the input are transformed, a 1 × 1 convolution of 16
-//! times as many groups makes the sums, and these are transformed to the output.
+//! The row of `shaders/winograd.wgsl`. One step transforms tiles of the input, a 1 × 1 convolution of 16 times as many
+//! groups makes the sums, and one step transforms these to the output. The filters are transformed once, when the
+//! weights are packed.
 //!
 //! Winograd, *Arithmetic complexity of computations*, 1980; Lavin and Gray, *Fast algorithms for convolutional neural
 //! networks*, 2016.
 
-use super::{Kernel, Passes, Target, Variant, choose, epilogue, padding_mode};
+use super::convolution::{SUMS, Tensors, epilogue, extent, padding_mode, shader, tile_cost};
+use super::parts::by_images;
+use super::row::{Kernel, Lowering, Rank, Rules, Variant};
+use super::software;
 use crate::conv::Conv2d;
 use crate::error::Result;
-use crate::geometry::{Geometry, Size};
-use crate::schedule::{Part, Role, Schedule, Stretch, binding_maximum, check_dispatches, slices};
+use crate::extent::Extent;
+use crate::geometry::Geometry;
+use crate::layer::Layer;
+use crate::program::{Binding, Kind, Program, Step};
+use crate::shader::{Shader, part};
+use crate::size::{Size, values};
+use crate::target::Target;
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "winograd",
-    wgsl: include_str!("../../shaders/winograd.wgsl"),
     summary: "a normal or grouped 3 x 3 convolution of stride 1 by Winograd's F(2 x 2, 3 x 3)",
-    chosen: "for 48 tiles of 2 x 2 and many channels per group in and out: 128 on GPUs; in software 32, with subgroups \
-             96 (256 without 64-bit integers or for an odd number of input channels)",
+    chosen: "for 48 tiles of 2 x 2 and 128 channels per group in and out; in software for fewer",
     bound_by: "its product for many channels, memory for few",
-    passes: Passes::Winograd,
-    reads_pairs: false,
-    supports,
-    suits,
-    variants,
+    rank: Rank::Special,
+    shader: Some(Shader {
+        name: "winograd",
+        own: include_str!("../../shaders/winograd.wgsl"),
+        parts: &[&SUMS, &[part::PADDING]],
+    }),
+    rules: &Rules::<Geometry> { supports, suits, variants, cost, lower },
 };
 
 /// A tile's places: 4 × 4 inputs, for 2 × 2 outputs.
@@ -29,13 +38,13 @@ const PLACES: u32 = 16;
 
 const WORKGROUP_WIDTH: u32 = 64;
 
-/// Its roundings grow with Σ|x| · Σ|w| over a filter's taps, not with Σ|x · w|. Where the sum over the channels is longer
-/// than the sums in the transforms, and the taps are of like sizes, that is within the bound of any other kernel; and with
-/// fewer channels it has nothing to give.
+/// Its roundings grow with Σ|x| · Σ|w| over a filter's taps, not with Σ|x · w|. If the sum over the channels is longer
+/// than the sums in the transforms, and the taps have like sizes, that is within the bound of any other kernel. With
+/// fewer channels it gains nothing.
 const FEWEST_CHANNELS: u32 = 16;
 
-/// The most bytes of a transformed tensor, where an image does not take more: those of many images together would take
-/// several times the memory of the layer's own tensors, and would be in no cache.
+/// The most bytes of a transformed tensor, unless one image takes more. Many images at once would take several times
+/// the memory of the layer's own tensors, and would be in no cache.
 const WORKSPACE: u64 = 64 << 20;
 
 fn supports(geometry: &Geometry, target: &Target) -> std::result::Result<(), &'static str> {
@@ -47,40 +56,46 @@ fn supports(geometry: &Geometry, target: &Target) -> std::result::Result<(), &'s
         return Err("it needs 16 input and 16 output channels per group");
     }
     let weight = u64::from(PLACES) * u64::from(geometry.out_channels) * u64::from(geometry.in_channels_per_group());
-    if 4 * weight.max(transformed_image(geometry)) > tensor_maximum(target) {
-        return Err("it needs an image and a weight that fit in a buffer and in a binding transformed");
+    let one_image = Geometry { batch: 1, ..*geometry };
+    let tensors = [one_image.input_shape(), one_image.output_shape()].map(values);
+    let largest = tensors.into_iter().max().unwrap_or(0).max(weight).max(transformed_image(geometry));
+    if largest > tensor_values(target) {
+        return Err("it needs an image and a weight that fit in a buffer and in a binding once transformed");
     }
     Ok(())
 }
 
-/// The most bytes of a tensor that is bound whole.
-fn tensor_maximum(target: &Target) -> u64 {
-    binding_maximum(&target.limits).min(target.limits.max_buffer_size)
+/// The most values of a tensor that is bound whole.
+fn tensor_values(target: &Target) -> u64 {
+    target.binding_values().min(target.limits.max_buffer_size / 4)
 }
 
-/// The product has fewer pixels than the layer, by a factor of four: with less than this its tiles are partly idle.
+/// The product has a quarter of the layer's pixels. With fewer than this many, its own tiles are partly idle.
 const FEWEST_TILES: u64 = 48;
 
-/// A pair of an input and an output channel saves 10 of 18 operations per pixel, and each channel of either kind costs 8
-/// more values of traffic, so that what is saved over what it costs grows with in · out / (in + out). In software that is
-/// soon worth it, but for devices where `subgroup_gemm` makes the direct form's sums with far fewer loads; less so where
-/// the kernel of the product reads its values in pairs.
+/// A pair of an input and an output channel saves 10 of 18 operations per pixel. Each channel of either kind costs 8
+/// more values of traffic. So what is saved, divided by what it costs, grows with in · out / (in + out).
 fn suits(geometry: &Geometry, target: &Target) -> bool {
     let [inputs, outputs] = [geometry.in_channels_per_group(), geometry.out_channels_per_group()].map(u64::from);
-    let product_reads_pairs = || product(geometry).is_ok_and(|product| choose(&product, target).reads_pairs);
-    let least = match target {
-        Target { software: false, .. } => 64,
-        Target { subgroup_size: Some(8), .. } if product_reads_pairs() => 48,
-        Target { subgroup_size: Some(8), .. } => 128,
-        _ => 16,
-    };
+    let least = if target.software { software::winograd_pays_from(product(geometry), target) } else { 64 };
     inputs * outputs >= least * (inputs + outputs) && tiles(geometry) >= FEWEST_TILES
 }
 
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
-    let mut constants = vec![padding_mode(geometry), ("WORKGROUP_WIDTH", WORKGROUP_WIDTH)];
-    constants.extend(epilogue(geometry));
-    vec![Variant { constants, grid: grid(u64::from(geometry.in_channels) * tiles(geometry)) }]
+    let own = [padding_mode(geometry), ("WORKGROUP_WIDTH", WORKGROUP_WIDTH)];
+    vec![Variant::new(
+        own.into_iter().chain(epilogue(geometry)),
+        grid(u64::from(geometry.in_channels) * tiles(geometry)),
+    )]
+}
+
+/// Its product has 16 terms where the layer has 36. What the transforms cost is left to a measurement.
+fn cost(geometry: &Geometry, _: &Variant, lowering: &Lowering<'_>) -> f64 {
+    let planned = product(geometry).and_then(|product| Ok((product, (lowering.plan)(&Layer::Conv2d(product))?)));
+    planned.map_or(f64::INFINITY, |(product, program)| {
+        let workgroups = program.steps.iter().map(|step| step.grid.map(f64::from).iter().product::<f64>()).sum();
+        tile_cost(values(product.output_shape()) as f64, workgroups, lowering.target) * 16.0 / 36.0
+    })
 }
 
 fn grid(invocations: u64) -> [u64; 3] {
@@ -103,49 +118,58 @@ fn transformed_image(geometry: &Geometry) -> u64 {
 ///
 /// # Errors
 /// Those of [`Conv2d::geometry`].
-pub(crate) fn product(geometry: &Geometry) -> Result<Geometry> {
+fn product(geometry: &Geometry) -> Result<Geometry> {
     let [in_channels, out_channels] = [geometry.in_channels, geometry.out_channels].map(|channels| PLACES * channels);
     let tiles = u32::try_from(tiles(geometry)).unwrap_or(u32::MAX);
     let layer = Conv2d::new(in_channels, out_channels, 1).groups(PLACES * geometry.groups).bias(false);
     layer.geometry([1, in_channels, 1, tiles])
 }
 
-/// What packs the weights, and what runs: for as many images at a time as the workspace holds, the first transform, the
-/// product and the last transform.
-///
-/// # Errors
-/// Those of [`Schedule::with_choice`].
-pub(crate) fn passes(whole: &Geometry, target: &Target) -> Result<(Vec<Part>, Vec<Part>)> {
-    let [pack, first, last] = ["transform_filter", "transform_input", "transform_output"];
-    let pass = |entry, geometry: &Geometry, starts, invocations| {
-        let variant = Variant { grid: grid(invocations), ..variants(geometry, target).swap_remove(0) };
-        Part::new(&KERNEL, entry, *geometry, starts, variant, target)
+/// Packs the weights once. Then, for as many images at a time as the workspace holds: the first transform, the product,
+/// the last transform.
+fn lower(whole: &Geometry, _: usize, lowering: &Lowering<'_>) -> Result<Program> {
+    let (target, limits) = (lowering.target, &lowering.target.limits);
+    let mut program = Program::new(KERNEL.name);
+    let tensors = Tensors::add(&mut program, whole, target)?;
+    let constants = variants(whole, target).swap_remove(0).constants;
+    let step = |entry_point, extent: Extent, bindings| {
+        Step::new(shader(&KERNEL), entry_point, constants.clone(), extent.words(), bindings)
     };
-    let stretch = |of, invocations| Stretch { of, start: 0, length: u64::from(PLACES) * invocations };
 
     let filters = u64::from(whole.out_channels) * u64::from(whole.in_channels_per_group());
-    let packed = stretch(Role::PackedWeight, filters);
-    // No image takes part in it, but one must fit in a binding.
-    let one_image = Geometry { batch: 1, ..*whole };
-    let packing = vec![Part { output: packed, ..pass(pack, &one_image, [0; 3], filters) }];
+    let places = |invocations: u64| u64::from(PLACES) * invocations;
+    let packed = program.hidden(Kind::Packed, "packed weight", places(filters))?;
+    let [weight, packed] = [tensors.weight, packed].map(|buffer| program.whole(buffer));
+    let of_filters = Extent {
+        out_channels: whole.out_channels,
+        in_channels_per_group: whole.in_channels_per_group(),
+        ..Extent::default()
+    };
+    // This step does not read these bindings, but something must be bound there.
+    let unused = (1..5).map(|number| Binding::read(number, weight));
+    let pack = step("transform_filter", of_filters, unused.chain([Binding::write(5, packed)]).collect());
+    program.prepare(&pack, grid(filters), limits)?;
 
-    let images = tensor_maximum(target).min(WORKSPACE) / (4 * transformed_image(whole));
-    let mut parts = Vec::new();
-    for (piece, starts) in slices(whole, images.max(1), whole.groups.into(), whole.out_channels.into())? {
-        let [inputs, outputs] = [piece.in_channels, piece.out_channels].map(|c| u64::from(c) * tiles(&piece));
-        let input = stretch(Role::TransformedInput, inputs);
-        let output = stretch(Role::TransformedOutput, outputs);
-        let product = Schedule::new(&product(&piece)?, target, None)?;
-        let within = |whole: Stretch, part: Stretch| Stretch { of: whole.of, ..part };
-        parts.push(Part { output: input, ..pass(first, &piece, starts, inputs) });
-        parts.extend(product.parts.into_iter().map(|part| Part {
-            input: within(input, part.input),
-            weight: within(packed, part.weight),
-            output: within(output, part.output),
-            ..part
-        }));
-        parts.push(Part { input: output, ..pass(last, &piece, starts, outputs) });
-        check_dispatches(parts.iter().map(|part| part.dispatches.len() as u64).sum())?;
+    let images = tensor_values(target).min(WORKSPACE / 4) / transformed_image(whole);
+    for part in by_images(whole, images.max(1))? {
+        let invocations = [part.geometry.in_channels, part.geometry.out_channels]
+            .map(|channels| u64::from(channels) * tiles(&part.geometry));
+        let mut workspace = |name, length| {
+            let buffer = program.hidden(Kind::Workspace, name, places(length))?;
+            Ok(program.whole(buffer))
+        };
+        let input = workspace("transformed input", invocations[0])?;
+        let output = workspace("transformed output", invocations[1])?;
+        let [mut first, mut last] = [(); 2].map(|()| tensors.bindings(&part, weight));
+        first[4] = Binding::write(5, input);
+        last[0] = Binding::read(1, output);
+
+        program.dispatch(step("transform_input", extent(&part), first), grid(invocations[0]), limits)?;
+        let product = (lowering.plan)(&Layer::Conv2d(product(&part.geometry)?))?;
+        let [from, to] = product.ends();
+        let own = product.find(Kind::Parameter, "weight").expect("a convolution has a weight");
+        program.append(product, &[(from, input), (own, packed), (to, output)])?;
+        program.dispatch(step("transform_output", extent(&part), last), grid(invocations[1]), limits)?;
     }
-    Ok((packing, parts))
+    Ok(program)
 }

@@ -1,24 +1,26 @@
 //! What the tests share: a device, seeded data, and one layer run and compared.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sepconv::reference::{self, Reference};
 use sepconv::{
-    Activation, Context, Conv2d, Error, Geometry, Operands, Plan, SeparableChoice, SeparableConv2d, SeparableOperands,
-    SeparablePlan, Tensor, kernels, verify,
+    Activation, Choice, Context, Conv2d, Error, Geometry, Layer, MaxPool2d, Operands, Parameters, Plan,
+    SeparableConv2d, Target, Tensor, kernels, verify,
 };
 
 pub mod golden;
 
 /// A GPU and devices in software, all with WebGPU's default limits: what they differ in is tiles and kernels.
-pub fn targets() -> [kernels::Target; 4] {
+pub fn targets() -> [Target; 4] {
     let kinds = [(false, None, false), (true, None, false), (true, Some(8), false), (true, Some(8), true)];
-    kinds.map(|(software, subgroup_size, shader_int64)| kernels::Target {
-        limits: wgpu::Limits::default(),
-        software,
-        subgroup_size,
-        shader_int64,
+    kinds.map(|(software, subgroup_size, shader_int64)| {
+        let mut target = Target::from(wgpu::Limits::default());
+        (target.software, target.subgroup_size, target.shader_int64) = (software, subgroup_size, shader_int64);
+        target
     })
 }
 
@@ -28,8 +30,15 @@ pub fn skipped() -> bool {
 }
 
 /// The device under test, or none if `SEPCONV_TEST_GPU=skip` says to do without. A missing adapter is a failure.
+///
+/// Each test gets one of two devices, in turn: a driver in software compiles the shaders of one device one after the
+/// other, and those of two on two cores.
 pub fn context() -> Option<&'static Context> {
-    static CONTEXT: OnceLock<Option<Context>> = OnceLock::new();
+    static CONTEXTS: [OnceLock<Option<Context>>; 2] = [OnceLock::new(), OnceLock::new()];
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static INDEX: usize = NEXT.fetch_add(1, Ordering::Relaxed) % CONTEXTS.len();
+    }
     let open = || {
         if skipped() {
             eprintln!("SEPCONV_TEST_GPU=skip: nothing is run on a device");
@@ -40,7 +49,13 @@ pub fn context() -> Option<&'static Context> {
         eprintln!("device: {} ({}, {}, {:?})", info.name, info.driver, info.driver_info, info.backend);
         Some(context)
     };
-    CONTEXT.get_or_init(open).as_ref()
+    CONTEXTS[INDEX.with(|index| *index)].get_or_init(open).as_ref()
+}
+
+/// Whether the sweeps are to leave nothing out: `SEPCONV_TEST_SWEEP=whole`. A software driver takes a quarter of an hour to
+/// compile all of their shaders, so that without it each case of a sweep is given to one kernel after the other in turn.
+pub fn sweeps_whole() -> bool {
+    std::env::var("SEPCONV_TEST_SWEEP").is_ok_and(|value| value == "whole")
 }
 
 /// A device of the caller's own, on the adapter under test, with these limits changed and with the features that bring
@@ -131,6 +146,7 @@ fn is_exact(activation: Activation) -> bool {
 
 /// The data of one layer, in memory.
 pub struct Data {
+    pub geometry: Geometry,
     pub input: Vec<f32>,
     pub weight: Vec<f32>,
     pub bias: Option<Vec<f32>>,
@@ -140,6 +156,7 @@ pub struct Data {
 impl Data {
     pub fn new(geometry: &Geometry, mut fill: impl FnMut(usize) -> Vec<f32>) -> Self {
         Self {
+            geometry: *geometry,
             input: fill(count(geometry.input_shape())),
             weight: fill(count(geometry.weight_shape())),
             bias: geometry.bias.then(|| fill(count(geometry.bias_shape()))),
@@ -157,23 +174,23 @@ impl Data {
         Self::new(geometry, |count| generator.integers(count))
     }
 
-    pub fn reference(&self, geometry: &Geometry) -> Reference {
-        reference::conv2d(geometry, &self.input, &self.weight, self.bias.as_deref(), self.residual.as_deref())
+    pub fn reference(&self) -> Reference {
+        reference::conv2d(&self.geometry, &self.input, &self.weight, self.bias.as_deref(), self.residual.as_deref())
     }
 
     /// Runs a plan on this data three times, into an output that was poisoned with NaN, and returns the results.
     pub fn run(&self, context: &Context, plan: &Plan) -> [Vec<f32>; 3] {
-        let geometry = plan.geometry();
+        let g = &self.geometry;
         let tensor = |shape, data: &[f32]| Tensor::from_slice(context, shape, data).unwrap();
-        let input = tensor(geometry.input_shape(), &self.input);
-        let weight = tensor(geometry.weight_shape(), &self.weight);
-        let bias = self.bias.as_ref().map(|bias| tensor(geometry.bias_shape(), bias));
-        let residual = self.residual.as_ref().map(|residual| tensor(geometry.output_shape(), residual));
+        let input = tensor(g.input_shape(), &self.input);
+        let weight = tensor(g.weight_shape(), &self.weight);
+        let bias = self.bias.as_ref().map(|bias| tensor(g.bias_shape(), bias));
+        let residual = self.residual.as_ref().map(|residual| tensor(g.output_shape(), residual));
+        let weights = plan.weights(&Parameters::new(&weight).bias(&bias)).unwrap();
         [(); 3].map(|()| {
             let output = poisoned(context, plan.output_shape());
-            let operands = Operands::new(&input, &weight, &output).bias(&bias).residual(&residual);
-            plan.bind(operands).unwrap().run().unwrap();
-            output.read_blocking(context).unwrap()
+            plan.bind(&weights, Operands::new(&input, &output).residual(&residual)).unwrap().run().unwrap();
+            output.read_blocking().unwrap()
         })
     }
 }
@@ -196,6 +213,7 @@ pub fn assert_exact(expected: &Reference, actual: &[f32], what: &str) {
 
 /// Random data and small integers for one geometry, with what comes out.
 pub struct Trial {
+    geometry: Geometry,
     seed: u64,
     random: (Data, Reference),
     integers: Option<(Data, Reference)>,
@@ -204,10 +222,11 @@ pub struct Trial {
 impl Trial {
     pub fn new(geometry: &Geometry, seed: u64) -> Self {
         let with_reference = |data: Data| {
-            let reference = data.reference(geometry);
+            let reference = data.reference();
             (data, reference)
         };
         Self {
+            geometry: *geometry,
             seed,
             random: with_reference(Data::random(geometry, seed)),
             integers: is_exact(geometry.activation).then(|| with_reference(Data::integers(geometry, seed))),
@@ -215,7 +234,7 @@ impl Trial {
     }
 
     pub fn check(&self, context: &Context, plan: &Plan) {
-        let geometry = plan.geometry();
+        let geometry = &self.geometry;
         let what = format!("{} on {geometry:?}, seed {}", plan.kernel(), self.seed);
         let (data, expected) = &self.random;
         for actual in data.run(context, plan) {
@@ -229,8 +248,8 @@ impl Trial {
 }
 
 /// Runs a plan on random data and on small integers and compares the results with the reference.
-pub fn check_plan(context: &Context, plan: &Plan, seed: u64) {
-    Trial::new(plan.geometry(), seed).check(context, plan);
+pub fn check_plan(context: &Context, geometry: &Geometry, plan: &Plan, seed: u64) {
+    Trial::new(geometry, seed).check(context, plan);
 }
 
 /// Every different plan of a layer with one kernel: a GPU's tiles and a software device's, wherever it runs.
@@ -239,7 +258,7 @@ pub fn plans(context: &Context, layer: &Conv2d, input_shape: [u32; 4], kernel: &
     for software in [false, true] {
         let plan = layer.plan_with_kernel(&context.with_software(software), input_shape, kernel)?;
         assert_eq!(plan.kernel(), kernel);
-        if plans.iter().all(|other| other.schedule().parts[0].variant != plan.schedule().parts[0].variant) {
+        if plans.iter().all(|other| other.program().steps != plan.program().steps) {
             plans.push(plan);
         }
     }
@@ -249,35 +268,112 @@ pub fn plans(context: &Context, layer: &Conv2d, input_shape: [u32; 4], kernel: &
 /// Forces every kernel onto a layer: those that support it must be right, the others must refuse it, and the planner
 /// must choose one that supports it.
 pub fn check(context: &Context, layer: &Conv2d, input_shape: [u32; 4], seed: u64) {
+    check_with(context, layer, input_shape, seed, |_, _| true);
+}
+
+/// [`check`] with these plans alone, by their kernel's name and their place among all that there are.
+fn check_with(
+    context: &Context,
+    layer: &Conv2d,
+    input_shape: [u32; 4],
+    seed: u64,
+    takes: impl Fn(&str, usize) -> bool,
+) {
     let geometry = layer.geometry(input_shape).unwrap_or_else(|error| panic!("{layer:?} on {input_shape:?}: {error}"));
-    let trial = Trial::new(&geometry, seed);
-    let mut suiting = Vec::new();
+    let layer_of_kernels = geometry.into();
+    let mut trial = None;
+    let mut index = 0;
     for kernel in kernels::ALL {
-        let plans = plans(context, layer, input_shape, kernel.name);
-        match (kernel.supports)(&geometry, context.target()) {
-            Ok(()) => {
-                for plan in plans.unwrap_or_else(|error| panic!("{} on {geometry:?}: {error}", kernel.name)) {
-                    trial.check(context, &plan);
-                }
-                if (kernel.suits)(&geometry, context.target()) {
-                    suiting.push(kernel.name);
-                }
-            }
-            Err(reason) => {
-                let expected = Error::Unsupported { kernel: kernel.name, reason };
-                assert_eq!(plans.err(), Some(expected), "{} on {geometry:?}", kernel.name);
+        if let Err(reason) = kernel.supports(&layer_of_kernels, context.target()) {
+            let refused = layer.plan_with_kernel(context, input_shape, kernel.name).err();
+            let expected = Error::Unsupported { kernel: kernel.name, reason };
+            assert_eq!(refused, Some(expected), "{} on {geometry:?}", kernel.name);
+            continue;
+        }
+        for software in [false, true] {
+            index += 1;
+            if takes(kernel.name, index) {
+                let plan = layer.plan_with_kernel(&context.with_software(software), input_shape, kernel.name);
+                let plan = plan.unwrap_or_else(|error| panic!("{} on {geometry:?}: {error}", kernel.name));
+                assert_eq!(plan.kernel(), kernel.name);
+                trial.get_or_insert_with(|| Trial::new(&geometry, seed)).check(context, &plan);
             }
         }
     }
-    let chosen = layer.plan(context, input_shape).unwrap();
-    assert_eq!(Some(&chosen.kernel()), suiting.first(), "the kernel chosen for {geometry:?}");
+    let choices = Choice::all(&layer_of_kernels, context.target());
+    assert_eq!(choices[0].0.kernel.name, own(&layer_of_kernels, context.target()), "chosen for {geometry:?}");
 }
 
-/// [`check`] for each of these, its index as the seed.
+/// The kernel that the planner is to choose: of those that suit the layer one of the least rank, and of these the first.
+pub fn own(layer: &Layer, target: &Target) -> &'static str {
+    let suits = |kernel: &&&kernels::Kernel| kernel.supports(layer, target).is_ok() && kernel.suits(layer, target);
+    kernels::ALL.iter().filter(suits).min_by_key(|kernel| kernel.rank).unwrap().name
+}
+
+/// The most sets of constants that a sweep has, unless it is to be whole.
+const STRUCTURES: usize = 24;
+
+/// [`check`] for each of these, its index as the seed. Unless the sweep is to be whole, each case has one of its kernels'
+/// plans, the same for all cases that a kernel has the same constants for, and of many such sets some are left out: so that
+/// few shaders are compiled.
 pub fn check_all(context: &Context, cases: impl IntoIterator<Item = Case>) {
-    for ((layer, input_shape), seed) in cases.into_iter().zip(1..) {
-        check(context, &layer, input_shape, seed);
+    let whole = sweeps_whole();
+    let cases: Vec<Case> = cases.into_iter().collect();
+    let structures: BTreeSet<u64> = cases.iter().map(structure).collect();
+    let step = structures.len().div_ceil(STRUCTURES);
+    let taken: BTreeSet<u64> = structures.into_iter().step_by(if whole { 1 } else { step }).collect();
+    for (case @ (layer, input_shape), seed) in cases.into_iter().zip(1..) {
+        let structure = structure(&case);
+        if !taken.contains(&structure) {
+            continue;
+        }
+        let geometry = layer.geometry(input_shape).unwrap();
+        let supports = |kernel: &&&kernels::Kernel| kernel.supports(&geometry.into(), context.target()).is_ok();
+        let plans = 2 * kernels::ALL.iter().filter(supports).count();
+        let turn = usize::try_from(structure % plans as u64).unwrap();
+        check_with(context, &layer, input_shape, seed, |_, index| whole || index - 1 == turn);
     }
+}
+
+/// A number for what kernels have as constants of a layer.
+fn structure((layer, input_shape): &Case) -> u64 {
+    let g = layer.geometry(*input_shape).unwrap();
+    let window = (g.kernel_size, g.stride, g.dilation, g.padding_mode, g.groups > 1);
+    let mut hasher = DefaultHasher::new();
+    (window, g.bias, g.residual, format!("{:?}", g.activation)).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// [`check`] for each of these with the kernel of this name, its index as the seed; with all if the sweep is to be whole.
+pub fn check_kernel(context: &Context, name: &str, cases: impl IntoIterator<Item = Case>) {
+    let whole = sweeps_whole();
+    for ((layer, input_shape), seed) in cases.into_iter().zip(1..) {
+        check_with(context, &layer, input_shape, seed, |kernel, _| whole || kernel == name);
+    }
+}
+
+/// Every variant of every kernel, with a GPU's tiles and a software device's, since the tuner may take any; unless the
+/// sweep is to be whole, every fifth.
+pub fn check_variants(context: &Context, cases: impl IntoIterator<Item = Case>) {
+    let (whole, mut met, mut forced) = (sweeps_whole(), 0, 0);
+    for ((layer, shape), seed) in cases.into_iter().zip(1..) {
+        let geometry = layer.geometry(shape).unwrap();
+        let mut trial = None;
+        for software in [false, true] {
+            let context = context.with_software(software);
+            for (choice, variant) in Choice::all(&geometry.into(), context.target()) {
+                met += usize::from(choice.variant > 0);
+                if !whole && (choice.variant == 0 || met % 5 > 0) {
+                    continue;
+                }
+                let plan = layer.plan_with_choice(&context, shape, choice).unwrap();
+                assert!(plan.program().steps[0].constants.starts_with(&variant.constants), "{choice}");
+                trial.get_or_insert_with(|| Trial::new(&geometry, seed)).check(&context, &plan);
+                forced += usize::from(choice.variant > 0);
+            }
+        }
+    }
+    assert!(met > 100 && forced >= met / 6, "only {forced} of {met} are not the first of their kernel");
 }
 
 /// The data of one separable layer, in memory.
@@ -315,8 +411,7 @@ impl SeparableData {
     }
 
     /// Runs a plan three times, into a poisoned output.
-    pub fn run(&self, context: &Context, plan: &SeparablePlan) -> [Vec<f32>; 3] {
-        let (depthwise, pointwise) = plan.geometry();
+    pub fn run(&self, context: &Context, (depthwise, pointwise): (&Geometry, &Geometry), plan: &Plan) -> [Vec<f32>; 3] {
         let input_shape = depthwise.input_shape();
         let tensor = |shape, data: &[f32]| Tensor::from_slice(context, shape, data).unwrap();
         let optional = |shape, data: &Option<Vec<f32>>| data.as_ref().map(|data| tensor(shape, data));
@@ -326,24 +421,18 @@ impl SeparableData {
         let pointwise_weight = tensor(pointwise.weight_shape(), &self.pointwise_weight);
         let pointwise_bias = optional(pointwise.bias_shape(), &self.pointwise_bias);
         let residual = optional(plan.output_shape(), &self.residual);
+        let parameters = Parameters::separable(&depthwise_weight, &pointwise_weight);
+        let parameters = parameters.depthwise_bias(&depthwise_bias).pointwise_bias(&pointwise_bias);
+        let weights = plan.weights(&parameters).unwrap();
         [(); 3].map(|()| {
             let output = poisoned(context, plan.output_shape());
-            let operands = SeparableOperands {
-                input: &input,
-                depthwise_weight: &depthwise_weight,
-                depthwise_bias: depthwise_bias.as_ref(),
-                pointwise_weight: &pointwise_weight,
-                pointwise_bias: pointwise_bias.as_ref(),
-                residual: residual.as_ref(),
-                output: &output,
-            };
-            plan.bind(operands).unwrap().run().unwrap();
-            output.read_blocking(context).unwrap()
+            plan.bind(&weights, Operands::new(&input, &output).residual(&residual)).unwrap().run().unwrap();
+            output.read_blocking().unwrap()
         })
     }
 
     /// The data of the normal layer that computes the same.
-    pub fn folded(&self, layer: &SeparableConv2d) -> Data {
+    pub fn folded(&self, layer: &SeparableConv2d, geometry: Geometry) -> Data {
         let (weight, bias) = layer
             .fold_weights(
                 &self.depthwise_weight,
@@ -353,40 +442,60 @@ impl SeparableData {
             )
             .unwrap();
         let has_bias = self.depthwise_bias.is_some() || self.pointwise_bias.is_some();
-        Data { input: self.input.clone(), weight, bias: has_bias.then_some(bias), residual: self.residual.clone() }
+        let (input, residual) = (self.input.clone(), self.residual.clone());
+        Data { geometry, input, weight, bias: has_bias.then_some(bias), residual }
     }
 }
 
-/// Every different plan of a separable layer: the planner's own, two dispatches, and each fused kernel's variants.
-pub fn separable_plans(context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4]) -> Vec<SeparablePlan> {
-    let own = layer.plan(context, input_shape).unwrap();
-    let chained = layer.plan_with_choice(context, input_shape, SeparableChoice::Chained).unwrap();
-    let (depthwise, pointwise) = chained.geometry();
-    let chosen = [depthwise, pointwise].map(|part| kernels::choose(part, context.target()).name);
-    assert_eq!(chained.kernel(), chosen.join(" + "));
-    let geometries = (*depthwise, *pointwise);
-    let mut plans = vec![own, chained];
-    for kernel in kernels::SEPARABLE {
-        let supported = (kernel.supports)(&geometries, context.target());
-        let variants = supported.map_or(1, |()| (kernel.variants)(&geometries, context.target()).len());
-        for variant in 0..variants {
-            match layer.plan_with_choice(context, input_shape, SeparableChoice::Fused { kernel, variant }) {
-                Ok(plan) => {
-                    assert_eq!((plan.kernel().as_str(), supported), (kernel.name, Ok(())));
-                    plans.push(plan);
-                }
-                Err(error) => assert!(matches!(error, Error::Unsupported { .. }), "{error}"),
-            }
+/// Every way to plan a separable layer, the planner's own first; none for those that are not taken.
+fn separable_plans(
+    context: &Context,
+    layer: &SeparableConv2d,
+    input_shape: [u32; 4],
+    takes: &impl Fn(usize) -> bool,
+) -> Vec<Option<Plan>> {
+    let parts @ (depthwise, pointwise) = layer.geometry(input_shape).unwrap();
+    let chosen = [depthwise, pointwise].map(|part| own(&part.into(), context.target()));
+    let choices = Choice::all(&parts.into(), context.target());
+    assert_eq!(choices[0].0.kernel.name, own(&parts.into(), context.target()));
+    // The general one computes every layer that is no larger than the tests' own.
+    assert!(choices.iter().any(|(choice, _)| choice.kernel.name == "separable"));
+    for kernel in kernels::ALL {
+        if let Err(reason) = kernel.supports(&parts.into(), context.target()) {
+            let refused = layer.plan_with_kernel(context, input_shape, kernel.name).err();
+            assert_eq!(refused, Some(Error::Unsupported { kernel: kernel.name, reason }));
         }
     }
-    // The general one computes every layer that is no larger than the tests' own.
-    assert!(plans.iter().any(|plan| plan.kernel() == "separable"));
-    plans
+    let plan = |(way, (choice, _)): (usize, (Choice, _))| {
+        takes(way).then(|| {
+            let plan = layer.plan_with_choice(context, input_shape, choice).unwrap();
+            let kernel = choice.kernel.name;
+            assert_eq!(plan.kernel(), if kernel == "chained" { chosen.join(" + ") } else { kernel.to_owned() });
+            plan
+        })
+    };
+    choices.into_iter().enumerate().map(plan).collect()
 }
 
-/// Runs a separable layer, in every way there is, and, where there is one, its equivalent normal layer under every kernel that supports it,
-/// on random data and on small integers, and compares all of it with one reference.
+/// Runs a separable layer, in every way there is, and, where there is one, its equivalent normal layer under every kernel
+/// that supports it, on random data and on small integers, and compares all of it with one reference.
 pub fn check_separable(context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4], seed: u64) {
+    check_separable_with(context, layer, input_shape, seed, |_| true);
+}
+
+/// [`check_separable`] with one in twenty of the ways that there are, unless the sweep is to be whole.
+pub fn check_separable_in_turn(context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4], seed: u64) {
+    let whole = sweeps_whole();
+    check_separable_with(context, layer, input_shape, seed, |way| whole || (way as u64 + seed).is_multiple_of(20));
+}
+
+fn check_separable_with(
+    context: &Context,
+    layer: &SeparableConv2d,
+    input_shape: [u32; 4],
+    seed: u64,
+    takes: impl Fn(usize) -> bool,
+) {
     let (depthwise, pointwise) = layer.geometry(input_shape).unwrap();
     let parts = (&depthwise, &pointwise);
     let terms = depthwise.terms() + pointwise.terms();
@@ -413,15 +522,19 @@ pub fn check_separable(context: &Context, layer: &SeparableConv2d, input_shape: 
                 assert_close(&expected, pointwise.activation, terms, actual, &what);
             }
         };
-        for plan in separable_plans(context, layer, input_shape) {
-            for actual in data.run(context, &plan) {
-                compare(terms, &actual, &plan.kernel());
+        let plans = separable_plans(context, layer, input_shape, &takes);
+        let count = plans.len();
+        for plan in plans.into_iter().flatten() {
+            for actual in data.run(context, parts, &plan) {
+                compare(terms, &actual, plan.kernel());
             }
         }
         let Some(normal) = layer.equivalent() else { continue };
         let geometry = normal.geometry(input_shape).unwrap();
-        let folded = data.folded(layer);
-        for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry, context.target()).is_ok()) {
+        let folded = data.folded(layer, geometry);
+        let supports = |kernel: &&&kernels::Kernel| kernel.supports(&geometry.into(), context.target()).is_ok();
+        let ways = kernels::ALL.iter().filter(supports).zip(count..);
+        for (kernel, _) in ways.filter(|(_, way)| takes(*way)) {
             let plan = normal.plan_with_kernel(context, input_shape, kernel.name).unwrap();
             assert_eq!(plan.kernel(), kernel.name);
             for actual in folded.run(context, &plan) {
@@ -434,4 +547,33 @@ pub fn check_separable(context: &Context, layer: &SeparableConv2d, input_shape: 
 
 fn keeps_integers(activation: Activation) -> bool {
     matches!(activation, Activation::None | Activation::Relu | Activation::Relu6)
+}
+
+/// Runs a max pool three times on whole numbers and on any, with every variant of its kernels, and compares the results
+/// with the reference, bit by bit.
+pub fn check_pool(context: &Context, layer: &MaxPool2d, input_shape: [u32; 4], seed: u64) {
+    let geometry = layer.geometry(input_shape).unwrap();
+    let mut generator = Random(seed);
+    let mut input = generator.floats(count(input_shape));
+    // What no other value is larger than, and what none may hide.
+    for (place, value) in [(7, f32::INFINITY), (13, f32::NAN), (29, f32::NEG_INFINITY)] {
+        if let Some(entry) = input.get_mut(place) {
+            *entry = value;
+        }
+    }
+    let expected = reference::max_pool2d(&geometry, &input);
+    let tensor = Tensor::from_slice(context, input_shape, &input).unwrap();
+    for (choice, _) in Choice::all(&geometry.into(), context.target()) {
+        let plan = layer.plan_with_choice(context, input_shape, choice).unwrap();
+        for _ in 0..3 {
+            let output = poisoned(context, plan.output_shape());
+            plan.bind(None, Operands::new(&tensor, &output)).unwrap().run().unwrap();
+            let actual = output.read_blocking().unwrap();
+            let same =
+                |(a, b): (&f32, &f32)| a.total_cmp(b).is_eq() || (a.is_nan() && b.is_nan()) || (*a == 0.0 && *b == 0.0);
+            assert!(actual.len() == expected.len(), "{choice} on {geometry:?}");
+            let differing = actual.iter().zip(&expected).position(|pair| !same(pair));
+            assert_eq!(differing, None, "{choice} on {geometry:?}, seed {seed}");
+        }
+    }
 }

@@ -45,8 +45,9 @@ class Pipeline {
     const mixWeight = new Tensor(context, [mixes.length, 12, 1, 1],
       Float32Array.from(mixes.flatMap(({ factors }) => luminance.flatMap((part) => factors.map((factor) => part * factor)))));
     const mixBias = new Tensor(context, [mixes.length], Float32Array.from(mixes, ({ bias }) => bias));
+    this.packedFilters = depthwisePlan.weights({ weight: this.filterWeight, bias: filterBias });
     this.layers = [
-      depthwisePlan.bind({ input: channels, weight: this.filterWeight, bias: filterBias, output: filtered }),
+      depthwisePlan.bind({ input: channels, weights: this.packedFilters, output: filtered }),
       pointwisePlan.bind({ input: filtered, weight: mixWeight, bias: mixBias, output: mixed }),
     ];
 
@@ -67,8 +68,8 @@ class Pipeline {
   }
 
   setFilters(all) {
-    const values = Float32Array.from([0, 1, 2].flatMap(() => all.flatMap(({ taps }) => taps)));
-    this.device.queue.writeBuffer(this.filterWeight.buffer, 0, values);
+    this.filterWeight.write(Float32Array.from([0, 1, 2].flatMap(() => all.flatMap(({ taps }) => taps))));
+    this.packedFilters.pack();
   }
 
   /** A texture of the source's size, kept while that stays the same. */
@@ -172,8 +173,9 @@ export async function picture(opened) {
     await start().catch((error) => status(`${lost} and does not open again: ${error.message}.`, true));
   };
 
-  const draw = () => {
+  const draw = ({ filtersChanged = false } = {}) => {
     try {
+      if (filtersChanged) pipeline?.setFilters(filters);
       pipeline?.run(source);
     } catch (error) {
       // A lost device's own promise starts again.
@@ -188,8 +190,7 @@ export async function picture(opened) {
     const input = Object.assign(document.createElement("input"), { type: "number", step: 0.25, value: tap, ariaLabel: label });
     input.addEventListener("input", () => {
       own.taps[index] = Number(input.value) || 0;
-      pipeline?.setFilters(filters);
-      draw();
+      draw({ filtersChanged: true });
     });
     taps.append(input);
   });

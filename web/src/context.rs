@@ -1,6 +1,7 @@
 //! `Context` and `Tensor`.
 
 use js_sys::Float32Array;
+use sepconv::unstable::text;
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 
 use crate::value::{Result, read, refused, thrown};
@@ -49,10 +50,7 @@ impl Context {
 /// `f32` values in NCHW order in a buffer on the device.
 #[wasm_bindgen]
 #[derive(Clone)]
-pub struct Tensor {
-    pub(crate) tensor: sepconv::Tensor,
-    context: sepconv::Context,
-}
+pub struct Tensor(pub(crate) sepconv::Tensor);
 
 #[wasm_bindgen]
 impl Tensor {
@@ -63,8 +61,7 @@ impl Tensor {
         #[wasm_bindgen(unchecked_param_type = "Shape")] shape: &JsValue,
         values: Option<Float32Array>,
     ) -> Result<Tensor> {
-        let context = context.0.clone();
-        let shape: sepconv::Shape = match read("shape", shape, sepconv::text::numbers)?[..] {
+        let shape: sepconv::Shape = match read("shape", shape, text::numbers)?[..] {
             [channels] => [channels].into(),
             [n, c, h, w] => [n, c, h, w].into(),
             ref sizes => {
@@ -72,22 +69,22 @@ impl Tensor {
             }
         };
         let tensor = match values {
-            Some(values) => sepconv::Tensor::from_slice(&context, shape, &values.to_vec()),
-            None => sepconv::Tensor::zeros(&context, shape),
+            Some(values) => sepconv::Tensor::from_slice(&context.0, shape, &values.to_vec()),
+            None => sepconv::Tensor::zeros(&context.0, shape),
         };
-        Ok(Self { tensor: tensor.map_err(thrown)?, context })
+        tensor.map(Self).map_err(thrown)
     }
 
     /// Batch, channels, height, width.
     #[wasm_bindgen(getter)]
     pub fn shape(&self) -> Vec<u32> {
-        self.tensor.shape().to_vec()
+        self.0.shape().to_vec()
     }
 
     /// The browser's own handle: usable in a program's own passes, and destroyed by its own `destroy()`.
     #[wasm_bindgen(getter, unchecked_return_type = "GPUBuffer")]
     pub fn buffer(&self) -> JsValue {
-        self.tensor.buffer().as_webgpu().map_or(JsValue::UNDEFINED, |buffer| buffer.unchecked_ref::<JsValue>().clone())
+        self.0.buffer().as_webgpu().map_or(JsValue::UNDEFINED, |buffer| buffer.unchecked_ref::<JsValue>().clone())
     }
 
     /// Another handle to the same memory.
@@ -95,18 +92,14 @@ impl Tensor {
         self.clone()
     }
 
+    /// Replaces the values, before whatever is submitted after this call.
+    pub fn write(&self, values: &Float32Array) -> Result<()> {
+        self.0.write(&values.to_vec()).map_err(thrown)
+    }
+
     /// Copies the values back.
     pub async fn read(&self) -> Result<Float32Array> {
-        let values = self.tensor.read(&self.context).await.map_err(thrown)?;
+        let values = self.0.read().await.map_err(thrown)?;
         Ok(Float32Array::from(values.as_slice()))
     }
-}
-
-#[wasm_bindgen]
-extern "C" {
-    /// A `Tensor` as JavaScript holds it: turning that into the Rust value would take it from its owner.
-    pub(crate) type Held;
-
-    #[wasm_bindgen(method, catch)]
-    pub(crate) fn handle(this: &Held) -> Result<Tensor>;
 }

@@ -2,6 +2,7 @@
 
 mod context;
 mod layer;
+mod plan;
 mod timing;
 mod value;
 
@@ -18,16 +19,12 @@ pub struct Kernel {
     pub chosen: String,
 }
 
-impl<Layer> From<&sepconv::kernels::Kernel<Layer>> for Kernel {
-    fn from(kernel: &sepconv::kernels::Kernel<Layer>) -> Self {
-        let [name, summary, chosen] = [kernel.name, kernel.summary, kernel.chosen].map(str::to_owned);
-        Self { name, summary, chosen }
-    }
-}
-
-/// Every kernel there is, those of single layers before those of separable ones.
+/// Every kernel there is.
 #[wasm_bindgen]
 pub fn kernels() -> Vec<Kernel> {
-    use sepconv::kernels::{ALL, SEPARABLE};
-    ALL.into_iter().map(Kernel::from).chain(SEPARABLE.into_iter().map(Kernel::from)).collect()
+    let words = |kernel: &&sepconv::kernels::Kernel| {
+        let [name, summary, chosen] = [kernel.name, kernel.summary, kernel.chosen].map(str::to_owned);
+        Kernel { name, summary, chosen }
+    };
+    sepconv::kernels::ALL.iter().map(words).collect()
 }

@@ -6,7 +6,7 @@ use sepconv::{roofline, timing};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::context::Context;
-use crate::layer::Bound;
+use crate::plan::Bound;
 use crate::value::{Result, thrown};
 
 /// What a device can do at most, measured.

@@ -11,7 +11,7 @@ export type Padding = number | [number, number] | [number, number, number, numbe
 export type Activation =
   | "none" | "relu" | "relu6" | "silu" | "hardswish" | "leaky-relu" | `leaky-relu=${number}` | `clamp=${number},${number}`;
 
-/** What both kinds of layer take, with PyTorch's defaults. */
+/** What both kinds of convolution take, with PyTorch's defaults. */
 export interface LayerOptions {
   /** Step of the window; default 1. */
   stride?: Size;
@@ -45,33 +45,49 @@ export interface SeparableConv2dOptions extends LayerOptions {
   pointwiseBias?: boolean;
 }
 
+export interface MaxPool2dOptions {
+  /** Step of the window; default the window's size. */
+  stride?: Size;
+  /** Default 0; what stands in it is never the largest value. */
+  padding?: Padding;
+  /** Distance between the values of a window; default 1. */
+  dilation?: Size;
+}
+
 /** One way to compute a layer: a kernel by its name, and which of its variants, from 0, the best guess. */
 export interface Way {
   kernel: string;
   variant?: number;
 }
 
-/** The tensors of one layer. The output needs a buffer that none of the others is in. */
-export interface Operands {
-  input: Tensor;
+/** The weight and bias of a `Conv2d`. */
+export interface Conv2dParameters {
   weight: Tensor;
   bias?: Tensor;
-  residual?: Tensor;
-  output: Tensor;
 }
 
-/** The tensors of a separable layer. */
-export interface SeparableOperands {
-  input: Tensor;
+/** The weights and biases of a `SeparableConv2d`. */
+export interface SeparableConv2dParameters {
   depthwiseWeight: Tensor;
   depthwiseBias?: Tensor;
   pointwiseWeight: Tensor;
   pointwiseBias?: Tensor;
+}
+
+/** The weights and biases of a layer; a `MaxPool2d` has none. */
+export type LayerParameters = Conv2dParameters | SeparableConv2dParameters;
+
+/** The tensors of one run. The output needs a buffer that none of the others is in. */
+export interface RunTensors {
+  input: Tensor;
   residual?: Tensor;
   output: Tensor;
 }
 
-/** The same as numbers in memory, for `largestError`. */
+/** What a layer is bound to: the tensors of a run, and either what `plan.weights` returned or weights and biases one by one. */
+export type Operands = RunTensors & ({ weights?: Weights } | LayerParameters);
+
+/** The tensors of a `Conv2d` as numbers in memory, for `largestError`. */
 export interface Values {
   input: Float32Array;
   weight: Float32Array;
@@ -79,11 +95,17 @@ export interface Values {
   residual?: Float32Array;
 }
 
-/** The same as numbers in memory, for `largestError`. */
+/** Those of a `SeparableConv2d`. */
 export interface SeparableValues {
   input: Float32Array;
   depthwiseWeight: Float32Array;
   depthwiseBias?: Float32Array;
   pointwiseWeight: Float32Array;
   pointwiseBias?: Float32Array;
+  residual?: Float32Array;
+}
+
+/** That of a `MaxPool2d`. */
+export interface PoolValues {
+  input: Float32Array;
 }

@@ -1,7 +1,7 @@
 //! From JavaScript's values to the library's, and from its errors to JavaScript's.
 
 use js_sys::{Array, Error, Object, RangeError, Reflect};
-use sepconv::text;
+use sepconv::unstable::text;
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 
 /// What a call that failed throws.
@@ -35,7 +35,7 @@ fn written(value: &JsValue) -> String {
     }
 }
 
-/// A value read by one of [`sepconv::text`]'s functions.
+/// A value read by one of [`text`]'s functions.
 pub fn read<T>(argument: &str, value: &JsValue, parse: fn(&str) -> std::result::Result<T, String>) -> Result<T> {
     let written = written(value);
     parse(&written).map_err(|reason| refused(&format!("{argument} is {written:?}: {reason}")))
@@ -77,7 +77,7 @@ impl Fields {
         Ok(Some(Reflect::get(&self.0, &name.into())?).filter(|value| !value.is_undefined()))
     }
 
-    /// A property read by one of [`sepconv::text`]'s functions.
+    /// A property read by one of [`text`]'s functions.
     pub fn read<T>(&self, name: &str, parse: fn(&str) -> std::result::Result<T, String>) -> Result<Option<T>> {
         self.value(name)?.map(|value| read(name, &value, parse)).transpose()
     }

@@ -1,5 +1,5 @@
 // What the JavaScript API refuses, and what it says of a device that refuses or is gone.
-import init, { Context, Conv2d, Tensor } from "/package/sepconv.js";
+import init, { Context, Conv2d, MaxPool2d, Tensor } from "/package/sepconv.js";
 
 /** What a call throws: its kind and words. */
 function thrown(call) {
@@ -19,6 +19,9 @@ export async function refusals() {
   const weight = new Tensor(context, [4, 3, 3, 3]);
   const plan = layer.plan(context, [1, 3, 8, 8]);
   const output = new Tensor(context, plan.outputShape);
+  const bias = new Tensor(context, [4]);
+  const weights = plan.weights({ weight, bias });
+  const pool = new MaxPool2d(2).plan(context, [1, 3, 8, 8]);
   return {
     negative: thrown(() => new Conv2d(-1, 4, 3)),
     fraction: thrown(() => new Conv2d(3, 1.5, 3)),
@@ -31,6 +34,19 @@ export async function refusals() {
     values: thrown(() => new Tensor(context, [1, 3, 8, 8], new Float32Array(5))),
     missing: thrown(() => plan.bind({ input, weight, output })),
     notATensor: thrown(() => plan.bind({ input, weight, bias: 7, output })),
+    weightsAsTensor: thrown(() => plan.bind({ input: weights, weights, output })),
+    tensorAsWeights: thrown(() => plan.bind({ input, weights: weight, output })),
+    noInput: thrown(() => plan.bind({ weights, output })),
+    noWeights: thrown(() => plan.bind({ input, output })),
+    both: thrown(() => plan.bind({ input, weights, bias, output })),
+    half: thrown(() => plan.bind({ input, depthwiseWeight: weight, output })),
+    otherKind: thrown(() => plan.weights({ depthwiseWeight: weight, pointwiseWeight: weight })),
+    otherLayout: thrown(() => pool.bind({ input, weights, output: new Tensor(context, pool.outputShape) })),
+    unexpected: thrown(() => pool.bind({ input, weight, output: new Tensor(context, pool.outputShape) })),
+    poolOption: thrown(() => new MaxPool2d(2, { groups: 3 })),
+    written: thrown(() => input.write(new Float32Array(5))),
+    // What was refused has not taken them from their owner.
+    weightsStay: thrown(() => plan.bind({ input, weights, output }).run()),
     tooLarge: thrown(() => new Tensor(context, [60000, 60000, 1, 1])),
     survives: (await output.read()).length,
   };

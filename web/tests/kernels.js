@@ -1,5 +1,5 @@
 // Every way to compute a layer against the reference in f64, with a GPU's tiles and a software device's.
-import init, { Context, Conv2d, SeparableConv2d, Tensor, kernels } from "/package/sepconv.js";
+import init, { Context, Conv2d, MaxPool2d, SeparableConv2d, Tensor, kernels } from "/package/sepconv.js";
 
 /** `[in, out, kernel, options, input shape]`: each axis its own number, edges of every tile, all modes. */
 const layers = [
@@ -28,9 +28,21 @@ const separables = [
   [3, 4, 3, { padding: 1 }, [1, 3, 64, 64]],
   [5, 9, [3, 5], { padding: "same", stride: [2, 1], depthMultiplier: 2 }, [2, 5, 17, 15]],
   [16, 33, 3, { padding: 1, depthwiseActivation: "relu", activation: "relu6", depthwiseBias: false }, [1, 16, 14, 14]],
+  [6, 8, 3, { padding: 1, residual: true, activation: "relu" }, [2, 6, 9, 7]],
 ];
 
-/** So many of both lists are run in every variant, the others in the best: compiling one takes up to seconds. */
+/** `[kernel, options, input shape]`: even and odd windows, over the edge, with gaps between them and in them. */
+const pools = [
+  [2, {}, [1, 3, 8, 8]],
+  [3, { stride: 2, padding: 1 }, [2, 5, 13, 11]],
+  [2, { stride: 3 }, [2, 4, 11, 10]],
+  [[3, 2], { stride: 1, padding: [1, 0, 2, 3], dilation: [2, 3] }, [1, 4, 12, 14]],
+  [2, { stride: 1, padding: [3, 3, 1, 1] }, [1, 2, 5, 6]],
+  [3, { stride: 2, padding: "same-lower" }, [1, 7, 10, 9]],
+  [1, {}, [1, 1, 1, 1]],
+];
+
+/** So many of each list are run in every variant, the others in the best: compiling one takes up to seconds. */
 const inEveryVariant = 2;
 
 /** Numbers from -1 to 1 that are the same in every run. */
@@ -89,9 +101,78 @@ export async function sweep() {
         input: entry(shape), depthwiseWeight: entry(depthwise.weightShape),
         depthwiseBias: options.depthwiseBias === false ? undefined : entry(depthwise.biasShape),
         pointwiseWeight: entry(pointwise.weightShape), pointwiseBias: entry(pointwise.biasShape),
+        residual: options.residual ? entry(pointwise.outputShape) : undefined,
       };
       await check(where, layer, shape, data, index);
     }
+    for (const [index, [size, options, shape]] of pools.entries()) {
+      await check(where, new MaxPool2d(size, options), shape, { input: entry(shape) }, index);
+    }
   }
   return { runs, failures, kernels: kernels().map((kernel) => kernel.name) };
+}
+
+/** The largest errors of a layer whose kernel packs its weights, bound to two sets of tensors before these change. */
+export async function sharedWeights() {
+  await init();
+  const context = await Context.create();
+  const shape = [1, 16, 12, 10];
+  const layer = new Conv2d(16, 16, 3, { padding: 1 });
+  const plan = layer.plan(context, shape, { kernel: "winograd" });
+  const { weightShape, biasShape } = layer.geometry(shape);
+  const [first, second] = [1, 2].map((seed) => numbers(count(weightShape), seed));
+  const bias = numbers(16, 3);
+  const weight = new Tensor(context, weightShape, first);
+  const weights = plan.weights({ weight, bias: new Tensor(context, biasShape, bias) });
+  const inputs = [4, 5].map((seed) => numbers(count(shape), seed));
+  const outputs = inputs.map(() => new Tensor(context, plan.outputShape));
+  const bounds = inputs.map((values, index) =>
+    plan.bind({ weights, input: new Tensor(context, shape, values), output: outputs[index] }));
+  const error = async (index, values) => {
+    outputs[index].write(new Float32Array(count(plan.outputShape)).fill(NaN));
+    bounds[index].run();
+    return layer.largestError(shape, { input: inputs[index], weight: values, bias }, await outputs[index].read());
+  };
+  const shared = [await error(0, first), await error(1, first)];
+  weight.write(second);
+  const stale = await error(0, first);
+  weights.pack();
+  const repacked = [await error(0, second), await error(1, second)];
+  const unpacked = layer.plan(context, shape, { kernel: "direct" });
+  return {
+    shared, stale, repacked, unlike: await error(0, first), bytes: [plan.packedWeightBytes, plan.workspaceBytes],
+    none: [unpacked.packedWeightBytes, unpacked.workspaceBytes],
+  };
+}
+
+/** What each way to compute a layer makes of no image at all. */
+export async function emptyBatch() {
+  await init();
+  const context = await Context.create();
+  const shape = [0, 16, 8, 8];
+  const convolution = new Conv2d(16, 16, 3, { padding: 1 });
+  const separable = new SeparableConv2d(16, 16, 3, { padding: 1 });
+  const { depthwise, pointwise } = separable.geometry(shape);
+  const { weightShape, biasShape } = convolution.geometry(shape);
+  const results = [];
+  for (const [layer, shapes] of [
+    [convolution, { input: shape, weight: weightShape, bias: biasShape }],
+    [separable, {
+      input: shape, depthwiseWeight: depthwise.weightShape, depthwiseBias: depthwise.biasShape,
+      pointwiseWeight: pointwise.weightShape, pointwiseBias: pointwise.biasShape,
+    }],
+    [new MaxPool2d(2), { input: shape }],
+  ]) {
+    const values = Object.fromEntries(Object.entries(shapes).map(([name, of]) => [name, new Float32Array(count(of))]));
+    const tensors = Object.fromEntries(Object.entries(shapes).map(([name, of]) => [name, new Tensor(context, of, values[name])]));
+    for (const way of layer.ways(context, shape).filter(({ variant }) => variant === 0)) {
+      const plan = layer.plan(context, shape, way);
+      const output = new Tensor(context, plan.outputShape);
+      plan.bind({ ...tensors, output }).run();
+      const result = await output.read();
+      const error = layer.largestError(shape, values, result);
+      results.push({ way: way.kernel, shape: [...plan.outputShape], length: result.length, error });
+    }
+  }
+  return results;
 }

@@ -1,7 +1,8 @@
-// The example in the package's README, run as it stands.
-export async function example() {
+// The examples in the package's README, run as they stand, one after the other.
+export async function examples() {
   const readme = await (await fetch("/package/README.md")).text();
-  const code = readme.split("```js\n")[1].split("```")[0].replace('"sepconv"', `"${location.origin}/package/sepconv.js"`);
+  const blocks = [...readme.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
+  const code = blocks.join("").replace('"sepconv"', `"${location.origin}/package/sepconv.js"`);
   const printed = [];
   const { log } = console;
   console.log = (value) => printed.push(value);

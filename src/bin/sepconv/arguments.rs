@@ -1,7 +1,7 @@
 //! The options that the subcommands share, and how their values are read.
 
-pub use sepconv::text::{activation, number, shape};
-use sepconv::text::{numbers, padding, padding_mode, size};
+pub use sepconv::unstable::text::{activation, number, shape};
+use sepconv::unstable::text::{numbers, padding, padding_mode, size};
 use sepconv::{Activation, Conv2d, Padding, PaddingMode, Size};
 
 use crate::failure::{Failure, Outcome};
@@ -81,6 +81,7 @@ pub struct TuningOption {
     #[arg(long)]
     pub no_tune: bool,
 }
+
 /// The length of a bias: one number, since a bias has one axis.
 pub fn length(text: &str) -> Result<u64, String> {
     match numbers(text)?[..] {

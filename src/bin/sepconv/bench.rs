@@ -3,13 +3,12 @@
 mod comparison;
 mod overhead;
 mod plot;
+mod row;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use sepconv::Context;
 use sepconv::roofline::Roofline;
-use sepconv::timing::Timing;
 use serde_json::{Value, json};
 
 use crate::arguments::{self, DeviceOption, TuningOption};
@@ -19,8 +18,9 @@ use crate::devices::limits;
 use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::output::{print, progress, table};
-use crate::shapes::{self, Candidate, Shape};
+use crate::shapes::{self, Shape};
 use comparison::Earlier;
+use row::{Row, geometric_mean, time};
 
 /// What `bench` takes.
 #[derive(Debug, clap::Args)]
@@ -31,13 +31,15 @@ use comparison::Earlier;
   sepconv bench --compare result.json
   sepconv bench --overhead
 
-A shape is a JSON object: id its name; kind `conv` or `sep`; n, c, h, w the input; oc output channels; k, s, p, d kernel
-size, stride, padding and dilation; g groups, of a conv.
+A shape is a JSON object: id its name; kind `conv`, `sep` or `max_pool`; n, c, h, w the input; k, s, p, d kernel size,
+stride, padding and dilation; oc output channels, of all but a max_pool, whose s is k unless it is given; g groups, of a
+conv.
 
 Each layer is compared with the reference, and then timed with up to 16 sets of its tensors in turn, 128 MiB of them if
 16 are that large, so that a run does not find its input in a cache; after that every set's result must be the one that
-was compared. A layer's floor is the larger of its multiply-adds over the device's rate and its bytes over the device's
-bandwidth: input, parameters and output once each, without the tensor between the two parts of a separable layer.
+was compared. A layer's floor is the larger of its multiply-adds (a max_pool's comparisons) over the device's rate and its
+bytes over the device's bandwidth: input, parameters and output once each, without the tensor between the two parts of a
+separable layer.
 
 A row of the JSON result: median_ms, p10_ms and p90_ms are the caller's wall clock, recording to done, and gflop_s, gb_s
 and roofline_percent are of that median; gpu_ms is the kernels alone by the device's timestamps, or null without; clock
@@ -75,23 +77,6 @@ pub struct Arguments {
     device: DeviceOption,
     #[command(flatten)]
     tuning: TuningOption,
-}
-
-/// For how long each layer is timed with each kernel.
-const BUDGET: Duration = Duration::from_millis(800);
-
-/// One layer's times with one kernel.
-struct Row<'a> {
-    shape: &'a Shape,
-    kernel: String,
-    is_chosen: bool,
-    /// How many sets of tensors took turns.
-    sets: usize,
-    timing: Timing,
-    bytes: u64,
-    multiply_adds: u64,
-    /// The least seconds that the device's limits allow.
-    floor: f64,
 }
 
 /// Runs it.
@@ -142,9 +127,7 @@ fn time_all<'a>(context: &Context, shapes: &'a [Shape], all_kernels: bool) -> Ou
                 is_chosen: index == 0,
                 sets: candidate.sets(),
                 timing,
-                bytes: candidate.bytes,
-                multiply_adds: candidate.multiply_adds,
-                floor: roofline.floor(candidate.bytes, candidate.multiply_adds),
+                floor: roofline.floor(shape.bytes(), shape.multiply_adds()),
                 kernel: candidate.kernel,
             });
         }
@@ -153,43 +136,6 @@ fn time_all<'a>(context: &Context, shapes: &'a [Shape], all_kernels: bool) -> Ou
     progress.finish_and_clear();
     cache::keep_pipelines(context);
     Ok((roofline, rows))
-}
-
-/// The times of right results, taken in turn. A wrong one has none.
-fn time(context: &Context, candidates: &[&Candidate]) -> Outcome<Vec<Timing>> {
-    let mut budget = Duration::ZERO;
-    for Candidate { id, error, .. } in candidates {
-        if error.is_nan() || *error > 1.0 {
-            return Err(Failure::Computation(format!("shape {id}: its largest error is {error} times the bound")));
-        }
-        budget += BUDGET;
-    }
-    shapes::measure_in_turn(context, candidates, budget)
-}
-
-impl Row<'_> {
-    /// The caller's time, in seconds.
-    fn seconds(&self) -> f64 {
-        self.timing.wall.median / 1e3
-    }
-
-    fn gflop_s(&self) -> f64 {
-        2.0 * self.multiply_adds as f64 / self.seconds() / 1e9
-    }
-
-    fn gb_s(&self) -> f64 {
-        self.bytes as f64 / self.seconds() / 1e9
-    }
-
-    fn roofline_percent(&self) -> f64 {
-        100.0 * self.floor / self.seconds()
-    }
-}
-
-/// The geometric mean of numbers above 0.
-fn geometric_mean(numbers: impl IntoIterator<Item = f64>) -> f64 {
-    let logarithms: Vec<f64> = numbers.into_iter().map(f64::ln).collect();
-    (logarithms.iter().sum::<f64>() / logarithms.len() as f64).exp()
 }
 
 /// What ran this, and where.
@@ -253,7 +199,7 @@ fn json_of(context: &Context, roofline: &Roofline, rows: &[Row]) -> Value {
             let wall = row.timing.wall;
             let mut value = json!({
                 "id": row.shape.id,
-                "input_shape": row.shape.input,
+                "input_shape": row.shape.layer.input_shape(),
                 "kernel": row.kernel,
                 "median_ms": wall.median,
                 "p10_ms": wall.p10,

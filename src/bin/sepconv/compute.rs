@@ -1,6 +1,6 @@
 //! One layer computed on a device, or by the reference.
 
-use sepconv::{Conv2d, Geometry, Operands, Plan, SeparableConv2d, SeparableOperands, Tensor, reference};
+use sepconv::{Bound, Choice, Context, Geometry, Layer, Operands, Parameters, Plan, Tensor, kernels, reference};
 
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
@@ -14,89 +14,90 @@ pub struct Output {
     pub kernel: String,
 }
 
-/// The values of a separable layer's parts.
-pub struct SeparableWeights<'a> {
-    pub depthwise: &'a [f32],
-    pub depthwise_bias: Option<&'a [f32]>,
-    pub pointwise: &'a [f32],
-    pub pointwise_bias: Option<&'a [f32]>,
+/// The weight of a convolution, and its bias if it has one.
+pub type Values<'a> = (&'a [f32], Option<&'a [f32]>);
+
+/// The convolutions that a layer is made of, each taking what the one before it makes.
+pub fn parts(layer: &Layer) -> Vec<Geometry> {
+    match layer {
+        Layer::Conv2d(geometry) => vec![*geometry],
+        Layer::SeparableConv2d((depthwise, pointwise)) => vec![*depthwise, *pointwise],
+        _ => Vec::new(),
+    }
+}
+
+/// A layer's tensors on a device, without the output.
+pub struct LayerTensors {
+    input: Tensor,
+    /// Weight and bias of each of its convolutions.
+    parameters: Vec<(Tensor, Option<Tensor>)>,
+}
+
+impl LayerTensors {
+    /// Uploads an input, and the values of each of the layer's convolutions.
+    pub fn new(context: &Context, layer: &Layer, input: &[f32], parameters: &[Values]) -> sepconv::Result<Self> {
+        let tensor = |shape, values: &[f32]| Tensor::from_slice(context, shape, values);
+        let upload = |(part, (weight, bias)): (Geometry, &Values)| {
+            let bias = bias.map(|bias| tensor(part.bias_shape(), bias)).transpose()?;
+            Ok((tensor(part.weight_shape(), weight)?, bias))
+        };
+        let parameters = parts(layer).into_iter().zip(parameters).map(upload);
+        Ok(Self { input: tensor(layer.input_shape(), input)?, parameters: parameters.collect::<sepconv::Result<_>>()? })
+    }
+
+    /// Binds a plan of the layer to them, and to an output.
+    pub fn bind(&self, plan: &Plan, output: &Tensor) -> sepconv::Result<Bound> {
+        let operands = Operands::new(&self.input, output);
+        let parameters = match &self.parameters[..] {
+            [] => return plan.bind(None, operands),
+            [(weight, bias)] => Parameters::new(weight).bias(bias),
+            [(depthwise, depthwise_bias), (pointwise, pointwise_bias), ..] => {
+                let parameters = Parameters::separable(depthwise, pointwise);
+                parameters.depthwise_bias(depthwise_bias).pointwise_bias(pointwise_bias)
+            }
+        };
+        plan.bind(&plan.weights(&parameters)?, operands)
+    }
 }
 
 impl Device {
-    /// Computes a normal layer, with the kernel of this name if there is one.
-    pub fn conv2d(
+    /// Computes a layer of convolutions, given the values of each, with the kernel of this name if there is one.
+    pub fn compute(
         &self,
-        layer: &Conv2d,
+        layer: impl Into<Layer>,
         kernel: Option<&str>,
-        (input_shape, input): ([u32; 4], &[f32]),
-        weight: &[f32],
-        bias: Option<&[f32]>,
+        input: &[f32],
+        parameters: &[Values],
     ) -> Outcome<Output> {
-        let geometry = layer.geometry(input_shape)?;
-        let shape = geometry.output_shape();
-        let context = match self {
-            Self::Adapter(context) => context,
-            Self::Reference => {
-                check_reference(&geometry, kernel)?;
-                let values = rounded(&reference::conv2d(&geometry, input, weight, bias, None).values);
-                return Ok(Output { shape, values, kernel: "reference".to_owned() });
-            }
-        };
-        let plan: Plan = match kernel {
-            None => layer.plan(context, input_shape)?,
-            Some(kernel) => layer.plan_with_kernel(context, input_shape, kernel)?,
-        };
-        let input = Tensor::from_slice(context, input_shape, input)?;
-        let weight = Tensor::from_slice(context, geometry.weight_shape(), weight)?;
-        let bias = bias.map(|bias| Tensor::from_slice(context, geometry.bias_shape(), bias)).transpose()?;
-        let output = Tensor::zeros(context, shape)?;
-        plan.bind(Operands::new(&input, &weight, &output).bias(&bias))?.run()?;
-        Ok(Output { shape, values: output.read_blocking(context)?, kernel: plan.kernel().to_owned() })
-    }
-
-    /// Computes a separable layer.
-    pub fn separable(
-        &self,
-        layer: &SeparableConv2d,
-        (input_shape, input): ([u32; 4], &[f32]),
-        weights: &SeparableWeights<'_>,
-    ) -> Outcome<Output> {
-        let (depthwise, pointwise) = layer.geometry(input_shape)?;
-        let shape = pointwise.output_shape();
+        let layer = layer.into();
+        let shape = layer.output_shape();
         let Self::Adapter(context) = self else {
-            check_reference(&depthwise, None)?;
-            check_reference(&pointwise, None)?;
-            let between = reference::conv2d(&depthwise, input, weights.depthwise, weights.depthwise_bias, None).values;
-            let values =
-                reference::conv2d(&pointwise, &between, weights.pointwise, weights.pointwise_bias, None).values;
-            return Ok(Output { shape, values: rounded(&values), kernel: "reference".to_owned() });
+            let parts = parts(&layer);
+            parts.iter().try_for_each(|part| check_reference(part, kernel))?;
+            let values = rounded(&by_reference(&parts, input, parameters));
+            return Ok(Output { shape, values, kernel: "reference".to_owned() });
         };
-        let plan = layer.plan(context, input_shape)?;
-        let tensor = |shape, values: &[f32]| Tensor::from_slice(context, shape, values);
-        let optional = |shape, values: Option<&[f32]>| values.map(|values| tensor(shape, values)).transpose();
-        let input = tensor(input_shape, input)?;
-        let depthwise_weight = tensor(depthwise.weight_shape(), weights.depthwise)?;
-        let depthwise_bias = optional(depthwise.bias_shape(), weights.depthwise_bias)?;
-        let pointwise_weight = tensor(pointwise.weight_shape(), weights.pointwise)?;
-        let pointwise_bias = optional(pointwise.bias_shape(), weights.pointwise_bias)?;
+        let plan = match kernel {
+            None => context.plan(layer)?,
+            Some(name) => context.plan_with(layer, Choice::new(kernels::by_name(name)?, 0))?,
+        };
         let output = Tensor::zeros(context, shape)?;
-        let operands = SeparableOperands {
-            input: &input,
-            depthwise_weight: &depthwise_weight,
-            depthwise_bias: depthwise_bias.as_ref(),
-            pointwise_weight: &pointwise_weight,
-            pointwise_bias: pointwise_bias.as_ref(),
-            residual: None,
-            output: &output,
-        };
-        plan.bind(operands)?.run()?;
-        let kernel = plan.kernel();
-        Ok(Output { shape, values: output.read_blocking(context)?, kernel })
+        LayerTensors::new(context, &layer, input, parameters)?.bind(&plan, &output)?.run()?;
+        Ok(Output { shape, values: output.read_blocking()?, kernel: plan.kernel().to_owned() })
     }
 }
 
-/// The most bytes of a tensor that the reference is given. It takes four times as much for its results, in `f64` and
-/// with their bounds, and no device stands in the way of a request that this computer has no memory for.
+/// What the reference makes of an input with some convolutions, one after the other.
+pub fn by_reference(parts: &[Geometry], input: &[f32], parameters: &[Values]) -> Vec<f64> {
+    let input = input.iter().copied().map(f64::from).collect();
+    parts.iter().zip(parameters).fold(input, |input: Vec<f64>, (part, (weight, bias))| {
+        reference::conv2d(part, &input, weight, *bias, None).values
+    })
+}
+
+/// The most bytes of a tensor that the reference is given. It takes twice as much for its input, in `f64`, and four times
+/// as much for its results, with their bounds; and no device stands in the way of a request that this computer has no
+/// memory for.
 const MAXIMUM_REFERENCE: u64 = 1 << 30;
 
 /// Refuses what the reference cannot do.

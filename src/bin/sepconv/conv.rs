@@ -52,29 +52,22 @@ fn filter_help() -> String {
     format!("The filter, where IN is a picture: {}", filters.join("; "))
 }
 
-/// The tensors of a layer.
-struct Layer {
-    input: Array,
-    weight: Array,
-    bias: Option<Array>,
-}
-
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
     if let Some(filter) = arguments.filter {
         return filter_picture(arguments, filter);
     }
     check_out(&arguments.out, &[Format::Safetensors, Format::Npy])?;
-    let Layer { input, weight, bias } = load(arguments)?;
+    let (input, weight, bias) = load(arguments)?;
     let input_shape = input.four_axes("input")?;
     let bias_length = bias.as_ref().map(|bias| bias.one_axis("bias")).transpose()?;
     let layer = arguments.options.layer(weight.four_axes("weight")?, bias_length)?;
-    layer.geometry(input_shape)?;
+    let geometry = layer.geometry(input_shape)?;
 
     let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune)?;
     let kernel = arguments.options.kernel.as_deref();
-    let bias = bias.map(|bias| bias.values);
-    let output = device.conv2d(&layer, kernel, (input_shape, &input.values), &weight.values, bias.as_deref())?;
+    let parameters = (weight.values.as_slice(), bias.as_ref().map(|bias| bias.values.as_slice()));
+    let output = device.compute(geometry, kernel, &input.values, &[parameters])?;
     files::write(&arguments.out, output.shape, &output.values)?;
     report(&arguments.out, &output, &device)
 }
@@ -85,16 +78,14 @@ pub fn report(path: &Path, output: &Output, device: &Device) -> Outcome {
     print(&format!("{}: {:?}, kernel {}, on {device}", path.display(), output.shape, output.kernel))
 }
 
-fn load(arguments: &Arguments) -> Outcome<Layer> {
+/// Input, weight and, if there is one, bias.
+fn load(arguments: &Arguments) -> Outcome<(Array, Array, Option<Array>)> {
     let path = &arguments.input;
     match Format::of(path) {
         Some(Format::Npy) => {
             let missing = || Failure::Request("--weight is missing; an .npy input needs it".to_owned());
-            Ok(Layer {
-                input: npy::read(path)?,
-                weight: npy::read(arguments.weight.as_ref().ok_or_else(missing)?)?,
-                bias: arguments.bias.as_deref().map(npy::read).transpose()?,
-            })
+            let (input, weight) = (npy::read(path)?, npy::read(arguments.weight.as_ref().ok_or_else(missing)?)?);
+            Ok((input, weight, arguments.bias.as_deref().map(npy::read).transpose()?))
         }
         Some(Format::Safetensors) => {
             if arguments.weight.is_some() {
@@ -102,8 +93,7 @@ fn load(arguments: &Arguments) -> Outcome<Layer> {
                 return Err(Failure::Request(message));
             }
             let mut tensors = Tensors::open(path)?;
-            let (input, weight) = (tensors.required("input")?, tensors.required("weight")?);
-            Ok(Layer { input, weight, bias: tensors.optional("bias")? })
+            Ok((tensors.required("input")?, tensors.required("weight")?, tensors.optional("bias")?))
         }
         _ => {
             let message = "its name must end in .safetensors or .npy; a .png or .jpg picture needs --filter";
@@ -121,11 +111,12 @@ fn filter_picture(arguments: &Arguments, filter: &Filter) -> Outcome {
     layer.padding = layer.padding.or(Some(Padding::Same));
     layer.padding_mode = layer.padding_mode.or(Some(PaddingMode::Replicate));
     let layer = layer.apply(Conv2d::new(3, 3, 5).groups(3));
+    let geometry = layer.geometry([1, 3, picture.height, picture.width])?;
 
     let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune)?;
-    let input = ([1, 3, picture.height, picture.width], picture.values.as_slice());
     let (weight, bias) = (filter.taps.repeat(3), [filter.bias; 3]);
-    let output = device.conv2d(&layer, options.kernel.as_deref(), input, &weight, Some(&bias))?;
+    let parameters = [(weight.as_slice(), Some(bias.as_slice()))];
+    let output = device.compute(geometry, options.kernel.as_deref(), &picture.values, &parameters)?;
     let [_, _, height, width] = output.shape;
     let plane = output.values.len() / 3;
     let filtered = RgbImage::from_fn(width, height, |x, y| {

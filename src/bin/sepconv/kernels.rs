@@ -1,11 +1,12 @@
 //! `sepconv kernels`: each kernel, when it is chosen, what bounds it; and its source.
 
-use comfy_table::{Table, presets};
-use sepconv::{Error, kernels, specialise};
+use comfy_table::Table;
+use sepconv::kernels;
+use sepconv::unstable::specialise;
 
 use crate::arguments::{self, ConvOptions, DeviceOption};
 use crate::failure::{Failure, Outcome};
-use crate::output::print;
+use crate::output::{print, table};
 use crate::plan::Shapes;
 
 /// What `kernels` takes.
@@ -20,7 +21,7 @@ pub struct Arguments {
     /// Print its source: as it stands, or specialised for the shapes and options that follow.
     #[arg(long, requires = "name")]
     wgsl: bool,
-    /// The input's shape.
+    /// The input's shape, for a kernel of one convolution.
     #[arg(long, value_name = "N,C,H,W", value_parser = arguments::shape, requires_all = ["wgsl", "weight"], allow_hyphen_values = true)]
     input: Option<[u32; 4]>,
     /// The weight's shape.
@@ -38,11 +39,9 @@ pub struct Arguments {
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
     let Some(name) = &arguments.name else {
-        return print(&table());
+        return print(&all());
     };
-    let found = kernels::descriptions().find(|kernel| kernel.name == name);
-    let known = || kernels::descriptions().map(|kernel| kernel.name).collect::<Vec<_>>().join(", ");
-    let kernel = found.ok_or_else(|| Error::UnknownKernel { name: name.clone(), known: known() })?;
+    let kernel = kernels::by_name(name)?;
     if !arguments.wgsl {
         let lines = [
             format!("{}: {}", kernel.name, kernel.summary),
@@ -51,28 +50,30 @@ pub fn run(arguments: &Arguments) -> Outcome {
         ];
         return print(&lines.join("\n"));
     }
-    let (Some(input), Some(weight)) = (arguments.input, arguments.weight) else {
-        return print(&kernel.wgsl.trim_end());
-    };
-    if kernels::by_name(name).is_err() {
-        let message = format!("--input goes with a kernel of one convolution; {name} computes a separable layer");
+    let wgsl = kernel.wgsl();
+    if wgsl.is_empty() {
+        let message = format!("--wgsl: {name} has no shader of its own; it runs those of other kernels");
         return Err(Failure::Request(message));
     }
+    let (Some(input), Some(weight)) = (arguments.input, arguments.weight) else {
+        return print(&wgsl.trim_end());
+    };
     if arguments.options.kernel.as_ref().is_some_and(|forced| forced != name) {
         return Err(Failure::Request(format!("--kernel contradicts NAME, which is {name}")));
     }
     let options = ConvOptions { kernel: Some(name.clone()), ..arguments.options.clone() };
     let shapes = Shapes { input, weight, bias: arguments.bias };
-    // With the name of a kernel, the reference is refused: there is a schedule.
     let planned = shapes.planned(&options, arguments.device.device.as_deref(), true)?;
-    let Some(schedule) = planned.schedule else { return Ok(()) };
-    print(&specialise(kernel.wgsl, &schedule.parts[0].variant.constants).trim_end())
+    let mut steps = planned.program.iter().flat_map(|program| &program.steps);
+    let none =
+        || Failure::Request("--input has a batch of 0, for which nothing runs; it must be at least 1".to_owned());
+    let step = steps.find(|step| step.shader.name == name).ok_or_else(none)?;
+    print(&specialise(&wgsl, &step.constants).trim_end())
 }
 
-fn table() -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header(["kernel", "computes", "chosen", "bound by"]);
-    for kernel in kernels::descriptions() {
+fn all() -> Table {
+    let mut table = table(&["kernel", "computes", "chosen", "bound by"], []);
+    for kernel in kernels::ALL {
         table.add_row([kernel.name, kernel.summary, kernel.chosen, kernel.bound_by]);
     }
     table

@@ -38,13 +38,13 @@ fn parse(path: &Path, mut reader: impl Read, length: u64) -> Outcome<Array> {
     let header_text = header_text.ok_or_else(|| refused("the npy header is longer than that of any tensor"))?;
     // The header's numbers are the sizes and the 4 of f4, so that their product is the size in bytes. The parser
     // multiplies them unchecked.
-    let numbers = header_text.split(|byte| !byte.is_ascii_digit()).filter(|digits| !digits.is_empty());
-    let claimed = numbers.map(std::str::from_utf8).try_fold(1_u64, |product, digits| {
-        let number: u64 = digits.ok()?.parse().ok()?;
+    let mut numbers = header_text.split(|byte| !byte.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    let claimed = numbers.try_fold(1_u64, |product, digits| {
+        let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
         product.checked_mul(number.max(1))
     });
-    if claimed.is_none_or(|claimed| claimed > length) {
-        return Err(refused("the npy header claims more values than the file holds"));
+    if claimed.is_none() {
+        return Err(refused("the npy header claims more values than any file holds"));
     }
     let header = NpyHeader::from_reader(bytes.as_slice()).map_err(failed)?;
     let (dtype, order) = (header.dtype().descr(), header.order());
@@ -53,10 +53,10 @@ fn parse(path: &Path, mut reader: impl Read, length: u64) -> Outcome<Array> {
         return Err(refused(&what));
     }
     let shape = header.shape().to_vec();
-    let size = shape.iter().product::<u64>() * 4;
-    if size != length - start {
+    let size = shape.iter().try_fold(4_u64, |bytes, &size| bytes.checked_mul(size));
+    let Some(size) = size.filter(|&size| size == length - start) else {
         return Err(refused(&format!("its shape {shape:?} takes another number of values than the file holds")));
-    }
+    };
     let rest = bytes.split_off(header_end);
     let values = floats(rest.chain(reader), size).map_err(|error| refused(&error))?;
     Ok(Array { shape, values })
@@ -84,6 +84,8 @@ mod tests {
     fn an_npy_file_is_read() {
         let array = parse_all(&npy("<f4", "False", "(1, 2)", &[0, 0, 128, 63, 0, 0, 0, 64])).unwrap();
         assert_eq!(array, Array { shape: vec![1, 2], values: vec![1.0, 2.0] });
+        let empty = parse_all(&npy("<f4", "False", "(0, 64, 56, 56)", &[])).unwrap();
+        assert_eq!(empty, Array { shape: vec![0, 64, 56, 56], values: Vec::new() });
     }
 
     #[test]
@@ -96,6 +98,7 @@ mod tests {
             ("<f4", "False", "(3,)"),
             ("<f4", "False", "(1,)"),
             ("<f4", "False", "(-2,)"),
+            ("<f4", "False", "(0, 2)"),
             ("<f4", "False", "(4611686018427387905,)"),
             ("<f4", "False", "(4294967296, 4294967296, 4294967296)"),
             ("<f4", "False", "(99999999999999999999999,)"),

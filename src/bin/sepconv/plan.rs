@@ -1,7 +1,9 @@
 //! `sepconv plan`: what a layer costs and how it would run, without its tensors.
 
-use sepconv::kernels::{self, Target};
-use sepconv::{Geometry, Schedule, SeparableChoice, SeparableConv2d, Tuning, adapters};
+use std::sync::Arc;
+
+use sepconv::unstable::{Memory, Planner, Program};
+use sepconv::{Choice, Geometry, Layer, SeparableConv2d, Target, adapters, kernels};
 use serde_json::{Value, json};
 
 use crate::arguments::{self, ConvOptions, DeviceOption, TuningOption};
@@ -54,97 +56,92 @@ impl Shapes {
         if device.is_some_and(|name| name.eq_ignore_ascii_case("cpu")) {
             check_reference(&geometry, kernel)?;
             let whose = "the CPU reference".to_owned();
-            return Ok(Planned { geometry, schedule: None, target: None, table: None, whose });
+            return Ok(Planned { geometry, planner: None, program: None, is_tuned: false, whose });
         }
         let (target, adapter) = target(device)?;
-        let table = adapter.as_ref().filter(|_| kernel.is_none() && !no_tune).map(cache::tuning);
-        let schedule = match kernel {
-            Some(kernel) => Schedule::new(&geometry, &target, Some(kernel))?,
-            None => schedule(table.as_ref(), &geometry, &target)?,
+        let mut planner = Planner::new(target);
+        if let Some(adapter) = adapter.as_ref().filter(|_| !no_tune) {
+            planner = planner.with_tuning(Arc::new(cache::tuning(adapter)));
+        }
+        let layer = geometry.into();
+        let program = match kernel {
+            Some(kernel) => planner.plan_with(&layer, Choice::new(kernels::by_name(kernel)?, 0))?,
+            None => planner.plan(&layer)?,
         };
+        let kept = planner.kept(&layer).filter(|_| kernel.is_none());
+        let is_tuned = kept.is_some_and(|choice| choice.kernel.name == program.kernel);
         let default = || "WebGPU's default limits, without an adapter".to_owned();
         let whose = adapter.map_or_else(default, |adapter| adapter.name);
-        Ok(Planned { geometry, schedule: Some(schedule), target: Some(target), table, whose })
+        Ok(Planned { geometry, planner: Some(planner), program: Some(program), is_tuned, whose })
     }
 }
 
 /// A layer and how it would run.
 pub struct Planned {
     geometry: Geometry,
+    /// What planned it; none for the reference.
+    planner: Option<Planner>,
     /// None for the reference, which has no kernels.
-    pub schedule: Option<Schedule>,
-    /// What the schedule is for.
-    target: Option<Target>,
-    /// What `sepconv tune` found on this device, unless it is not asked.
-    table: Option<Tuning>,
+    pub program: Option<Program>,
+    /// Whether its kernel is the one that `sepconv tune` found on this device.
+    is_tuned: bool,
     /// Whose limits it keeps to.
     whose: String,
 }
 
 impl Planned {
     /// The kernel's name, and when it is chosen.
-    fn kernel(&self) -> (&'static str, &'static str) {
-        let tuned = "for being the fastest that `sepconv tune` measured";
-        let kept = |table: &Tuning| table.choice(&self.geometry, self.target.as_ref()?);
-        let is_tuned = self.table.as_ref().and_then(kept).is_some();
-        let of = |schedule: &Schedule| (schedule.kernel.name, if is_tuned { tuned } else { schedule.kernel.chosen });
-        self.schedule.as_ref().map_or(("reference", "for --device cpu"), of)
+    fn kernel(&self) -> (&str, &'static str) {
+        let Some(program) = &self.program else { return ("reference", "for --device cpu") };
+        let chosen = kernels::by_name(&program.kernel).map_or("", |kernel| kernel.chosen);
+        (&program.kernel, if self.is_tuned { "for being the fastest that `sepconv tune` measured" } else { chosen })
     }
 
     fn parts(&self) -> usize {
-        self.schedule.as_ref().map_or(1, |schedule| schedule.parts.len())
+        self.program.as_ref().map_or(1, |program| program.parts)
     }
 
-    /// What the kernel allocates; the reference allocates nothing on a device.
-    fn schedule_bytes(&self, of: fn(&Schedule) -> u64) -> u64 {
-        self.schedule.as_ref().map_or(0, of)
+    /// The bytes of packed weights; the reference packs none.
+    fn packed_weight_bytes(&self) -> u64 {
+        self.program.as_ref().map_or(0, Program::packed_weight_bytes)
     }
 
-    /// The kernels before the chosen one, and what each of them needs.
+    /// The bytes of what is between dispatches; the reference takes none on a device.
+    fn workspace_bytes(&self) -> u64 {
+        self.program.as_ref().map_or(0, |program| Memory::new(program).bytes())
+    }
+
+    /// The kernels that the planner puts before the chosen one, and what each of them needs.
     fn passed_over(&self) -> Vec<(&'static str, &'static str)> {
-        let (Some(schedule), Some(target)) = (&self.schedule, &self.target) else { return Vec::new() };
-        let before = kernels::ALL.into_iter().take_while(|kernel| kernel.name != schedule.kernel.name);
-        let reason = |kernel: &kernels::Kernel| (kernel.supports)(&self.geometry, target).err();
-        before.map(|kernel| (kernel.name, reason(kernel).unwrap_or("it does not pay here"))).collect()
+        let (Some(program), Some(planner)) = (&self.program, &self.planner) else { return Vec::new() };
+        let layer = self.geometry.into();
+        let mut kernels: Vec<_> = kernels::ALL.iter().filter(|kernel| kernel.computes(&layer)).collect();
+        kernels.sort_by_key(|kernel| kernel.rank);
+        let before = kernels.into_iter().take_while(|kernel| kernel.name != program.kernel);
+        let needs = before.map(|kernel| (kernel.name, kernel.supports(&layer, planner.target()).err()));
+        needs.map(|(name, reason)| (name, reason.unwrap_or("it does not pay here"))).collect()
     }
 
-    /// The kernel or the two that would compute a separable layer, and the bytes of its workspace; none if it does not
-    /// keep to the limits.
-    fn way(&self, parts: &(Geometry, Geometry)) -> Option<(String, u64)> {
-        let Some(target) = &self.target else { return Some(("reference".to_owned(), 0)) };
-        let kept = self.table.as_ref().and_then(|table| table.choice(parts, target));
-        match kept.unwrap_or_else(|| SeparableChoice::all(parts, target)[0].0) {
-            SeparableChoice::Fused { kernel, .. } => Some((kernel.name.to_owned(), 0)),
-            SeparableChoice::Chained => {
-                let (depthwise, pointwise) = parts;
-                let kernel = |part| Some(schedule(self.table.as_ref(), part, target).ok()?.kernel.name);
-                Some((format!("{} + {}", kernel(depthwise)?, kernel(pointwise)?), between_bytes(depthwise)))
-            }
-        }
+    /// The kernel or the two that would compute a layer on the same device, and the bytes of its workspace; none if it
+    /// does not keep to the limits.
+    fn way(&self, layer: &Layer) -> Option<(String, u64)> {
+        let Some(planner) = &self.planner else { return Some(("reference".to_owned(), 0)) };
+        let program = planner.plan(layer).ok()?;
+        let workspace = Memory::new(&program).bytes();
+        Some((program.kernel, workspace))
     }
 
     /// Each different grid, with how many dispatches have it.
     fn grids(&self) -> Vec<([u32; 3], usize)> {
         let mut grids: Vec<([u32; 3], usize)> = Vec::new();
-        let parts = self.schedule.iter().flat_map(|schedule| &schedule.parts);
-        for dispatch in parts.flat_map(|part| &part.dispatches) {
-            match grids.iter_mut().find(|(grid, _)| *grid == dispatch.workgroups) {
+        for step in self.program.iter().flat_map(|program| &program.steps) {
+            match grids.iter_mut().find(|(grid, _)| *grid == step.grid) {
                 Some((_, count)) => *count += 1,
-                None => grids.push((dispatch.workgroups, 1)),
+                None => grids.push((step.grid, 1)),
             }
         }
         grids
     }
-}
-
-/// Plans a layer as the table has it, if there is one, or else as seems best.
-fn schedule(table: Option<&Tuning>, geometry: &Geometry, target: &Target) -> sepconv::Result<Schedule> {
-    table.map_or_else(|| Schedule::new(geometry, target, None), |table| table.schedule(geometry, target))
-}
-
-/// The bytes of the tensor between the two parts of a separable layer.
-fn between_bytes(depthwise: &Geometry) -> u64 {
-    4 * depthwise.output_shape().iter().map(|&size| u64::from(size)).product::<u64>()
 }
 
 /// What to plan for: the chosen adapter, or WebGPU's default limits where there is none.
@@ -194,7 +191,7 @@ impl Separable {
             .bias(normal.bias)
             .activation(normal.activation);
         let parts = layer.geometry(normal.input_shape()).ok()?;
-        let way = planned.way(&parts);
+        let way = planned.way(&parts.into());
         let (depthwise, pointwise) = parts;
         Some(Self { depthwise, pointwise, way })
     }
@@ -207,6 +204,11 @@ impl Separable {
         self.depthwise.multiply_adds() + self.pointwise.multiply_adds()
     }
 
+    /// What writing and reading the tensor between the parts moves.
+    fn between_bytes(&self) -> u64 {
+        8 * self.depthwise.output_shape().into_iter().map(u64::from).product::<u64>()
+    }
+
     fn bytes(&self) -> u64 {
         self.depthwise.bytes().saturating_add(self.pointwise.bytes())
     }
@@ -214,6 +216,10 @@ impl Separable {
 
 /// How much of a normal layer's number a separable layer needs.
 fn compared(normal: u64, separable: u64) -> String {
+    // Both are 0 for a batch of 0.
+    if normal == separable {
+        return "as many".to_owned();
+    }
     let times = normal as f64 / separable as f64;
     if times < 1.0 { format!("{:.2} times more", 1.0 / times) } else { format!("{times:.2} times fewer") }
 }
@@ -234,13 +240,13 @@ fn to_text(planned: &Planned, separable: Option<&Separable>) -> String {
         format!("kernel                {} ({})", kernel, reasons.join("; ")),
         format!("parts                 {}", planned.parts()),
         format!("dispatches            {}", if grids.is_empty() { "none" } else { &grids }),
-        format!("packed weight         {} bytes, made once", planned.schedule_bytes(Schedule::packed_weight_bytes)),
-        format!("workspace             {} bytes", planned.schedule_bytes(Schedule::workspace_bytes)),
+        format!("packed weight         {} bytes, made once", planned.packed_weight_bytes()),
+        format!("workspace             {} bytes", planned.workspace_bytes()),
         format!("limits                {whose}"),
     ];
     if let Some(separable) = separable {
         let (parameters, multiply_adds) = (separable.parameters(), separable.multiply_adds());
-        let between = 2 * between_bytes(&separable.depthwise);
+        let between = separable.between_bytes();
         let (kernel, workspace) = separable.way.clone().unwrap_or_else(|| ("none within these limits".to_owned(), 0));
         lines.extend([
             String::new(),
@@ -281,8 +287,8 @@ fn to_json(planned: &Planned, separable: Option<&Separable>) -> Value {
         "parts": planned.parts(),
         "dispatches": planned.grids().iter()
             .map(|(workgroups, count)| json!({ "workgroups": workgroups, "count": count })).collect::<Vec<_>>(),
-        "packed_weight_bytes": planned.schedule_bytes(Schedule::packed_weight_bytes),
-        "workspace_bytes": planned.schedule_bytes(Schedule::workspace_bytes),
+        "packed_weight_bytes": planned.packed_weight_bytes(),
+        "workspace_bytes": planned.workspace_bytes(),
         "limits": planned.whose,
         "separable": separable.map(|separable| json!({
             "depthwise_weight_shape": separable.depthwise.weight_shape(),

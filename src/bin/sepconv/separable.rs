@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use sepconv::{Activation, SeparableConv2d};
 
 use crate::arguments::{self, DeviceOption, LayerOptions, TuningOption};
-use crate::compute::SeparableWeights;
 use crate::conv::report;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
@@ -49,18 +48,14 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let layer = layer(arguments, input_shape, shapes)?
         .depthwise_bias(depthwise_bias.is_some())
         .pointwise_bias(pointwise_bias.is_some());
-    layer.geometry(input_shape)?;
+    let parts = layer.geometry(input_shape)?;
     check_bias("depthwise.bias", depthwise_bias.as_ref(), shapes.0[0])?;
     check_bias("pointwise.bias", pointwise_bias.as_ref(), shapes.1[0])?;
 
     let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune)?;
-    let weights = SeparableWeights {
-        depthwise: &depthwise.values,
-        depthwise_bias: depthwise_bias.as_ref().map(|bias| bias.values.as_slice()),
-        pointwise: &pointwise.values,
-        pointwise_bias: pointwise_bias.as_ref().map(|bias| bias.values.as_slice()),
-    };
-    let output = device.separable(&layer, (input_shape, &input.values), &weights)?;
+    let parameters = [(&depthwise, &depthwise_bias), (&pointwise, &pointwise_bias)]
+        .map(|(weight, bias)| (weight.values.as_slice(), bias.as_ref().map(|bias| bias.values.as_slice())));
+    let output = device.compute(parts, None, &input.values, &parameters)?;
     files::write(&arguments.out, output.shape, &output.values)?;
     report(&arguments.out, &output, &device)
 }

@@ -3,28 +3,22 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use sepconv::reference::{self, Reference};
 use sepconv::timing::{self, Timing};
 use sepconv::{
-    Activation, Bound, Context, Conv2d, Geometry, Operands, Plan, SeparableChoice, SeparableConv2d, SeparableOperands,
-    SeparablePlan, Tensor, kernels, reference, verify,
+    Activation, Bound, Choice, Context, Conv2d, Geometry, Layer, MaxPool2d, Plan, SeparableConv2d, Tensor, kernels,
+    verify,
 };
 use serde_json::Value;
 
+use crate::compute::{LayerTensors, Values, by_reference, parts};
 use crate::failure::{Failure, Outcome};
 use crate::files;
 
-/// A layer, its input's shape and its name.
+/// A layer and its name.
 pub struct Shape {
     pub id: String,
-    pub input: [u32; 4],
     pub layer: Layer,
-}
-
-/// A layer of either form.
-#[derive(Clone, Copy)]
-pub enum Layer {
-    Normal(Conv2d),
-    Separable(SeparableConv2d),
 }
 
 /// The layers that come with the command.
@@ -47,11 +41,12 @@ fn parse(text: &str, name: &str, batch: u32) -> Outcome<Vec<Shape>> {
     let mut shapes: Vec<Shape> = Vec::new();
     for (index, value) in list.iter().enumerate() {
         let refused = |reason: String| refused(format!("shape {index}: {reason}"));
-        let shape = Shape::parse(value, batch).map_err(refused)?;
-        if shapes.iter().any(|other| other.id == shape.id) {
-            return Err(refused(format!("id is {:?}, which another shape has", shape.id)));
+        let id = parse_id(value).map_err(refused)?;
+        if shapes.iter().any(|other| other.id == id) {
+            return Err(refused(format!("id is {id:?}, which another shape has")));
         }
-        shapes.push(shape);
+        let layer = parse_layer(value, batch).map_err(refused)?.map_err(|error| failed(&id, error))?;
+        shapes.push(Shape { id, layer });
     }
     Ok(shapes)
 }
@@ -59,210 +54,183 @@ fn parse(text: &str, name: &str, batch: u32) -> Outcome<Vec<Shape>> {
 /// What a shape may have.
 const KEYS: [&str; 12] = ["id", "kind", "n", "c", "h", "w", "oc", "k", "s", "p", "d", "g"];
 
+fn parse_id(value: &Value) -> Result<String, String> {
+    let keys = value.as_object().ok_or("it must be a JSON object")?.keys();
+    if let Some(key) = keys.into_iter().find(|key| !KEYS.contains(&key.as_str())) {
+        return Err(format!("{key:?} is no key of a shape; its keys are {}", KEYS.join(", ")));
+    }
+    let id = value["id"].as_str().ok_or("id is missing; it must be a text")?;
+    if id.chars().any(char::is_control) {
+        return Err(format!("id is {id:?}; it must be without control characters"));
+    }
+    Ok(id.to_owned())
+}
+
+/// The layer of a shape, and what is wrong with its sizes.
+fn parse_layer(value: &Value, batch: u32) -> Result<sepconv::Result<Layer>, String> {
+    let number = |name: &str, default: Option<u32>| match (&value[name], default) {
+        (Value::Null, Some(default)) => Ok(default),
+        (Value::Null, None) => Err(format!("{name} is missing; it must be a whole number")),
+        (number, _) => number
+            .as_u64()
+            .and_then(|number| u32::try_from(number).ok())
+            .ok_or_else(|| format!("{name} is {number}; it must be a whole number below 2^32")),
+    };
+    let images = number("n", Some(1))?.checked_mul(batch).ok_or("n times --batch is past 2^32")?;
+    if images == 0 {
+        return Err("n times --batch is 0; it must be at least 1".to_owned());
+    }
+    let (channels, kernel) = (number("c", None)?, number("k", None)?);
+    let input = [images, channels, number("h", None)?, number("w", None)?];
+    let (stride, padding, dilation) = (number("s", Some(1))?, number("p", Some(0))?, number("d", Some(1))?);
+    Ok(match value["kind"].as_str() {
+        Some("conv") => {
+            let layer = Conv2d::new(channels, number("oc", None)?, kernel).groups(number("g", Some(1))?);
+            layer.stride(stride).padding(padding).dilation(dilation).geometry(input).map(Layer::from)
+        }
+        Some("sep") => {
+            let groups = number("g", Some(1))?;
+            if groups != 1 {
+                return Err(format!("g is {groups}; a separable layer has 1"));
+            }
+            let layer = SeparableConv2d::new(channels, number("oc", None)?, kernel);
+            layer.stride(stride).padding(padding).dilation(dilation).geometry(input).map(Layer::from)
+        }
+        Some("max_pool") => {
+            if let Some(key) = ["oc", "g"].into_iter().find(|key| !value[key].is_null()) {
+                return Err(format!("{key} is {}; a max pool has none", value[key]));
+            }
+            let layer = MaxPool2d::new(kernel).stride(number("s", Some(kernel))?);
+            layer.padding(padding).dilation(dilation).geometry(input).map(Layer::from)
+        }
+        _ => {
+            let kind = &value["kind"];
+            return Err(format!("kind is {kind}; it must be \"conv\", \"sep\" or \"max_pool\""));
+        }
+    })
+}
+
+/// What is wrong with a layer, by its name.
+fn failed(id: &str, error: sepconv::Error) -> Failure {
+    Failure::from(error).within(&format!("shape {id}"))
+}
+
 impl Shape {
-    fn parse(value: &Value, batch: u32) -> Result<Self, String> {
-        let keys = value.as_object().ok_or("it must be a JSON object")?.keys();
-        if let Some(key) = keys.into_iter().find(|key| !KEYS.contains(&key.as_str())) {
-            return Err(format!("{key:?} is no key of a shape; its keys are {}", KEYS.join(", ")));
-        }
-        let id = value["id"].as_str().ok_or("id is missing; it must be a text")?.to_owned();
-        if id.chars().any(char::is_control) {
-            return Err(format!("id is {id:?}; it must be without control characters"));
-        }
-        let number = |name: &str, default: Option<u32>| match (&value[name], default) {
-            (Value::Null, Some(default)) => Ok(default),
-            (Value::Null, None) => Err(format!("{name} is missing; it must be a whole number")),
-            (number, _) => number
-                .as_u64()
-                .and_then(|number| u32::try_from(number).ok())
-                .ok_or_else(|| format!("{name} is {number}; it must be a whole number below 2^32")),
-        };
-        let (channels, out_channels, kernel) = (number("c", None)?, number("oc", None)?, number("k", None)?);
-        let images = number("n", Some(1))?.checked_mul(batch).ok_or("n times --batch is past 2^32")?;
-        let (stride, padding) = (number("s", Some(1))?, number("p", Some(0))?);
-        let (dilation, groups) = (number("d", Some(1))?, number("g", Some(1))?);
-        let layer = match value["kind"].as_str() {
-            Some("conv") => Layer::Normal(
-                Conv2d::new(channels, out_channels, kernel)
-                    .stride(stride)
-                    .padding(padding)
-                    .dilation(dilation)
-                    .groups(groups),
-            ),
-            Some("sep") if groups != 1 => return Err(format!("g is {groups}; a separable layer has 1")),
-            Some("sep") => Layer::Separable(
-                SeparableConv2d::new(channels, out_channels, kernel).stride(stride).padding(padding).dilation(dilation),
-            ),
-            _ => return Err(format!("kind is {}; it must be \"conv\" or \"sep\"", value["kind"])),
-        };
-        let input = [images, channels, number("h", None)?, number("w", None)?];
-        Ok(Self { id, input, layer })
-    }
-
-    /// The layer, checked; before a separable one its two parts, which it may be chained of.
-    pub fn with_parts(self) -> Outcome<Vec<Self>> {
-        let part = |name, layer, input| Self { id: format!("{} {name}", self.id), input, layer: Layer::Normal(layer) };
-        let mut shapes = match &self.layer {
-            Layer::Normal(layer) => {
-                layer.geometry(self.input).map_err(|error| self.failed(error))?;
-                Vec::new()
-            }
-            Layer::Separable(layer) => {
-                let (_, pointwise) = layer.geometry(self.input).map_err(|error| self.failed(error))?;
-                let (first, second) = layer.layers()?;
-                vec![part("depthwise", first, self.input), part("pointwise", second, pointwise.input_shape())]
-            }
-        };
-        shapes.push(self);
-        Ok(shapes)
-    }
-
     /// The planner's choice first; with `all`, every other kernel that supports the layer too.
     pub fn candidates(&self, context: &Context, all: bool) -> Outcome<Vec<Candidate>> {
-        match &self.layer {
-            Layer::Normal(layer) => self.normal(context, layer, all),
-            Layer::Separable(layer) => self.separable(context, layer, all),
-        }
-    }
-
-    /// What is wrong with the layer, by its name.
-    fn failed(&self, error: sepconv::Error) -> Failure {
-        Failure::from(error).within(&format!("shape {}", self.id))
-    }
-
-    fn normal(&self, context: &Context, layer: &Conv2d, all: bool) -> Outcome<Vec<Candidate>> {
-        let geometry = layer.geometry(self.input).map_err(|error| self.failed(error))?;
-        let mut plans = vec![layer.plan(context, self.input).map_err(|error| self.failed(error))?];
-        for kernel in kernels::ALL.into_iter().filter(|kernel| (kernel.supports)(&geometry, context.target()).is_ok()) {
-            if all && kernel.name != plans[0].kernel() {
-                plans.push(layer.plan_with_kernel(context, self.input, kernel.name)?);
+        let mut plans = vec![context.plan(self.layer).map_err(|error| failed(&self.id, error))?];
+        for kernel in kernels::supporting(&self.layer, context.target()).into_iter().filter(|_| all) {
+            let plan =
+                context.plan_with(self.layer, Choice::new(kernel, 0)).map_err(|error| failed(&self.id, error))?;
+            if plan.kernel() != plans[0].kernel() {
+                plans.push(plan);
             }
         }
-        let shapes = [geometry.input_shape(), geometry.weight_shape(), geometry.bias_shape()];
-        let data @ [x, w, b] = &shapes.map(values);
-        let work = Work {
-            shape: self,
-            expected: reference::conv2d(&geometry, x, w, Some(b), None),
-            sets: upload_sets(context, &[geometry], shapes, data)?,
-            parts: vec![geometry],
-        };
-        let candidate = |plan: &Plan| {
-            let bind = |[input, weight, bias]: &[Tensor; 3], output: &Tensor| {
-                plan.bind(Operands::new(input, weight, output).bias(bias))
-            };
-            work.candidate(context, plan.kernel().to_owned(), bind)
-        };
-        plans.iter().map(candidate).collect()
+        let (data, parameters) = self.data();
+        let parameters = slices(&parameters);
+        let set = |_| LayerTensors::new(context, &self.layer, &data, &parameters);
+        let sets = (0..set_count(self.bytes())).map(set).collect::<sepconv::Result<Vec<_>>>()?;
+        let expected = Expected::new(&self.layer, &data, &parameters);
+        plans.iter().map(|plan| self.candidate(context, plan, &sets, &expected)).collect()
     }
 
-    fn separable(&self, context: &Context, layer: &SeparableConv2d, all: bool) -> Outcome<Vec<Candidate>> {
-        let parts @ (d, p) = &layer.geometry(self.input).map_err(|error| self.failed(error))?;
-        let mut plans = vec![layer.plan(context, self.input).map_err(|error| self.failed(error))?];
-        for (choice, _) in SeparableChoice::all(parts, context.target()).into_iter().filter(|_| all) {
-            if !matches!(choice, SeparableChoice::Fused { variant: 1.., .. }) {
-                let plan = layer.plan_with_choice(context, self.input, choice)?;
-                if plan.kernel() != plans[0].kernel() {
-                    plans.push(plan);
-                }
-            }
-        }
-        let shapes = [d.input_shape(), d.weight_shape(), d.bias_shape(), p.weight_shape(), p.bias_shape()];
-        let data @ [x, dw, db, pw, pb] = &shapes.map(values);
-        let work = Work {
-            shape: self,
-            expected: verify::separable_reference((d, p), x, (dw, Some(db)), (pw, Some(pb)), None),
-            sets: upload_sets(context, &[*d, *p], shapes, data)?,
-            parts: vec![*d, *p],
-        };
-        let candidate = |plan: &SeparablePlan| {
-            let bind = |[input, dw, db, pw, pb]: &[Tensor; 5], output: &Tensor| {
-                plan.bind(SeparableOperands {
-                    input,
-                    depthwise_weight: dw,
-                    depthwise_bias: Some(db),
-                    pointwise_weight: pw,
-                    pointwise_bias: Some(pb),
-                    residual: None,
-                    output,
-                })
-            };
-            work.candidate(context, plan.kernel(), bind)
-        };
-        plans.iter().map(candidate).collect()
-    }
-
-    /// Whether it has a depthwise and a pointwise part.
-    pub fn is_separable(&self) -> bool {
-        matches!(self.layer, Layer::Separable(_))
-    }
-
-    /// Whether this is the separable form of this normal layer: the same sizes, weights apart.
-    pub fn is_separable_form_of(&self, normal: &Self) -> bool {
-        match (&self.layer, &normal.layer) {
-            (Layer::Separable(own), Layer::Normal(normal_layer)) => {
-                self.input == normal.input && own.equivalent() == Some(*normal_layer)
-            }
-            _ => false,
-        }
-    }
-
-    /// The milliseconds that the reference takes, and what the layer costs.
-    pub fn time_reference(&self) -> Outcome<(f64, Vec<Geometry>)> {
-        let run = |geometry: &Geometry, input: &[f64]| {
-            let [weight, bias] = [geometry.weight_shape(), geometry.bias_shape()].map(values);
-            reference::conv2d(geometry, input, &weight, Some(&bias), None).values
-        };
-        let parts = match &self.layer {
-            Layer::Normal(layer) => vec![layer.geometry(self.input)?],
-            Layer::Separable(layer) => layer.geometry(self.input).map(|(d, p)| vec![d, p])?,
-        };
-        let input: Vec<f64> = values(self.input).into_iter().map(f64::from).collect();
-        let start = Instant::now();
-        parts.iter().fold(input, |input, geometry| run(geometry, &input));
-        Ok((start.elapsed().as_secs_f64() * 1e3, parts))
-    }
-}
-
-/// What every candidate of one layer has in common.
-struct Work<'a, Tensors> {
-    shape: &'a Shape,
-    /// The normal layers that it is made of, in order.
-    parts: Vec<Geometry>,
-    expected: reference::Reference,
-    /// Its tensors without the output, several times over.
-    sets: Vec<Tensors>,
-}
-
-impl<Tensors> Work<'_, Tensors> {
     /// Binds a plan to every set, with an output of its own, and compares the first one's result with the reference.
     fn candidate(
         &self,
         context: &Context,
-        kernel: String,
-        bind: impl Fn(&Tensors, &Tensor) -> sepconv::Result<Bound>,
+        plan: &Plan,
+        sets: &[LayerTensors],
+        expected: &Expected,
     ) -> Outcome<Candidate> {
-        let total = |of: fn(&Geometry) -> u64| self.parts.iter().map(of).sum();
-        let output_shape = self.parts[self.parts.len() - 1].output_shape();
         let (mut bounds, mut outputs) = (Vec::new(), Vec::new());
-        for tensors in &self.sets {
-            let output = poisoned(context, output_shape)?;
-            bounds.push(bind(tensors, &output)?);
+        for tensors in sets {
+            let output = poisoned(context, plan.output_shape())?;
+            bounds.push(tensors.bind(plan, &output)?);
             outputs.push(output);
         }
         bounds[0].run()?;
-        let result = outputs[0].read_blocking(context)?;
-        let terms = total(Geometry::terms);
-        Ok(Candidate {
-            id: self.shape.id.clone(),
-            kernel,
-            error: verify::largest_error(&self.expected, Activation::None, terms, &result),
-            parameters: total(Geometry::parameters),
-            bytes: bytes(&self.parts),
-            multiply_adds: total(Geometry::multiply_adds),
-            bounds,
-            outputs,
-            result,
-        })
+        let result = outputs[0].read_blocking()?;
+        let (id, kernel) = (self.id.clone(), plan.kernel().to_owned());
+        Ok(Candidate { id, kernel, error: expected.error(&result), bounds, outputs, result })
+    }
+
+    /// The input, and weight and bias of each of the layer's convolutions.
+    fn data(&self) -> (Vec<f32>, Vec<[Vec<f32>; 2]>) {
+        let of_part = |part: Geometry| [part.weight_shape(), part.bias_shape()].map(values);
+        (values(self.layer.input_shape()), parts(&self.layer).into_iter().map(of_part).collect())
+    }
+
+    /// The milliseconds that the reference takes for the layer's convolutions.
+    pub fn time_reference(&self) -> f64 {
+        let (data, parameters) = self.data();
+        let parameters = slices(&parameters);
+        let start = Instant::now();
+        by_reference(&parts(&self.layer), &data, &parameters);
+        start.elapsed().as_secs_f64() * 1e3
+    }
+
+    /// Learned numbers.
+    pub fn parameters(&self) -> u64 {
+        parts(&self.layer).iter().map(Geometry::parameters).sum()
+    }
+
+    /// Multiply-adds; of a pool its comparisons, one for each value under each window.
+    pub fn multiply_adds(&self) -> u64 {
+        if let Layer::MaxPool2d(pool) = &self.layer {
+            let window = pool.kernel_size;
+            return count(pool.output_shape()) * u64::from(window.height) * u64::from(window.width);
+        }
+        parts(&self.layer).iter().map(Geometry::multiply_adds).sum()
+    }
+
+    /// The bytes of input, parameters and output once each: not of the tensor between two parts.
+    pub fn bytes(&self) -> u64 {
+        let ends = count(self.layer.input_shape()) + count(self.layer.output_shape());
+        (ends + self.parameters()).saturating_mul(4)
+    }
+
+    /// Whether this is the separable form of this normal layer: the same sizes, weights apart.
+    pub fn is_separable_form_of(&self, normal: &Self) -> bool {
+        let (Layer::SeparableConv2d((depthwise, pointwise)), Layer::Conv2d(normal)) = (&self.layer, &normal.layer)
+        else {
+            return false;
+        };
+        let mut equivalent = *depthwise;
+        (equivalent.out_channels, equivalent.groups) = (pointwise.out_channels, 1);
+        equivalent == *normal
+    }
+}
+
+/// What a layer's result must be.
+enum Expected {
+    /// These values, within what rounding allows for sums of so many terms.
+    Rounded(Reference, u64),
+    /// These values.
+    Exact(Vec<f32>),
+}
+
+impl Expected {
+    fn new(layer: &Layer, input: &[f32], parameters: &[Values]) -> Self {
+        match (layer, parameters) {
+            (Layer::Conv2d(g), &[(weight, bias)]) => {
+                Self::Rounded(reference::conv2d(g, input, weight, bias, None), g.terms())
+            }
+            (Layer::SeparableConv2d((d, p)), &[depthwise, pointwise]) => {
+                let reference = verify::separable_reference((d, p), input, depthwise, pointwise, None);
+                Self::Rounded(reference, d.terms() + p.terms())
+            }
+            (Layer::MaxPool2d(g), []) => Self::Exact(reference::max_pool2d(g, input)),
+            _ => unreachable!("every layer of a shape is of one of these kinds"),
+        }
+    }
+
+    /// The largest error of a result as a multiple of the bound.
+    fn error(&self, result: &[f32]) -> f64 {
+        match self {
+            Self::Rounded(reference, terms) => verify::largest_error(reference, Activation::None, *terms, result),
+            Self::Exact(values) if values == result => 0.0,
+            Self::Exact(_) => f64::INFINITY,
+        }
     }
 }
 
@@ -273,10 +241,6 @@ pub struct Candidate {
     pub kernel: String,
     /// The largest error of its result as a multiple of the bound: at most 1 is right.
     pub error: f64,
-    pub parameters: u64,
-    /// See [`bytes`].
-    pub bytes: u64,
-    pub multiply_adds: u64,
     /// The layer bound to each of several sets of tensors with the same values: see [`set_count`].
     bounds: Vec<Bound>,
     /// The output of each set.
@@ -304,7 +268,7 @@ pub fn measure_in_turn(context: &Context, candidates: &[&Candidate], budget: Dur
     let timings = pollster::block_on(timing::measure_in_turn(context, &layers, budget))?;
     for Candidate { id, kernel, outputs, result, .. } in candidates {
         for (set, output) in outputs.iter().enumerate() {
-            if output.read_blocking(context)? != *result {
+            if output.read_blocking()? != *result {
                 let message = format!("shape {id}, kernel {kernel}: the timed result of set {set} is another one");
                 return Err(Failure::Computation(message));
             }
@@ -319,45 +283,31 @@ const BYTES_OF_SETS: u64 = 128 << 20;
 /// … but there are no more of them than this.
 const MAXIMUM_SETS: u64 = 16;
 
-/// How many sets of its tensors a layer is timed with, in turn, so that none is still in a cache when it comes round
-/// again. A layer of less than `BYTES_OF_SETS / MAXIMUM_SETS` bytes may be.
-fn set_count(parts: &[Geometry]) -> u64 {
-    BYTES_OF_SETS.div_ceil(bytes(parts)).min(MAXIMUM_SETS)
+/// How many sets of its tensors a layer of so many bytes is timed with, in turn, so that none is still in a cache when it
+/// comes round again. A layer of less than `BYTES_OF_SETS / MAXIMUM_SETS` bytes may be.
+fn set_count(bytes: u64) -> u64 {
+    BYTES_OF_SETS.div_ceil(bytes).min(MAXIMUM_SETS)
 }
 
-/// The tensors of these shapes and values, once for each set.
-fn upload_sets<const COUNT: usize>(
-    context: &Context,
-    parts: &[Geometry],
-    shapes: [[u32; 4]; COUNT],
-    data: &[Vec<f32>; COUNT],
-) -> Outcome<Vec<[Tensor; COUNT]>> {
-    let tensor = |(shape, values): (&[u32; 4], &Vec<f32>)| Tensor::from_slice(context, *shape, values);
-    let set = |_| {
-        let tensors = shapes.iter().zip(data).map(tensor).collect::<sepconv::Result<Vec<_>>>()?;
-        Ok(tensors.try_into().expect("one tensor for each shape"))
-    };
-    (0..set_count(parts)).map(set).collect()
-}
-
-/// The bytes of a layer's input, parameters and output once each: not of the tensor between two parts.
-pub fn bytes(parts: &[Geometry]) -> u64 {
-    let all: u64 = parts.iter().map(Geometry::bytes).sum();
-    let between = parts.windows(2).map(|pair| pair[0].output_shape().map(u64::from).iter().product::<u64>());
-    all - 8 * between.sum::<u64>()
+fn count(shape: [u32; 4]) -> u64 {
+    shape.into_iter().map(u64::from).product()
 }
 
 /// The same values at every run, from -1 to 1.
 fn values(shape: [u32; 4]) -> Vec<f32> {
     let mut random = fastrand::Rng::with_seed(1);
-    let count = shape.iter().map(|&size| size as usize).product();
-    std::iter::repeat_with(|| 2.0 * random.f32() - 1.0).take(count).collect()
+    (0..count(shape)).map(|_| 2.0 * random.f32() - 1.0).collect()
+}
+
+/// Weight and bias of each convolution, borrowed.
+fn slices(parameters: &[[Vec<f32>; 2]]) -> Vec<Values<'_>> {
+    parameters.iter().map(|[weight, bias]| (weight.as_slice(), Some(bias.as_slice()))).collect()
 }
 
 /// A tensor in which a value that is never written shows.
 fn poisoned(context: &Context, shape: [u32; 4]) -> Outcome<Tensor> {
-    let count = shape.iter().map(|&size| size as usize).product();
-    Ok(Tensor::from_slice(context, shape, &vec![f32::NAN; count])?)
+    let nans: Vec<f32> = (0..count(shape)).map(|_| f32::NAN).collect();
+    Ok(Tensor::from_slice(context, shape, &nans)?)
 }
 
 #[cfg(test)]
@@ -405,7 +355,31 @@ mod tests {
 
     #[test]
     fn small_layers_have_many_sets_and_large_ones_one() {
-        let sets = |size| set_count(&[Conv2d::new(1, 1, 1).geometry([1, 1, size, size]).unwrap()]);
-        assert_eq!((sets(64), sets(2048), sets(4096), sets(5000)), (16, 4, 1, 1));
+        assert_eq!([1 << 15, 32 << 20, 128 << 20, 200 << 20].map(set_count), [16, 4, 1, 1]);
+    }
+
+    #[test]
+    fn what_a_layer_costs() {
+        let shapes = r#"[{"id": "a", "kind": "conv", "c": 2, "h": 8, "w": 8, "oc": 4, "k": 3, "p": 1},
+                         {"id": "b", "kind": "sep", "c": 2, "h": 8, "w": 8, "oc": 4, "k": 3, "p": 1},
+                         {"id": "c", "kind": "max_pool", "c": 2, "h": 8, "w": 8, "k": 2}]"#;
+        let shapes = parse(shapes, "the test", 2).unwrap();
+        let costs = shapes.iter().map(|shape| (shape.parameters(), shape.multiply_adds(), shape.bytes()));
+        let expected = [
+            (76, 2 * 64 * 4 * 18, 4 * (256 + 76 + 512)),
+            (32, 2 * 64 * (2 * 9 + 4 * 2), 4 * (256 + 32 + 512)),
+            (0, 2 * 2 * 16 * 4, 4 * (256 + 64)),
+        ];
+        assert_eq!(costs.collect::<Vec<_>>(), expected);
+        assert!(shapes[1].is_separable_form_of(&shapes[0]) && !shapes[2].is_separable_form_of(&shapes[0]));
+    }
+
+    #[test]
+    fn a_pools_values_are_exact() {
+        let expected = Expected::Exact(vec![1.0, 2.0]);
+        assert!(expected.error(&[1.0, 2.0]) <= 0.0);
+        for wrong in [&[1.0, f32::NAN][..], &[1.0, 2.0 + f32::EPSILON * 2.0], &[1.0], &[1.0, 2.0, 3.0]] {
+            assert!(expected.error(wrong).is_infinite(), "{wrong:?}");
+        }
     }
 }

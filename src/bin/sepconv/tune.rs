@@ -3,17 +3,16 @@
 
 use std::path::PathBuf;
 
-use comfy_table::{CellAlignment, Table, presets};
-use sepconv::tune::{Trial, Tuned, tune_blocking, tune_separable_blocking};
-use sepconv::{Context, Tunable, Tuning};
+use sepconv::tune::{Tuned, inner_layers, tune_blocking};
+use sepconv::{Choice, Context, Layer, Tuning};
 
 use crate::arguments::{self, DeviceOption};
 use crate::cache;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
 use crate::files;
-use crate::output::{print, progress};
-use crate::shapes::{self, Layer, Shape};
+use crate::output::{print, progress, table};
+use crate::shapes::{self, Shape};
 
 /// What `tune` takes.
 #[derive(Debug, clap::Args)]
@@ -23,7 +22,7 @@ use crate::shapes::{self, Layer, Shape};
 
 Shapes are those of `sepconv bench`. The two parts of a separable layer are tuned as layers of their own, and then the
 whole of it: `chained`, which is its two parts as they were found fastest, against each kernel that computes it in one
-dispatch. The table is kept in the folder that SEPCONV_CACHE names, or else in the user's cache folder; `conv`,
+dispatch. So is the product that Winograd's method makes of a layer. The table is kept in the folder that SEPCONV_CACHE names, or else in the user's cache folder; `conv`,
 `separable`, `compare`, `bench` and `plan` go by it unless --no-tune is given. A program can ship an exported table: see
 sepconv::Tuning.")]
 pub struct Arguments {
@@ -45,9 +44,7 @@ pub struct Arguments {
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
-    let shapes = shapes::load(arguments.shapes.as_deref(), arguments.batch)?.into_iter();
-    let shapes = shapes.map(Shape::with_parts).collect::<Outcome<Vec<_>>>()?.into_iter().flatten();
-    let shapes: Vec<Shape> = shapes.collect();
+    let shapes = shapes::load(arguments.shapes.as_deref(), arguments.batch)?;
     if let Some(path) = &arguments.export {
         files::place("--export", path)?;
     }
@@ -60,17 +57,11 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let kept_at = cache::keep_tuning(&table)?;
     let mut run = Run { context: &context, again: arguments.again, table, kept_at, rows: Vec::new() };
 
+    let shapes: Vec<Shape> = shapes.into_iter().flat_map(|shape| with_inner_layers(&context, shape)).collect();
     let progress = progress(shapes.len());
-    for Shape { id, input, layer } in shapes {
-        progress.set_message(id.clone());
-        match layer {
-            Layer::Normal(layer) => {
-                run.add(id, &layer.geometry(input)?, |context| tune_blocking(context, &layer, input))?;
-            }
-            Layer::Separable(layer) => {
-                run.add(id, &layer.geometry(input)?, |context| tune_separable_blocking(context, &layer, input))?;
-            }
-        }
+    for shape in shapes {
+        progress.set_message(shape.id.clone());
+        run.add(shape)?;
         progress.inc(1);
     }
     progress.finish_and_clear();
@@ -80,6 +71,20 @@ pub fn run(arguments: &Arguments) -> Outcome {
         files::write_whole("--export", path, table.to_string().as_bytes())?;
     }
     print(&text_of(&Device::Adapter(context).to_string(), &rows, &kept_at.display().to_string()))
+}
+
+/// A layer, and before it the layers that ways to compute it plan in their turn.
+fn with_inner_layers(context: &Context, shape: Shape) -> Vec<Shape> {
+    let name = |inner: Layer| match (shape.layer, inner) {
+        (Layer::SeparableConv2d((depthwise, _)), Layer::Conv2d(part)) if part == depthwise => "depthwise",
+        (Layer::SeparableConv2d(_), _) => "pointwise",
+        _ => "product",
+    };
+    let inner = inner_layers(context, shape.layer).into_iter();
+    let inner = inner.map(|layer| Shape { id: format!("{} {}", shape.id, name(layer)), layer });
+    let mut shapes: Vec<Shape> = inner.collect();
+    shapes.push(shape);
+    shapes
 }
 
 /// The table, and what it got it from.
@@ -94,95 +99,61 @@ struct Run<'a> {
 
 /// A layer and what the table has for it.
 struct Row {
-    name: String,
-    /// What the table knows it by.
-    layer: String,
-    fastest: String,
+    shape: Shape,
+    fastest: Choice,
     /// None if an earlier run measured it.
-    measured: Option<Measured>,
+    measured: Option<Tuned>,
 }
 
-/// What was tried for a layer, the planner's own choice first.
-struct Measured {
-    best: Trial<String>,
-    trials: Vec<Trial<String>>,
-}
-
-impl Measured {
-    /// How many times as long as the fastest the planner's own choice takes.
-    fn ratio(&self) -> f64 {
-        self.trials[0].milliseconds / self.best.milliseconds
-    }
+/// How many times as long as the fastest the planner's own choice takes.
+fn ratio(measured: &Tuned) -> f64 {
+    measured.trials[0].milliseconds / measured.best.milliseconds
 }
 
 impl Run<'_> {
     /// Adds a row for a layer, measured and kept if it is not yet in the table.
-    fn add<Sizes: Tunable>(
-        &mut self,
-        name: String,
-        sizes: &Sizes,
-        measure: impl FnOnce(&Context) -> sepconv::Result<Tuned<Sizes>>,
-    ) -> Outcome {
-        let (layer, target) = (sizes.text(), self.context.target());
+    fn add(&mut self, shape: Shape) -> Outcome {
+        let (layer, target) = (shape.layer, self.context.target());
         // A layer that was among the earlier ones is not measured twice.
-        let is_new = || self.rows.iter().all(|row| row.measured.is_none() || row.layer != layer);
-        let kept = self.table.choice(sizes, target).filter(|_| !(self.again && is_new()));
-        let (choice, measured) = if let Some(choice) = kept {
+        let is_new = || self.rows.iter().all(|row| row.measured.is_none() || row.shape.layer != layer);
+        let kept = self.table.choice(&layer, target).filter(|_| !(self.again && is_new()));
+        let (fastest, measured) = if let Some(choice) = kept {
             (choice, None)
         } else {
-            // By the table, so that a separable layer is chained of the parts that were found fastest.
-            let tuned = measure(&self.context.with_tuning(self.table.clone()));
-            let Tuned { best, trials, .. } =
-                tuned.map_err(|error| Failure::from(error).within(&format!("shape {name}")))?;
+            // By the table, so that the layers in it are computed as was found fastest.
+            let tuned = tune_blocking(&self.context.with_tuning(self.table.clone()), layer);
+            let tuned = tuned.map_err(|error| Failure::from(error).within(&format!("shape {}", shape.id)))?;
             // Another run may have kept something meanwhile.
             self.table = cache::tuning(&self.context.adapter_info());
-            self.table.insert(sizes, target, best.choice);
+            self.table.insert(&layer, target, tuned.best.choice);
             self.kept_at = cache::keep_tuning(&self.table)?;
-            let measured = Measured { best: named(best), trials: trials.into_iter().map(named).collect() };
-            (best.choice, Some(measured))
+            (tuned.best.choice, Some(tuned))
         };
-        self.rows.push(Row { name, layer, fastest: choice.to_string(), measured });
+        self.rows.push(Row { shape, fastest, measured });
         Ok(())
     }
 }
 
-fn named(Trial { choice, error, milliseconds }: Trial<impl ToString>) -> Trial<String> {
-    Trial { choice: choice.to_string(), error, milliseconds }
-}
-
 fn text_of(device: &str, rows: &[Row], kept_at: &str) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header([
-        "layer",
-        "fastest",
-        "ms",
-        "default",
-        "default ms",
-        "default / fastest",
-        "tried",
-    ]);
-    for Row { name, fastest, measured, .. } in rows {
-        let mut cells = vec![name.clone(), fastest.clone()];
+    let header = ["layer", "fastest", "ms", "default", "default ms", "default / fastest", "tried"];
+    let mut table = table(&header, [2, 4, 5, 6]);
+    for Row { shape, fastest, measured } in rows {
+        let mut cells = vec![shape.id.clone(), fastest.to_string()];
         cells.extend(measured.as_ref().map_or(vec!["kept".to_owned()], |measured| {
             vec![
                 format!("{:.3}", measured.best.milliseconds),
-                measured.trials[0].choice.clone(),
+                measured.trials[0].choice.to_string(),
                 format!("{:.3}", measured.trials[0].milliseconds),
-                format!("{:.2}", measured.ratio()),
+                format!("{:.2}", ratio(measured)),
                 measured.trials.len().to_string(),
             ]
         }));
         table.add_row(cells);
     }
-    for column in [2, 4, 5, 6] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let measured: Vec<_> = rows.iter().filter_map(|row| Some((&row.name, row.measured.as_ref()?))).collect();
+    let measured: Vec<_> = rows.iter().filter_map(|row| Some((&row.shape.id, row.measured.as_ref()?))).collect();
     let mut lines = vec![format!("Device: {device}\n\n{table}\n")];
-    if let Some((name, worst)) = measured.iter().max_by(|(_, a), (_, b)| a.ratio().total_cmp(&b.ratio())) {
-        let worst = worst.ratio();
+    if let Some((name, worst)) = measured.iter().max_by(|(_, a), (_, b)| ratio(a).total_cmp(&ratio(b))) {
+        let worst = ratio(worst);
         lines.push(format!("The default takes at most {worst:.2} times as long as the fastest (at {name})."));
     }
     for (name, measured) in &measured {

@@ -5,7 +5,7 @@ use std::path::Path;
 use sepconv::Context;
 use serde_json::{Deserializer, Value};
 
-use super::{Row, geometric_mean};
+use super::row::{Row, geometric_mean};
 use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::output::{complain, print, table};
@@ -65,7 +65,7 @@ impl Earlier {
         for shape in shapes {
             let Some(time) = self.time(&shape.id) else { continue };
             common += 1;
-            let input = Value::from(shape.input.to_vec());
+            let input = Value::from(shape.layer.input_shape().to_vec());
             if let Some(earlier) = time.input_shape.as_ref().filter(|earlier| **earlier != input) {
                 return Err(format!("shape {}: its input was {earlier}; now it is {input}", shape.id));
             }

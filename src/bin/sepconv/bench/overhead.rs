@@ -5,10 +5,10 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use sepconv::timing::repeat;
-use sepconv::{Bound, Context, Conv2d, Operands, Tensor};
+use sepconv::{Bound, Context, Conv2d, Operands, Parameters, Tensor};
 use serde_json::{Value, json};
 
-use super::time;
+use super::row::time;
 use crate::failure::Outcome;
 use crate::output::{progress, table};
 use crate::shapes::Shape;
@@ -105,7 +105,9 @@ fn smallest_layers(context: &Context) -> Outcome<[Bound; 2]> {
     let plan = Conv2d::new(1, 1, 1).bias(false).plan(context, shape)?;
     let tensor = || Tensor::from_slice(context, shape, &[1.0]);
     let (weight, first, second) = (tensor()?, tensor()?, tensor()?);
-    Ok([plan.bind(Operands::new(&first, &weight, &second))?, plan.bind(Operands::new(&second, &weight, &first))?])
+    let weights = plan.weights(&Parameters::new(&weight))?;
+    let bind = |input, output| plan.bind(&weights, Operands::new(input, output));
+    Ok([bind(&first, &second)?, bind(&second, &first)?])
 }
 
 /// The three calls of a dispatch, with a shader that does nothing.

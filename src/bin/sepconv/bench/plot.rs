@@ -5,14 +5,16 @@ use std::ops::Range;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use sepconv::Layer;
 use sepconv::roofline::Roofline;
 
-use super::Row;
+use super::row::Row;
 use crate::failure::{Failure, Outcome};
 
-/// Two colours that can be told apart without seeing colours well (Okabe and Ito 2008).
+/// Colours that can be told apart without seeing colours well (Okabe and Ito 2008).
 const NORMAL: RGBColor = RGBColor(0x00, 0x72, 0xB2);
 const SEPARABLE: RGBColor = RGBColor(0xD5, 0x5E, 0x00);
+const POOL: RGBColor = RGBColor(0x00, 0x9E, 0x73);
 
 /// Sizes in pixels.
 const CHART_WIDTH: u32 = 820;
@@ -20,6 +22,7 @@ const LIST_WIDTH: u32 = 400;
 const LEAST_HEIGHT: u32 = 640;
 const TITLE_HEIGHT: u32 = 48;
 const LINE_HEIGHT: u32 = 18;
+const LEGEND_HEIGHT: u32 = 6 * LINE_HEIGHT;
 
 const LIMITS: ShapeStyle = ShapeStyle { color: RGBAColor(0, 0, 0, 1.0), filled: false, stroke_width: 2 };
 const PAIR: ShapeStyle = ShapeStyle { color: RGBAColor(0, 0, 0, 0.4), filled: false, stroke_width: 1 };
@@ -37,12 +40,16 @@ struct Point<'a> {
 
 impl<'a> Point<'a> {
     fn new(number: usize, row: &'a Row) -> Self {
-        let place = (2.0 * row.multiply_adds as f64 / row.bytes as f64, row.gflop_s());
+        let place = (2.0 * row.shape.multiply_adds() as f64 / row.shape.bytes() as f64, row.gflop_s());
         Self { row, number: number.to_string(), place }
     }
 
     fn colour(&self) -> RGBColor {
-        if self.row.shape.is_separable() { SEPARABLE } else { NORMAL }
+        match self.row.shape.layer {
+            Layer::SeparableConv2d(_) => SEPARABLE,
+            Layer::MaxPool2d(_) => POOL,
+            _ => NORMAL,
+        }
     }
 }
 
@@ -51,7 +58,7 @@ pub fn svg(device: &str, roofline: &Roofline, rows: &[Row]) -> Outcome<String> {
     let chosen = rows.iter().filter(|row| row.is_chosen);
     let points: Vec<Point> = (1..).zip(chosen).map(|(number, row)| Point::new(number, row)).collect();
     let lines = u32::try_from(points.len()).unwrap_or(u32::MAX);
-    let height = LEAST_HEIGHT.max(lines.saturating_mul(LINE_HEIGHT).saturating_add(2 * TITLE_HEIGHT + 5 * LINE_HEIGHT));
+    let height = LEAST_HEIGHT.max(lines.saturating_mul(LINE_HEIGHT).saturating_add(2 * TITLE_HEIGHT + LEGEND_HEIGHT));
     let mut svg = String::new();
     let backend = SVGBackend::with_string(&mut svg, (CHART_WIDTH + LIST_WIDTH, height));
     draw(&backend.into_drawing_area(), device, roofline, &points)
@@ -68,8 +75,8 @@ fn draw(area: &Area, device: &str, roofline: &Roofline, points: &[Point]) -> Res
     title.draw(&Text::new(device.to_owned(), (16, 16), (FONT, 17)))?;
     let (left, right) = below.split_horizontally(CHART_WIDTH);
     draw_chart(&left, limits, points)?;
-    let (legend, list) = right.split_vertically(5 * LINE_HEIGHT);
-    draw_legend(&legend, limits)?;
+    let (legend, list) = right.split_vertically(LEGEND_HEIGHT);
+    draw_legend(&legend, limits, points)?;
     draw_list(&list, points)?;
     area.present()?;
     Ok(())
@@ -103,7 +110,7 @@ fn draw_chart(area: &Area, [bandwidth, rate]: [f64; 2], points: &[Point]) -> Res
     chart.draw_series(points.iter().map(|point| {
         let colour = point.colour();
         // The two forms' numbers do not meet: both forms of a layer are often close to each other.
-        let top = if point.row.shape.is_separable() { 3 } else { -14 };
+        let top = if colour == SEPARABLE { 3 } else { -14 };
         EmptyElement::at(point.place)
             + Circle::new((0, 0), 4, colour.filled())
             + Text::new(point.number.clone(), (6, top), (FONT, 14).into_font().color(&colour))
@@ -111,7 +118,7 @@ fn draw_chart(area: &Area, [bandwidth, rate]: [f64; 2], points: &[Point]) -> Res
     Ok(())
 }
 
-fn draw_legend(area: &Area, [bandwidth, rate]: [f64; 2]) -> Result<(), Box<dyn Error>> {
+fn draw_legend(area: &Area, [bandwidth, rate]: [f64; 2], points: &[Point]) -> Result<(), Box<dyn Error>> {
     let at = |line: u32| (8, 12 + (line * LINE_HEIGHT).cast_signed());
     let text = |line, text: &str| Text::new(text.to_owned(), (at(line).0 + 28, at(line).1), (FONT, 14));
     let middle = |line| at(line).1 + 6;
@@ -122,7 +129,11 @@ fn draw_legend(area: &Area, [bandwidth, rate]: [f64; 2]) -> Result<(), Box<dyn E
         area.draw(&PathElement::new([(8, middle(line)), (28, middle(line))], style))?;
         area.draw(&text(line, &meaning))?;
     }
-    for (line, colour, meaning) in [(2, NORMAL, "a normal layer"), (3, SEPARABLE, "a separable layer")] {
+    let mut kinds = vec![(2, NORMAL, "a normal layer"), (3, SEPARABLE, "a separable layer")];
+    if points.iter().any(|point| point.colour() == POOL) {
+        kinds.push((4, POOL, "a max pool"));
+    }
+    for (line, colour, meaning) in kinds {
         area.draw(&Circle::new((18, middle(line)), 4, colour.filled()))?;
         area.draw(&text(line, meaning))?;
     }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use sepconv::timing::Clock;
-use sepconv::{Conv2d, Geometry, SeparableConv2d};
+use sepconv::{Conv2d, SeparableConv2d};
 
 use crate::device::Device;
 use crate::failure::Outcome;
-use crate::shapes::{self, Shape};
+use crate::shapes::Shape;
 
 /// A layer in both forms: 3 × 3, padding 1, with biases.
 pub struct Layer {
@@ -54,40 +54,33 @@ impl Layer {
     /// The normal form.
     pub fn normal(&self, device: &Device) -> Outcome<Cost> {
         let layer = Conv2d::new(self.in_channels, self.out_channels, 3).padding(1).stride(self.stride);
-        self.cost(device, shapes::Layer::Normal(layer))
+        self.cost(device, layer.geometry(self.input_shape())?.into())
     }
 
     /// The separable form.
     pub fn separable(&self, device: &Device) -> Outcome<Cost> {
         let layer = SeparableConv2d::new(self.in_channels, self.out_channels, 3).padding(1).stride(self.stride);
-        self.cost(device, shapes::Layer::Separable(layer))
+        self.cost(device, layer.geometry(self.input_shape())?.into())
     }
 
-    fn cost(&self, device: &Device, layer: shapes::Layer) -> Outcome<Cost> {
-        let shape = Shape { id: self.name.to_owned(), input: self.input_shape(), layer };
-        let Device::Adapter(context) = device else {
-            let (milliseconds, parts) = shape.time_reference()?;
-            let total = |of: fn(&Geometry) -> u64| parts.iter().map(of).sum();
-            return Ok(Cost {
-                parameters: total(Geometry::parameters),
-                multiply_adds: total(Geometry::multiply_adds),
-                bytes: shapes::bytes(&parts),
-                kernel: "reference".to_owned(),
-                clock: Clock::Wall,
-                milliseconds,
-                error: None,
-            });
+    fn cost(&self, device: &Device, layer: sepconv::Layer) -> Outcome<Cost> {
+        let shape = Shape { id: self.name.to_owned(), layer };
+        let (kernel, milliseconds, clock, error) = match device {
+            Device::Reference => ("reference".to_owned(), shape.time_reference(), Clock::Wall, None),
+            Device::Adapter(context) => {
+                let candidate = shape.candidates(context, false)?.swap_remove(0);
+                let (time, clock) = candidate.measure(context, BUDGET)?.best();
+                (candidate.kernel, time.median, clock, Some(candidate.error))
+            }
         };
-        let candidate = shape.candidates(context, false)?.swap_remove(0);
-        let (time, clock) = candidate.measure(context, BUDGET)?.best();
         Ok(Cost {
-            parameters: candidate.parameters,
-            multiply_adds: candidate.multiply_adds,
-            bytes: candidate.bytes,
-            kernel: candidate.kernel,
+            parameters: shape.parameters(),
+            multiply_adds: shape.multiply_adds(),
+            bytes: shape.bytes(),
+            kernel,
             clock,
-            milliseconds: time.median,
-            error: Some(candidate.error),
+            milliseconds,
+            error,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, RgbImage, imageops};
 use sepconv::{Activation, SeparableConv2d, verify};
 
-use crate::compute::SeparableWeights;
+use crate::compute::Values;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
 use crate::picture::{self, Filter, Picture, byte};
@@ -56,23 +56,14 @@ pub struct Result {
     output: Vec<f32>,
 }
 
-/// The weights and biases of both parts.
-struct Weights {
-    depthwise: Vec<f32>,
-    depthwise_bias: Vec<f32>,
-    pointwise: Vec<f32>,
-    pointwise_bias: Vec<f32>,
-}
-
-fn weights() -> Weights {
+/// Weight and bias of the depthwise and of the pointwise part.
+fn weights() -> [[Vec<f32>; 2]; 2] {
     let channels = || 0..3;
+    let filters = channels().flat_map(|_| FILTERS.iter().flat_map(|filter| filter.taps));
+    let filter_biases = channels().flat_map(|_| FILTERS.iter().map(|filter| filter.bias));
     let mixes = MIXES.iter().flat_map(|(_, mix, _)| channels().flat_map(move |channel| mix.map(|f| f[channel])));
-    Weights {
-        depthwise: channels().flat_map(|_| FILTERS.iter().flat_map(|filter| filter.taps)).collect(),
-        depthwise_bias: channels().flat_map(|_| FILTERS.iter().map(|filter| filter.bias)).collect(),
-        pointwise: mixes.collect(),
-        pointwise_bias: MIXES.iter().map(|(_, _, bias)| *bias).collect(),
-    }
+    let mix_biases = MIXES.iter().map(|(_, _, bias)| *bias);
+    [[filters.collect(), filter_biases.collect()], [mixes.collect(), mix_biases.collect()]]
 }
 
 /// Computes the function all three ways.
@@ -81,33 +72,20 @@ pub fn compute(device: &Device, picture: &Picture) -> Outcome<Result> {
     let input_shape = [1, 3, picture.height, picture.width];
     let (depthwise, pointwise) = layer.geometry(input_shape)?;
     let normal = layer.equivalent().ok_or_else(|| Failure::Computation("the layer is not linear".to_owned()))?;
-    let w = weights();
-    let (folded, folded_bias) =
-        layer.fold_weights(&w.depthwise, Some(&w.depthwise_bias), &w.pointwise, Some(&w.pointwise_bias))?;
+    let weights = weights();
+    let parameters: [Values; 2] = weights.each_ref().map(|[weight, bias]| (weight.as_slice(), Some(bias.as_slice())));
+    let [filters, mixes] = parameters;
+    let (folded, folded_bias) = layer.fold_weights(filters.0, filters.1, mixes.0, mixes.1)?;
 
-    let expected = verify::separable_reference(
-        (&depthwise, &pointwise),
-        &picture.values,
-        (&w.depthwise, Some(&w.depthwise_bias)),
-        (&w.pointwise, Some(&w.pointwise_bias)),
-        None,
-    );
+    let input = &picture.values;
+    let expected = verify::separable_reference((&depthwise, &pointwise), input, filters, mixes, None);
     let terms = depthwise.terms() + pointwise.terms();
     let error = |actual: &[f32]| verify::largest_error(&expected, Activation::None, terms, actual);
 
-    let (depthwise_layer, pointwise_layer) = layer.layers()?;
-    let input = (input_shape, picture.values.as_slice());
-    let between = device.conv2d(&depthwise_layer, None, input, &w.depthwise, Some(&w.depthwise_bias))?;
-    let filtered = (between.shape, between.values.as_slice());
-    let two = device.conv2d(&pointwise_layer, None, filtered, &w.pointwise, Some(&w.pointwise_bias))?;
-    let weights = SeparableWeights {
-        depthwise: &w.depthwise,
-        depthwise_bias: Some(&w.depthwise_bias),
-        pointwise: &w.pointwise,
-        pointwise_bias: Some(&w.pointwise_bias),
-    };
-    let one = device.separable(&layer, input, &weights)?;
-    let folded = device.conv2d(&normal, None, input, &folded, Some(&folded_bias))?;
+    let between = device.compute(depthwise, None, input, &[filters])?;
+    let two = device.compute(pointwise, None, &between.values, &[mixes])?;
+    let one = device.compute((depthwise, pointwise), None, input, &parameters)?;
+    let folded = device.compute(normal.geometry(input_shape)?, None, input, &[(&folded, Some(&folded_bias))])?;
     Ok(Result {
         errors: [
             ("depthwise, then pointwise", error(&two.values)),

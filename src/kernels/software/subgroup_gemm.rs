@@ -1,28 +1,37 @@
-//! The row of `shaders/subgroup_gemm.wgsl`.
+//! The row of `shaders/software/subgroup_gemm.wgsl`.
 
-use super::{Kernel, Passes, Target, Variant, epilogue, tiles, window};
+use super::super::convolution::{SUMS, cost, epilogue, lower, tiles, window};
+use super::super::row::{Kernel, Rank, Rules, Variant};
 use crate::geometry::Geometry;
-use crate::schedule::MAXIMUM_TERMS;
+use crate::shader::{Shader, part};
+use crate::target::Target;
 
-pub(super) static KERNEL: Kernel = Kernel {
+pub(in super::super) static KERNEL: Kernel = Kernel {
     name: "subgroup_gemm",
-    wgsl: include_str!("../../shaders/subgroup_gemm.wgsl"),
     summary: "a normal, grouped or 1 x 1 convolution as a matrix product whose weights go round a subgroup",
     chosen: "for 4 or more output channels per group, where subgroups have 8 invocations: software devices",
     bound_by: "loads: 64 channels by 8 pixels take at most 128 per 4096 multiply-adds",
-    passes: Passes::One,
-    reads_pairs: false,
-    supports,
-    suits: |_, target| target.software,
-    variants,
+    rank: Rank::Software,
+    shader: Some(Shader {
+        name: "subgroup_gemm",
+        own: include_str!("../../../shaders/software/subgroup_gemm.wgsl"),
+        parts: &[&SUMS, &[part::WINDOW, part::PADDING, part::GATHER]],
+    }),
+    rules: &Rules::<Geometry> {
+        supports,
+        suits: |_, target| target.software,
+        variants,
+        cost,
+        lower: |geometry, variant, lowering| lower(&KERNEL, geometry, variant, lowering),
+    },
 };
 
-/// The shader hands weights round by the names of eight invocations.
+/// The shader names eight invocations where it hands weights round.
 const SUBGROUP_SIZE: u32 = 8;
 
 pub(super) const PIXEL_TILE: u32 = 8;
 
-fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
+pub(super) fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
     if target.subgroup_size != Some(SUBGROUP_SIZE) {
         return Err("it needs a device with subgroups of 8 invocations");
     }
@@ -36,14 +45,10 @@ fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
 const CHANNEL_TILES: [u32; 2] = [64, 16];
 
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
-    // A sum that is cut may be cut at any channel.
-    let is_whole = geometry.terms() <= u64::from(MAXIMUM_TERMS);
-    let term_tile = if is_whole && geometry.in_channels_per_group().is_multiple_of(2) { 2 } else { 1 };
+    let term_tile = if geometry.in_channels_per_group().is_multiple_of(2) { 2 } else { 1 };
     let variant = |(channel_tile, grid)| {
-        let mut constants = window(geometry);
-        constants.extend(epilogue(geometry));
-        constants.extend([("TERM_TILE", term_tile), ("CHANNEL_TILE", channel_tile), ("PIXEL_TILE", PIXEL_TILE)]);
-        Variant { constants, grid }
+        let tile = [("TERM_TILE", term_tile), ("CHANNEL_TILE", channel_tile), ("PIXEL_TILE", PIXEL_TILE)];
+        Variant::new(window(geometry).into_iter().chain(epilogue(geometry)).chain(tile), grid)
     };
     tilings(geometry).into_iter().map(variant).collect()
 }

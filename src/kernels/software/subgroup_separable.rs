@@ -1,27 +1,37 @@
-//! The row of `shaders/subgroup_separable.wgsl`.
+//! The row of `shaders/software/subgroup_separable.wgsl`.
 
-use super::{
-    Passes, SeparableKernel, Target, Variant, between_constants, check_bindings, epilogue, span, tiles, window,
-};
-use crate::geometry::{Geometry, Size};
+use super::super::convolution::{SUMS, epilogue, span, tiles, window};
+use super::super::fused::{self, between_constants, lower};
+use super::super::row::{Kernel, Rank, Rules, Variant};
+use crate::geometry::Geometry;
+use crate::shader::{Shader, part};
+use crate::size::Size;
+use crate::target::Target;
 
-pub(super) static KERNEL: SeparableKernel = SeparableKernel {
+pub(in super::super) static KERNEL: Kernel = Kernel {
     name: "subgroup_separable",
-    wgsl: include_str!("../../shaders/subgroup_separable.wgsl"),
     summary: "a depthwise and a 1 x 1 convolution in one dispatch, what is between them in registers",
     chosen: "for at most 32 output channels and little work, where subgroups have 8 invocations: software devices",
     bound_by: "loads: 4 columns by 2 rows of 3 x 3 windows take 24 per channel in between",
-    passes: Passes::One,
-    reads_pairs: false,
-    supports,
-    suits,
-    variants,
+    rank: Rank::Software,
+    shader: Some(Shader {
+        name: "subgroup_separable",
+        own: include_str!("../../../shaders/software/subgroup_separable.wgsl"),
+        parts: &[&SUMS, &[part::WINDOW, part::PADDING, part::BETWEEN, part::GATHER]],
+    }),
+    rules: &Rules::<(Geometry, Geometry)> {
+        supports,
+        suits,
+        variants,
+        cost: fused::cost,
+        lower: |parts, variant, lowering| lower(&KERNEL, parts, variant, lowering),
+    },
 };
 
-/// The shader hands weights round by the names of eight invocations.
+/// The shader names eight invocations where it hands weights round.
 const SUBGROUP_SIZE: u32 = 8;
 
-/// Rows per invocation: four share much of the input, where their window is as low as 8 rows.
+/// Rows per invocation: four, which share much of the input, if their window has at most 8 rows; else two.
 fn row_tile(depthwise: &Geometry) -> u32 {
     let (kernel, stride, dilation) = (depthwise.kernel_size, depthwise.stride, depthwise.dilation);
     if span(4, kernel.height, stride.height, dilation.height) <= MAXIMUM_ROWS { 4 } else { 2 }
@@ -32,11 +42,12 @@ const MAXIMUM_ROWS: u64 = 8;
 
 const COLUMN_TILE: u32 = 4;
 
-fn supports((depthwise, _): &(Geometry, Geometry), target: &Target) -> Result<(), &'static str> {
+fn supports(parts: &(Geometry, Geometry), target: &Target) -> Result<(), &'static str> {
     if target.subgroup_size != Some(SUBGROUP_SIZE) {
         return Err("it needs a device with subgroups of 8 invocations");
     }
-    check_bindings(target)?;
+    fused::supports(parts, target)?;
+    let (depthwise, _) = parts;
     let (kernel, stride, dilation) = (depthwise.kernel_size, depthwise.stride, depthwise.dilation);
     if span(2, kernel.height, stride.height, dilation.height) > MAXIMUM_ROWS {
         return Err("it needs stride + dilation (kernel_size - 1) + 1 of at most 8 along the height");
@@ -50,10 +61,10 @@ fn supports((depthwise, _): &(Geometry, Geometry), target: &Target) -> Result<()
     Ok(())
 }
 
-/// Above so many multiply-adds the second dispatch and what is between the two cost little.
+/// With more multiply-adds than this, the second step and the tensor in between cost little.
 const FEW_MULTIPLY_ADDS: u64 = 1_100_000;
 
-/// Where it was measured to take at most 1 / 1.2 of the two dispatches' time: see docs/PERFORMANCE.md.
+/// Where it was measured to take at most 1 / 1.2 of the time of the two steps: see docs/PERFORMANCE.md.
 fn suits((depthwise, pointwise): &(Geometry, Geometry), target: &Target) -> bool {
     let is_low = depthwise.terms() <= 9 && depthwise.stride == Size::from(1) && row_tile(depthwise) == 4;
     let pixels = u64::from(pointwise.output.height) * u64::from(pointwise.output.width);
@@ -67,13 +78,12 @@ fn suits((depthwise, pointwise): &(Geometry, Geometry), target: &Target) -> bool
 
 fn variants((depthwise, pointwise): &(Geometry, Geometry), _: &Target) -> Vec<Variant> {
     let channel_tile = pointwise.out_channels.next_multiple_of(4).min(64);
-    let mut constants = window(depthwise);
-    constants.extend(between_constants(depthwise));
-    constants.extend(epilogue(pointwise));
     let row_tile = row_tile(depthwise);
-    constants.extend([("ROW_TILE", row_tile), ("CHANNEL_TILE", channel_tile)]);
+    let sums = between_constants(depthwise).into_iter().chain(epilogue(pointwise));
+    let tile = [("ROW_TILE", row_tile), ("CHANNEL_TILE", channel_tile)];
+    let constants = window(depthwise).into_iter().chain(sums).chain(tile);
     let rows = u64::from(pointwise.batch) * tiles(pointwise.output.height, row_tile);
     let pixel_tiles = rows * tiles(pointwise.output.width, COLUMN_TILE);
     let grid = [pixel_tiles.div_ceil(SUBGROUP_SIZE.into()), tiles(pointwise.out_channels, channel_tile), 1];
-    vec![Variant { constants, grid }]
+    vec![Variant::new(constants, grid)]
 }

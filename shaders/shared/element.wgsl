@@ -1,0 +1,3 @@
+// element: what tensors hold. Sums are f32.
+
+alias Element = f32;

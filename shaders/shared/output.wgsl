@@ -1,0 +1,5 @@
+// output: the tensor that every kernel writes.
+
+@group(0) @binding(5) var<storage, read_write> output: array<Element>;
+
+fn store(value: f32, index: u32) { output[extent.output_offset + index] = Element(value); }

@@ -1,0 +1,42 @@
+// padding: what stands at a position that may lie outside of the input.
+
+const PADDING_MODE: u32 = 0u;  // 0 zeros, 1 reflect, 2 replicate, 3 circular
+
+// Which index along an axis of `size` stands for `position`. Callers leave out zero padding themselves.
+fn source(position: i32, size: i32) -> i32 {
+    switch PADDING_MODE {
+        case 1u: { return size - 1 - abs(size - 1 - abs(position)); }
+        case 2u: { return clamp(position, 0, size - 1); }
+        case 3u: { return select(select(position, position - size, position >= size), position + size, position < 0); }
+        default: { return position; }
+    }
+}
+
+// Whether there is a value at a position along an axis of `size`: always, except in zero padding.
+fn is_inside(position: i32, size: i32) -> bool {
+    return PADDING_MODE != 0u || (position >= 0 && position < size);
+}
+
+// The sizes of the input, and which of its rows are bound. A kernel reads them once, before its loops.
+struct Axes { height: i32, width: i32, first_row: i32, last_row: i32 }
+
+fn input_axes() -> Axes {
+    return Axes(i32(extent.in_height), i32(extent.in_width), extent.first_row, extent.last_row);
+}
+
+// A row of the input: where it starts, and whether there is one.
+struct Row { start: u32, inside: bool }
+
+// Row `y` of the plane that starts at `plane`. A row that is not bound is replaced by one that is: a kernel may ask for
+// rows that no output needs, or that lie in zero padding.
+fn row_at(axes: Axes, plane: u32, y: i32) -> Row {
+    let row = clamp(source(y, axes.height), axes.first_row, axes.last_row);
+    return Row(plane + u32(row) * u32(axes.width), is_inside(y, axes.height));
+}
+
+// The value of column `x` in a row, or zero. The position is clamped, and a value in zero padding becomes zero after it
+// is read. A branch would make neighbouring invocations take turns at the edge of an image.
+fn value_at(axes: Axes, row: Row, x: i32) -> f32 {
+    let column = u32(clamp(source(x, axes.width), 0, axes.width - 1));
+    return select(0.0, input_at(row.start + column), row.inside && is_inside(x, axes.width));
+}

@@ -1,0 +1,61 @@
+//! One layer's times with one kernel, and how they are taken.
+
+use std::time::Duration;
+
+use sepconv::Context;
+use sepconv::timing::Timing;
+
+use crate::failure::{Failure, Outcome};
+use crate::shapes::{self, Candidate, Shape};
+
+/// For how long each layer is timed with each kernel.
+const BUDGET: Duration = Duration::from_millis(800);
+
+/// One layer's times with one kernel.
+pub struct Row<'a> {
+    pub shape: &'a Shape,
+    pub kernel: String,
+    pub is_chosen: bool,
+    /// How many sets of tensors took turns.
+    pub sets: usize,
+    pub timing: Timing,
+    /// The least seconds that the device's limits allow.
+    pub floor: f64,
+}
+
+/// The times of right results, taken in turn. A wrong one has none.
+pub fn time(context: &Context, candidates: &[&Candidate]) -> Outcome<Vec<Timing>> {
+    let mut budget = Duration::ZERO;
+    for Candidate { id, error, .. } in candidates {
+        if error.is_nan() || *error > 1.0 {
+            return Err(Failure::Computation(format!("shape {id}: its largest error is {error} times the bound")));
+        }
+        budget += BUDGET;
+    }
+    shapes::measure_in_turn(context, candidates, budget)
+}
+
+impl Row<'_> {
+    /// The caller's time, in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.timing.wall.median / 1e3
+    }
+
+    pub fn gflop_s(&self) -> f64 {
+        2.0 * self.shape.multiply_adds() as f64 / self.seconds() / 1e9
+    }
+
+    pub fn gb_s(&self) -> f64 {
+        self.shape.bytes() as f64 / self.seconds() / 1e9
+    }
+
+    pub fn roofline_percent(&self) -> f64 {
+        100.0 * self.floor / self.seconds()
+    }
+}
+
+/// The geometric mean of numbers above 0.
+pub fn geometric_mean(numbers: impl IntoIterator<Item = f64>) -> f64 {
+    let logarithms: Vec<f64> = numbers.into_iter().map(f64::ln).collect();
+    (logarithms.iter().sum::<f64>() / logarithms.len() as f64).exp()
+}

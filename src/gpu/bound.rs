@@ -1,0 +1,204 @@
+//! `Bound`: a program with its tensors, ready to be recorded.
+
+use super::compile::pipeline;
+use super::device::Device;
+use super::pipelines::Pipeline;
+use crate::crop;
+use crate::error::Result;
+use crate::program::{Binding, Program, Slice, Step};
+
+/// A plan with its tensors: recording it allocates nothing and touches no queue.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    device: Device,
+    dispatches: Vec<Dispatch>,
+}
+
+#[derive(Debug, Clone)]
+struct Dispatch {
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    workgroups: [u32; 3],
+}
+
+/// Where a buffer of a program lies.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub buffer: wgpu::Buffer,
+    /// Where it starts there, in bytes.
+    pub offset: u64,
+}
+
+/// A step and where each of its bindings' stretches lies.
+struct Call<'a> {
+    step: &'a Step,
+    pipeline: Pipeline,
+    places: Vec<Place>,
+}
+
+impl Bound {
+    /// Makes everything that recording these steps needs.
+    pub(crate) fn new(device: &Device, steps: &[Step], places: &[Option<Place>]) -> Result<Self> {
+        let copies = Copies::new(device, steps, places)?;
+        let mut calls = Vec::new();
+        for step in steps {
+            let mut places_of_step = Vec::new();
+            for binding in &step.bindings {
+                let place = stretch(places, binding.slice);
+                if is_aligned(&place, binding) {
+                    places_of_step.push(place);
+                    continue;
+                }
+                let (copy, steps) = copies.of(binding.slice);
+                for step in steps {
+                    let places = vec![place.clone(), copy.clone()];
+                    calls.push(Call { step, pipeline: pipeline(device, step)?, places });
+                }
+                places_of_step.push(copy.clone());
+            }
+            calls.push(Call { step, pipeline: pipeline(device, step)?, places: places_of_step });
+        }
+        Self::of_calls(device, &calls)
+    }
+
+    fn of_calls(device: &Device, calls: &[Call<'_>]) -> Result<Self> {
+        let alignment = device.limits().min_uniform_buffer_offset_alignment as usize;
+        let storage_alignment = u64::from(device.limits().min_storage_buffer_offset_alignment);
+        let size = |call: &Call| 4 * call.step.uniform.len();
+        let stride = calls.iter().map(size).max().unwrap_or(4).next_multiple_of(alignment);
+        let bytes = (stride * calls.len().max(1)) as u64;
+        let bound: Result<_, String> = device.guarded("bindings", bytes, || {
+            let uniforms = device.device().create_buffer(&wgpu::BufferDescriptor {
+                label: Some("sepconv uniforms"),
+                size: bytes,
+                usage: wgpu::BufferUsages::UNIFORM,
+                mapped_at_creation: true,
+            });
+            let mut view = uniforms.slice(..).get_mapped_range_mut().map_err(|error| error.to_string())?;
+            let mut dispatches = Vec::new();
+            for (index, call) in calls.iter().enumerate() {
+                let start = stride * index;
+                let mut words = call.step.uniform.clone();
+                let uniform = wgpu::BufferBinding {
+                    buffer: &uniforms,
+                    offset: start as u64,
+                    size: wgpu::BufferSize::new(size(call) as u64),
+                };
+                let mut entries = vec![entry(0, uniform)];
+                for (binding, place) in call.step.bindings.iter().zip(&call.places) {
+                    let before = place.offset % storage_alignment;
+                    words[2 + binding.number as usize] = offset(before, binding.skipped);
+                    entries.push(entry(
+                        binding.number,
+                        wgpu::BufferBinding {
+                            buffer: &place.buffer,
+                            offset: place.offset - before,
+                            size: wgpu::BufferSize::new(before + 4 * binding.slice.length),
+                        },
+                    ));
+                }
+                view.slice(start..start + size(call)).copy_from_slice(bytemuck::cast_slice(&words));
+                let bind_group = device.device().create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: Some("sepconv"),
+                    layout: &call.pipeline.layout,
+                    entries: &entries,
+                });
+                let pipeline = call.pipeline.pipeline.clone();
+                dispatches.push(Dispatch { pipeline, bind_group, workgroups: call.step.grid });
+            }
+            drop(view);
+            uniforms.unmap();
+            Ok(Self { device: device.clone(), dispatches })
+        })?;
+        bound.map_err(|reason| device.mark_lost(reason))
+    }
+
+    /// Records the layer into the caller's compute pass. It replaces the pass's pipeline and bind group 0.
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        for dispatch in &self.dispatches {
+            let [x, y, z] = dispatch.workgroups;
+            pass.set_pipeline(&dispatch.pipeline);
+            pass.set_bind_group(0, &dispatch.bind_group, &[]);
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+
+    /// Records the layer into a compute pass of its own in the caller's encoder.
+    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+        self.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
+    }
+
+    /// Submits the layer, without waiting for it: reading the output waits.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::DeviceLost`](crate::Error::DeviceLost), or
+    /// [`Error::Device`](crate::Error::Device) if the device refuses it.
+    pub fn run(&self) -> Result<()> {
+        self.device.guarded("a submission", 0, || {
+            let device = self.device.device();
+            let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            self.encode(&mut encoder);
+            self.device.queue().submit([encoder.finish()]);
+        })
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+}
+
+fn entry(binding: u32, buffer: wgpu::BufferBinding<'_>) -> wgpu::BindGroupEntry<'_> {
+    wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(buffer) }
+}
+
+/// Where a tensor starts in its binding, in values, below zero if it starts before: the shader adds with wrapping.
+#[expect(clippy::cast_possible_truncation, reason = "what wraps keeps its lower 32 bits")]
+fn offset(before: u64, skipped: u64) -> u32 {
+    (before / 4).wrapping_sub(skipped) as u32
+}
+
+/// Where a stretch of a buffer lies.
+fn stretch(places: &[Option<Place>], slice: Slice) -> Place {
+    let Place { buffer, offset } = places[slice.buffer].clone().expect("a place for every buffer that a step binds");
+    Place { buffer, offset: offset + 4 * slice.start }
+}
+
+fn is_aligned(place: &Place, binding: &Binding) -> bool {
+    (place.offset / 4).is_multiple_of(binding.alignment)
+}
+
+/// Copies of the stretches that do not start where a step needs them to.
+struct Copies {
+    made: Vec<(Slice, Place, Vec<Step>)>,
+}
+
+impl Copies {
+    fn new(device: &Device, steps: &[Step], places: &[Option<Place>]) -> Result<Self> {
+        let mut made: Vec<(Slice, Place, Vec<Step>)> = Vec::new();
+        for binding in steps.iter().flat_map(|step| &step.bindings) {
+            let slice = binding.slice;
+            if is_aligned(&stretch(places, slice), binding) || made.iter().any(|(other, ..)| *other == slice) {
+                continue;
+            }
+            let bytes = 4 * slice.length;
+            let buffer = device.guarded("an aligned copy", bytes, || {
+                device.device().create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("sepconv aligned copy"),
+                    size: bytes,
+                    usage: wgpu::BufferUsages::STORAGE,
+                    mapped_at_creation: false,
+                })
+            })?;
+            let (step, grid) = crop::copy(slice, slice)?;
+            let mut program = Program::new("copy");
+            program.dispatch(step, grid, device.limits())?;
+            made.push((slice, Place { buffer, offset: 0 }, program.steps));
+        }
+        Ok(Self { made })
+    }
+
+    fn of(&self, slice: Slice) -> (&Place, &[Step]) {
+        let (_, place, steps) = self.made.iter().find(|(other, ..)| *other == slice).expect("a copy that was made");
+        (place, steps)
+    }
+}

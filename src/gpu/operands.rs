@@ -1,0 +1,84 @@
+//! `Parameters` and `Operands`: the tensors of a layer, first those that stay, then those of one run.
+
+use super::tensor::Tensor;
+use super::workspace::Workspace;
+use crate::program::Name;
+
+/// The weights and biases of a layer.
+#[derive(Debug, Clone, Default)]
+pub struct Parameters<'a> {
+    pub(crate) tensors: Vec<(Name, &'a Tensor)>,
+}
+
+impl<'a> Parameters<'a> {
+    /// The weight of a convolution, `[out_channels, in_channels / groups, height, width]`.
+    #[must_use]
+    pub fn new(weight: &'a Tensor) -> Self {
+        Self::default().with(None, "weight", weight)
+    }
+
+    /// The two weights of a separable layer, `[in_channels · depth_multiplier, 1, height, width]` and `[out_channels,
+    /// in_channels · depth_multiplier, 1, 1]`.
+    #[must_use]
+    pub fn separable(depthwise_weight: &'a Tensor, pointwise_weight: &'a Tensor) -> Self {
+        let depthwise = Self::default().with(Some("depthwise"), "weight", depthwise_weight);
+        depthwise.with(Some("pointwise"), "weight", pointwise_weight)
+    }
+
+    /// One value per output channel of a convolution, `[1, out_channels, 1, 1]`; takes a tensor or an `Option` of one.
+    #[must_use]
+    pub fn bias(self, bias: impl Into<Option<&'a Tensor>>) -> Self {
+        self.with(None, "bias", bias)
+    }
+
+    /// One value per channel between the parts of a separable layer; takes a tensor or an `Option` of one.
+    #[must_use]
+    pub fn depthwise_bias(self, bias: impl Into<Option<&'a Tensor>>) -> Self {
+        self.with(Some("depthwise"), "bias", bias)
+    }
+
+    /// One value per output channel of a separable layer; takes a tensor or an `Option` of one.
+    #[must_use]
+    pub fn pointwise_bias(self, bias: impl Into<Option<&'a Tensor>>) -> Self {
+        self.with(Some("pointwise"), "bias", bias)
+    }
+
+    /// Adds a tensor, in place of an earlier one of that name.
+    fn with(mut self, part: Option<&'static str>, name: &'static str, tensor: impl Into<Option<&'a Tensor>>) -> Self {
+        let name = Name { part, name };
+        self.tensors.retain(|(other, _)| *other != name);
+        self.tensors.extend(tensor.into().map(|tensor| (name, tensor)));
+        self
+    }
+}
+
+/// The tensors of one run of a layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Operands<'a> {
+    pub(crate) input: &'a Tensor,
+    pub(crate) residual: Option<&'a Tensor>,
+    pub(crate) output: &'a Tensor,
+    pub(crate) workspace: Option<&'a Workspace>,
+}
+
+impl<'a> Operands<'a> {
+    /// The two tensors that every layer has. The output needs a buffer that no other tensor of the layer lies in.
+    #[must_use]
+    pub fn new(input: &'a Tensor, output: &'a Tensor) -> Self {
+        Self { input, residual: None, output, workspace: None }
+    }
+
+    /// A tensor of the output's shape; takes a tensor or an `Option` of one.
+    #[must_use]
+    pub fn residual(mut self, residual: impl Into<Option<&'a Tensor>>) -> Self {
+        self.residual = residual.into();
+        self
+    }
+
+    /// Memory that other layers use as well. Default: memory of its own.
+    #[must_use]
+    pub fn workspace(mut self, workspace: &'a Workspace) -> Self {
+        self.workspace = Some(workspace);
+        self
+    }
+}

@@ -1,0 +1,196 @@
+//! `Tensor`: a stretch of a storage buffer with a shape.
+
+use super::device::Device;
+use crate::error::{Error, Result};
+use crate::size::{MAXIMUM_EXTENT, check_range, element_count, extent, values};
+
+/// The four sizes of a tensor. Made from `[n, c, h, w]`, or from `[c]`, which means `[1, c, 1, 1]`: a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape(
+    /// Batch, channels, height, width.
+    pub [u32; 4],
+);
+
+impl From<[u32; 4]> for Shape {
+    fn from(shape: [u32; 4]) -> Self {
+        Self(shape)
+    }
+}
+
+impl From<[u32; 1]> for Shape {
+    fn from([channels]: [u32; 1]) -> Self {
+        Self([1, channels, 1, 1])
+    }
+}
+
+/// `f32` values in NCHW order in a buffer on the device. A clone is another handle to the same memory.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    buffer: wgpu::Buffer,
+    offset: u64,
+    shape: [u32; 4],
+    device: Device,
+}
+
+/// What the buffers that this library makes may be used for.
+const USAGE: wgpu::BufferUsages =
+    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
+
+/// The bytes that a shape takes, if they are below 2⁶³. The batch may be 0, the other sizes may not.
+fn byte_size([batch, sizes @ ..]: [u32; 4]) -> Result<u64> {
+    check_range("tensor size", batch.into(), 0, MAXIMUM_EXTENT)?;
+    for size in sizes {
+        extent("tensor size", size.into())?;
+    }
+    let [channels, height, width] = sizes;
+    Ok(4 * element_count("tensor", [batch, channels, height, width])?)
+}
+
+fn check_length(length: usize, shape: [u32; 4]) -> Result<()> {
+    let expected = byte_size(shape)? / 4;
+    if length as u64 == expected { Ok(()) } else { Err(Error::Length { argument: "tensor", length, shape, expected }) }
+}
+
+impl Tensor {
+    /// Uploads values to a buffer of their own.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if there are not as many as the shape takes; otherwise as [`zeros`](Self::zeros).
+    pub fn from_slice(device: &Device, shape: impl Into<Shape>, values: &[f32]) -> Result<Self> {
+        let Shape(shape) = shape.into();
+        check_length(values.len(), shape)?;
+        Self::allocate(device, shape, values)
+    }
+
+    /// A tensor of zeros in a buffer of its own.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] or [`Error::Limit`] if the shape is too large, [`Error::OutOfMemory`] if the device has no
+    /// room for it, [`Error::DeviceLost`] if the device is gone.
+    pub fn zeros(device: &Device, shape: impl Into<Shape>) -> Result<Self> {
+        Self::allocate(device, shape.into().0, &[])
+    }
+
+    /// A tensor in the caller's buffer, starting at a byte offset that is a multiple of 4. The buffer must be of this
+    /// device: nothing here can check that.
+    ///
+    /// # Errors
+    /// [`Error::Misaligned`], [`Error::OutsideBuffer`], or [`Error::Usage`] if the buffer has no `STORAGE` usage.
+    pub fn from_buffer(device: &Device, buffer: &wgpu::Buffer, offset: u64, shape: impl Into<Shape>) -> Result<Self> {
+        let Shape(shape) = shape.into();
+        let bytes = byte_size(shape)?;
+        if !offset.is_multiple_of(4) {
+            return Err(Error::Misaligned { argument: "tensor", offset, alignment: 4 });
+        }
+        let end = offset.saturating_add(bytes);
+        if end > buffer.size() {
+            return Err(Error::OutsideBuffer { argument: "tensor", end, size: buffer.size() });
+        }
+        let tensor = Self { buffer: buffer.clone(), offset, shape, device: device.clone() };
+        tensor.check_usage(wgpu::BufferUsages::STORAGE)?;
+        Ok(tensor)
+    }
+
+    /// An error if this is another device's.
+    pub(crate) fn check_device(&self, argument: &'static str, device: &Device) -> Result<()> {
+        if self.device.is_same(device) { Ok(()) } else { Err(Error::OtherContext { argument }) }
+    }
+
+    fn check_usage(&self, usage: wgpu::BufferUsages) -> Result<()> {
+        let has = self.buffer.usage().contains(usage);
+        if has { Ok(()) } else { Err(Error::Usage { argument: "tensor", usage }) }
+    }
+
+    /// A buffer with these values, or of zeros if there are none.
+    fn allocate(device: &Device, shape: [u32; 4], data: &[f32]) -> Result<Self> {
+        let bytes = byte_size(shape)?;
+        let maximum = device.limits().max_buffer_size;
+        if bytes > maximum {
+            return Err(Error::Limit { argument: "tensor", bytes, limit: "max_buffer_size", maximum });
+        }
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some("sepconv tensor"),
+            // An empty tensor is never bound, but it has a buffer.
+            size: bytes.max(4),
+            usage: USAGE,
+            mapped_at_creation: !data.is_empty(),
+        };
+        let buffer = device.guarded("tensor", bytes, || device.device().create_buffer(&descriptor))?;
+        if !data.is_empty() {
+            let view = buffer.slice(..).get_mapped_range_mut();
+            let mut view = view.map_err(|error| device.mark_lost(error.to_string()))?;
+            view.copy_from_slice(bytemuck::cast_slice(data));
+            drop(view);
+            buffer.unmap();
+        }
+        Ok(Self { buffer, offset: 0, shape, device: device.clone() })
+    }
+
+    /// Replaces the values, before whatever is submitted after this call.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if there are not as many as the shape takes; [`Error::Usage`] if a caller's buffer has no
+    /// `COPY_DST` usage; [`Error::DeviceLost`] if the device is gone.
+    pub fn write(&self, values: &[f32]) -> Result<()> {
+        check_length(values.len(), self.shape)?;
+        self.check_usage(wgpu::BufferUsages::COPY_DST)?;
+        let bytes = bytemuck::cast_slice(values);
+        let write = || self.device.queue().write_buffer(&self.buffer, self.offset, bytes);
+        self.device.guarded("a write", bytes.len() as u64, write)
+    }
+
+    /// Copies the values back.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if a caller's buffer has no `COPY_SRC` usage; [`Error::OutOfMemory`]; [`Error::DeviceLost`] if
+    /// the device is gone.
+    pub async fn read(&self) -> Result<Vec<f32>> {
+        self.device.check_alive()?;
+        self.check_usage(wgpu::BufferUsages::COPY_SRC)?;
+        let bytes = 4 * values(self.shape);
+        if bytes == 0 {
+            return Ok(Vec::new());
+        }
+        let staging = self.device.guarded("read-back", bytes, || {
+            let device = self.device.device();
+            let staging = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("sepconv read-back"),
+                size: bytes,
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(&self.buffer, self.offset, &staging, 0, bytes);
+            self.device.queue().submit([encoder.finish()]);
+            staging
+        })?;
+        self.device.download(&staging).await
+    }
+
+    /// [`read`](Self::read), waiting for it.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read_blocking(&self) -> Result<Vec<f32>> {
+        pollster::block_on(self.read())
+    }
+
+    /// Batch, channels, height, width.
+    #[must_use]
+    pub fn shape(&self) -> [u32; 4] {
+        self.shape
+    }
+
+    /// The buffer that holds it.
+    #[must_use]
+    pub fn buffer(&self) -> &wgpu::Buffer {
+        &self.buffer
+    }
+
+    /// Where it starts in its buffer, in bytes.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+}

@@ -1,0 +1,104 @@
+//! `Weights`: the parameters of a layer, packed for the kernels that will read them.
+
+use std::sync::Arc;
+
+use super::bound::{Bound, Place};
+use super::device::Device;
+use super::tensor::Tensor;
+use crate::error::Result;
+use crate::program::{Buffer, Kind, Program, Step};
+
+/// Parameters that were packed once, for all bindings that read them in that layout. A clone is another handle to the
+/// same weights.
+///
+/// [`Plan::weights`](crate::Plan::weights) makes them. You may drop the tensors that they were made from. If you keep
+/// those and write new values to them, [`pack`](Self::pack) packs them again.
+#[derive(Debug, Clone)]
+pub struct Weights {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    device: Device,
+    layout: Layout,
+    /// Where each buffer of the layout lies.
+    places: Vec<Place>,
+    packing: Bound,
+    packed_bytes: u64,
+}
+
+/// What decides how weights are packed for a program: the buffers that stay, and the steps that fill them.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Layout {
+    buffers: Vec<Buffer>,
+    prepare: Vec<Step>,
+}
+
+impl Layout {
+    /// The layout of a program. Its buffers are numbered anew, counting only those that stay.
+    pub(crate) fn of(program: &Program) -> Self {
+        let stays = |buffer: &&Buffer| matches!(buffer.kind, Kind::Parameter | Kind::Packed);
+        let number = |index: usize| program.buffers[..index].iter().filter(stays).count();
+        let mut prepare = program.prepare.clone();
+        for binding in prepare.iter_mut().flat_map(|step| &mut step.bindings) {
+            binding.slice.buffer = number(binding.slice.buffer);
+        }
+        Self { buffers: program.buffers.iter().filter(stays).cloned().collect(), prepare }
+    }
+}
+
+impl Weights {
+    /// Gets ready to pack these parameters, which were checked and are in the order of the program's buffers. Nothing
+    /// runs yet.
+    pub(crate) fn new(device: &Device, layout: Layout, parameters: &[&Tensor]) -> Result<Self> {
+        let mut given = parameters.iter();
+        let mut packed_bytes = 0;
+        let mut place = |buffer: &Buffer| {
+            if buffer.kind == Kind::Packed {
+                packed_bytes += 4 * buffer.length();
+                let packed = Tensor::zeros(device, buffer.shape)?;
+                return Ok(Place { buffer: packed.buffer().clone(), offset: 0 });
+            }
+            let tensor = given.next().expect("a tensor for every parameter");
+            Ok(Place { buffer: tensor.buffer().clone(), offset: tensor.offset() })
+        };
+        let places = layout.buffers.iter().map(&mut place).collect::<Result<Vec<_>>>()?;
+        let all: Vec<_> = places.iter().cloned().map(Some).collect();
+        let packing = Bound::new(device, &layout.prepare, &all)?;
+        Ok(Self { shared: Arc::new(Shared { device: device.clone(), layout, places, packing, packed_bytes }) })
+    }
+
+    /// Records that they are packed again, from what their tensors hold when the encoder's commands run.
+    pub fn pack(&self, encoder: &mut wgpu::CommandEncoder) {
+        if !self.shared.layout.prepare.is_empty() {
+            self.shared.packing.encode(encoder);
+        }
+    }
+
+    /// Packs them again in a submission of its own, if anything is to be packed.
+    ///
+    /// # Errors
+    /// Those of [`Bound::run`].
+    pub fn pack_now(&self) -> Result<()> {
+        if self.shared.layout.prepare.is_empty() { Ok(()) } else { self.shared.packing.run() }
+    }
+
+    /// The bytes of device memory that they take besides the tensors that they were made from.
+    #[must_use]
+    pub fn packed_bytes(&self) -> u64 {
+        self.shared.packed_bytes
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.shared.device
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.shared.layout
+    }
+
+    pub(crate) fn places(&self) -> &[Place] {
+        &self.shared.places
+    }
+}

@@ -1,0 +1,313 @@
+//! What the kernels of a convolution share: their constants, their uniform, and how they are lowered part by part.
+
+use super::parts::{Part, Stretch, Sum, Window, parts};
+use super::row::{Kernel, Lowering, Variant};
+use crate::activation::Activation;
+use crate::crop;
+use crate::error::{Error, Result};
+use crate::extent::Extent;
+use crate::geometry::Geometry;
+use crate::layer::Layer;
+use crate::program::{Binding, Kind, Program, Slice, Step};
+use crate::shader::{Shader, part};
+use crate::size::{PaddingMode, Size, values};
+use crate::target::Target;
+
+/// The shared parts of every shader that sums and stores as a convolution does.
+pub(super) const SUMS: [&str; 7] =
+    [part::EXTENT, part::ELEMENT, part::INPUT, part::WEIGHT, part::OUTPUT, part::ACTIVATION, part::EPILOGUE];
+
+/// The constants of every kernel that walks a window over the input.
+pub(super) fn window(geometry: &Geometry) -> [(&'static str, u32); 7] {
+    [
+        ("KERNEL_HEIGHT", geometry.kernel_size.height),
+        ("KERNEL_WIDTH", geometry.kernel_size.width),
+        ("STRIDE_HEIGHT", geometry.stride.height),
+        ("STRIDE_WIDTH", geometry.stride.width),
+        ("DILATION_HEIGHT", geometry.dilation.height),
+        ("DILATION_WIDTH", geometry.dilation.width),
+        padding_mode(geometry),
+    ]
+}
+
+/// The constant of every kernel that reads what may lie in the padding.
+pub(super) fn padding_mode(geometry: &Geometry) -> (&'static str, u32) {
+    let number = match geometry.padding_mode {
+        PaddingMode::Zeros => 0,
+        PaddingMode::Reflect => 1,
+        PaddingMode::Replicate => 2,
+        PaddingMode::Circular => 3,
+    };
+    ("PADDING_MODE", number)
+}
+
+/// The constants of what every kernel does before it stores a value.
+pub(super) fn epilogue(geometry: &Geometry) -> [(&'static str, u32); 3] {
+    [
+        ("HAS_BIAS", geometry.bias.into()),
+        ("HAS_RESIDUAL", geometry.residual.into()),
+        ("ACTIVATION", activation(geometry.activation)),
+    ]
+}
+
+/// The number by which the shaders know an activation.
+pub(super) fn activation(activation: Activation) -> u32 {
+    match activation {
+        Activation::None => 0,
+        Activation::Relu | Activation::Relu6 | Activation::Clamp(..) => 1,
+        Activation::LeakyRelu(_) => 2,
+        Activation::Silu => 3,
+        Activation::HardSwish => 4,
+    }
+}
+
+/// The two numbers that a shader's activation reads: its limits, or its slope.
+pub(super) fn activation_limits(activation: Activation) -> [f32; 2] {
+    match activation {
+        Activation::Relu => [0.0, f32::INFINITY],
+        Activation::Relu6 => [0.0, 6.0],
+        Activation::Clamp(minimum, maximum) => [minimum, maximum],
+        Activation::LeakyRelu(slope) => [slope, 0.0],
+        Activation::None | Activation::Silu | Activation::HardSwish => [0.0, 0.0],
+    }
+}
+
+/// How much of the input lies under `tile` neighbouring outputs along one axis.
+pub(super) fn span(tile: u32, kernel: u32, stride: u32, dilation: u32) -> u64 {
+    u64::from(tile - 1) * u64::from(stride) + u64::from(kernel - 1) * u64::from(dilation) + 1
+}
+
+/// How many tiles cover `size`.
+pub(super) fn tiles(size: u32, tile: u32) -> u64 {
+    u64::from(size.div_ceil(tile))
+}
+
+/// How many multiply-adds take as long as one load.
+const LOAD: f64 = 8.0;
+
+/// How many workgroups keep a device busy: first for a GPU, then for a processor with a few cores.
+const BUSY: [f64; 2] = [256.0, 16.0];
+
+/// What a variant should cost, to compare it with another of the same layer: operations, loads and idle time for each
+/// output and term.
+pub(super) fn cost(geometry: &Geometry, variant: &Variant, lowering: &Lowering<'_>) -> f64 {
+    let workgroups = variant.grid.iter().map(|&size| size as f64).product();
+    tile_cost(values(geometry.output_shape()) as f64, workgroups, lowering.target)
+}
+
+/// A workgroup of U outputs makes U multiply-adds for each term. If its outputs are a square of channels by pixels, it
+/// reads twice √U values for them. U is the layer's outputs divided by the number of workgroups, so it is smaller where
+/// tiles are partly idle. With too few workgroups, some of the device waits.
+pub(super) fn tile_cost(outputs: f64, workgroups: f64, target: &Target) -> f64 {
+    let idle = (BUSY[usize::from(target.software)] / workgroups).max(1.0);
+    (1.0 + LOAD * 2.0 / (outputs / workgroups).sqrt()) * idle
+}
+
+/// Refuses a tensor that is larger than a buffer may be.
+pub(super) fn check_buffers(geometry: &Geometry, target: &Target) -> Result<()> {
+    let (limit, maximum) = ("max_buffer_size", target.limits.max_buffer_size);
+    for (argument, shape) in
+        [("input", geometry.input_shape()), ("weight", geometry.weight_shape()), ("output", geometry.output_shape())]
+    {
+        let bytes = 4 * values(shape);
+        if bytes > maximum {
+            return Err(Error::Limit { argument, bytes, limit, maximum });
+        }
+    }
+    Ok(())
+}
+
+/// The tensors of a convolution, as a program knows them.
+pub(super) struct Tensors {
+    pub input: usize,
+    pub weight: usize,
+    pub bias: Option<usize>,
+    pub residual: Option<usize>,
+    pub output: usize,
+}
+
+impl Tensors {
+    /// Adds a layer's tensors to its program.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if one is larger than a buffer may be.
+    pub fn add(program: &mut Program, geometry: &Geometry, target: &Target) -> Result<Self> {
+        check_buffers(geometry, target)?;
+        let output = geometry.output_shape();
+        Ok(Self {
+            input: program.buffer(Kind::Input, "input", geometry.input_shape()),
+            weight: program.buffer(Kind::Parameter, "weight", geometry.weight_shape()),
+            bias: geometry.bias.then(|| program.buffer(Kind::Parameter, "bias", geometry.bias_shape())),
+            residual: geometry.residual.then(|| program.buffer(Kind::Input, "residual", output)),
+            output: program.buffer(Kind::Output, "output", output),
+        })
+    }
+
+    /// What a part of the layer is bound to, with a weight of its own: input, weight, bias, residual, output.
+    pub fn bindings(&self, part: &Part, weight: Slice) -> Vec<Binding> {
+        let Part { input, output, geometry, first_channel, .. } = part;
+        let slice = |buffer, Stretch { start, length }| Slice { buffer, start, length };
+        let bias = Stretch { start: *first_channel, length: geometry.out_channels.into() };
+        // A shader without bias or residual does not read those bindings, but something must be bound there.
+        let [bias, residual] = [(self.bias, bias), (self.residual, *output)]
+            .map(|(buffer, stretch)| buffer.map_or(weight, |buffer| slice(buffer, stretch)));
+        vec![
+            Binding { skipped: part.skipped, ..Binding::read(1, slice(self.input, *input)) },
+            Binding::read(2, weight),
+            Binding::read(3, bias),
+            Binding::read(4, residual),
+            Binding::write(5, slice(self.output, *output)),
+        ]
+    }
+}
+
+/// The extent of a part.
+pub(super) fn extent(part: &Part) -> Extent {
+    let g = &part.geometry;
+    let row = |row: u32| i32::try_from(row).expect("a row of the input, which has less than 2^31");
+    Extent {
+        batch: g.batch,
+        in_channels: g.in_channels,
+        in_height: g.input.height,
+        in_width: g.input.width,
+        out_channels: g.out_channels,
+        out_height: g.output.height,
+        out_width: g.output.width,
+        in_channels_per_group: g.in_channels_per_group(),
+        out_channels_per_group: g.out_channels_per_group(),
+        top: part.top,
+        left: part.left,
+        first_row: row(part.rows.start),
+        last_row: row(part.rows.end - 1),
+        first_in_channel: part.in_channels.start,
+        last_in_channel: part.in_channels.end,
+        activation_limits: activation_limits(g.activation),
+        ..Extent::default()
+    }
+}
+
+/// The constants that say whether a sum is cut.
+pub(super) fn cut(part: &Part) -> [(&'static str, u32); 2] {
+    [("CONTINUES", part.continues.into()), ("FINISHES", part.finishes.into())]
+}
+
+/// Whether a convolution makes each output pixel from the input pixel at the same place alone.
+pub(super) fn is_pixelwise(geometry: &Geometry) -> bool {
+    let one = Size::from(1);
+    geometry.kernel_size == one && geometry.stride == one && geometry.input == geometry.output
+}
+
+/// A convolution of single pixels sees no rows: its planes become one row each, which tiles better.
+pub(super) fn in_one_row(part: Part) -> Part {
+    let g = &part.geometry;
+    let pixels = u64::from(g.input.height) * u64::from(g.input.width);
+    match i32::try_from(pixels) {
+        Ok(width) if is_pixelwise(g) && (part.top, part.left) == (0, 0) => {
+            let row = Size { height: 1, width: width.unsigned_abs() };
+            let geometry = Geometry { input: row, output: row, dilation: Size::from(1), ..*g };
+            Part { geometry, rows: 0..1, ..part }
+        }
+        _ => part,
+    }
+}
+
+/// The program of a convolution by a kernel that computes each part in one step.
+pub(super) fn lower(kernel: &Kernel, whole: &Geometry, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
+    lower_aligned(kernel, 1, whole, variant, lowering)
+}
+
+/// [`lower`] for a kernel whose input and weight must start at a multiple of this many values.
+pub(super) fn lower_aligned(
+    kernel: &Kernel,
+    alignment: u64,
+    whole: &Geometry,
+    variant: usize,
+    lowering: &Lowering<'_>,
+) -> Result<Program> {
+    let target = lowering.target;
+    let mut program = Program::new(kernel.name);
+    let tensors = Tensors::add(&mut program, whole, target)?;
+    let taps = u64::from(whole.kernel_size.height) * u64::from(whole.kernel_size.width);
+    let mut weights = Weights { tensors: &tensors, windows: Vec::new() };
+    for part in parts(whole, Sum { filter: whole.terms(), terms: taps }, target)? {
+        let part = in_one_row(part);
+        let weight = weights.of(&mut program, whole, &part, target)?;
+        // Its tiles are those of a layer of the channels that it sums over.
+        let in_channels = part.geometry.groups * (part.in_channels.end - part.in_channels.start);
+        let summed = Geometry { in_channels, ..part.geometry };
+        let mut variants = kernel.rules.variants(&Layer::Conv2d(summed), target);
+        let Variant { mut constants, grid } = variants.swap_remove(if variant < variants.len() { variant } else { 0 });
+        constants.extend(cut(&part));
+        let mut bindings = tensors.bindings(&part, weight);
+        bindings[..2].iter_mut().for_each(|binding| binding.alignment = alignment);
+        let uniform = extent(&part).words();
+        program.dispatch(Step::new(shader(kernel), "main", constants, uniform, bindings), grid, &target.limits)?;
+    }
+    Ok(program)
+}
+
+/// The shader of a kernel that has one.
+pub(super) fn shader(kernel: &Kernel) -> Shader {
+    kernel.shader.expect("a kernel with a shader of its own")
+}
+
+/// The weight of each part: a stretch of the layer's, or of a copy of some of its taps.
+struct Weights<'a> {
+    tensors: &'a Tensors,
+    /// The copies that were made.
+    windows: Vec<(Window, usize)>,
+}
+
+impl Weights<'_> {
+    fn of(&mut self, program: &mut Program, whole: &Geometry, part: &Part, target: &Target) -> Result<Slice> {
+        let Size { height, width } = part.geometry.kernel_size;
+        let filter = u64::from(whole.in_channels_per_group()) * u64::from(height) * u64::from(width);
+        let buffer = match &part.window {
+            None => self.tensors.weight,
+            Some(window) => self.copy(program, whole, window, part.geometry.kernel_size, target)?,
+        };
+        let (start, length) = (part.first_channel * filter, u64::from(part.geometry.out_channels) * filter);
+        Ok(Slice { buffer, start, length })
+    }
+
+    /// The copy of the taps in a window, which is of this size.
+    fn copy(
+        &mut self,
+        program: &mut Program,
+        whole: &Geometry,
+        window: &Window,
+        size: Size,
+        target: &Target,
+    ) -> Result<usize> {
+        if let Some((_, buffer)) = self.windows.iter().find(|(other, _)| other == window) {
+            return Ok(*buffer);
+        }
+        let planes = u64::from(whole.out_channels) * u64::from(whole.in_channels_per_group());
+        let taps = |Size { height, width }| u64::from(height) * u64::from(width);
+        let buffer = program.hidden(Kind::Packed, "taps of the weight", planes * taps(size))?;
+        // As many planes of the weight in a step as can be bound.
+        let most = (target.binding_values() / taps(whole.kernel_size)).min(planes);
+        for first in (0..planes).step_by(usize::try_from(most).unwrap_or(usize::MAX)) {
+            let planes = most.min(planes - first);
+            let slice = |buffer, size| (Slice { buffer, start: first * taps(size), length: planes * taps(size) }, size);
+            let (from, to) = (slice(self.tensors.weight, whole.kernel_size), slice(buffer, size));
+            let (step, grid) = crop::step(from, to, [window.rows.start, window.columns.start], planes)?;
+            program.prepare(&step, grid, &target.limits)?;
+        }
+        self.windows.push((window.clone(), buffer));
+        Ok(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loads_and_idle_time_cost() {
+        let target: Target = wgpu::Limits::default().into();
+        let cost = |workgroups| tile_cost(16.0 * 64.0 * 64.0 * 64.0, workgroups, &target);
+        assert!(cost(4096.0) > cost(2048.0), "smaller tiles, or partly idle ones, have more loads");
+        assert!(cost(64.0) > cost(256.0), "few workgroups leave a GPU idle");
+    }
+}

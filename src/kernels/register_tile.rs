@@ -1,0 +1,28 @@
+//! The tile that `gemm` and `pointwise` keep in registers: output channels times pixels.
+
+use super::convolution::tiles;
+use crate::geometry::Geometry;
+use crate::target::Target;
+
+/// The tile's constants, and the grid.
+pub(super) fn register_tile(geometry: &Geometry, target: &Target) -> ([(&'static str, u32); 4], [u64; 3]) {
+    let channels = geometry.out_channels_per_group();
+    let (width, height, channel_tile, pixel_tile) = if target.software {
+        (8, 1, channels.next_multiple_of(4).min(32), 8)
+    } else {
+        (16, 4, if channels > 4 { 8 } else { 4 }, 4)
+    };
+    let constants = [
+        ("WORKGROUP_WIDTH", width),
+        ("WORKGROUP_HEIGHT", height),
+        ("CHANNEL_TILE", channel_tile),
+        ("PIXEL_TILE", pixel_tile),
+    ];
+    let pixels = u64::from(geometry.output.height) * u64::from(geometry.output.width);
+    let grid = [
+        pixels.div_ceil(u64::from(width * pixel_tile)),
+        tiles(channels, height * channel_tile),
+        u64::from(geometry.batch) * u64::from(geometry.groups),
+    ];
+    (constants, grid)
+}

@@ -1,0 +1,185 @@
+//! `Kernel`: the row of a kernel, which lowers layers to programs.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+use crate::layer::{Layer, Sizes};
+use crate::program::Program;
+use crate::shader::Shader;
+use crate::target::Target;
+
+/// One kernel: its shader, which layers it can compute, and how it lowers them.
+///
+/// Only this crate makes one, since a plan runs its shader without the checks that `wgpu` would put in:
+///
+/// ```compile_fail,E0451
+/// let mine = sepconv::kernels::Kernel { name: "mine", ..*sepconv::kernels::ALL[0] };
+/// ```
+#[non_exhaustive]
+pub struct Kernel {
+    /// Its name, and that of its file in `shaders/`.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// When the planner picks it.
+    pub chosen: &'static str,
+    /// What limits its speed.
+    pub bound_by: &'static str,
+    /// Among the kernels that suit a layer, the planner takes one of the least rank.
+    pub rank: Rank,
+    /// Its shader; none if it only puts other kernels' programs together.
+    pub(crate) shader: Option<Shader>,
+    pub(super) rules: &'static dyn Lower,
+}
+
+/// How the planner ranks kernels: the least rank first, and within a rank the first in [`ALL`](super::ALL).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Rank {
+    /// For one sort of layer, where it beats all others.
+    Special,
+    /// For software devices alone.
+    Software,
+    /// For many sorts of layers.
+    General,
+    /// For every layer of its kind.
+    Fallback,
+}
+
+/// A kernel made for one layer: the constants that replace the shader's own, and the grid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Variant {
+    /// Names and values of the shader's constants. A boolean is 0 or 1.
+    pub constants: Vec<(&'static str, u32)>,
+    /// How many workgroups along x, y and z, before the grid is cut to what a dispatch may have.
+    pub grid: [u64; 3],
+}
+
+impl Variant {
+    pub(super) fn new(constants: impl IntoIterator<Item = (&'static str, u32)>, grid: [u64; 3]) -> Self {
+        Self { constants: constants.into_iter().collect(), grid }
+    }
+}
+
+/// What lowering knows besides the layer.
+pub(crate) struct Lowering<'a> {
+    /// The device.
+    pub target: &'a Target,
+    /// Plans a layer that is inside another one, as the planner plans any layer.
+    pub plan: &'a dyn Fn(&Layer) -> Result<Program>,
+}
+
+/// The rules of a kernel for the one kind of layer that it computes.
+pub(super) struct Rules<S: Sizes> {
+    /// `Err`, which says what it needs, for a layer that it cannot compute or a target that it cannot run on.
+    pub supports: fn(&S, &Target) -> Result<(), &'static str>,
+    /// Whether it is a good choice for a layer that it supports.
+    pub suits: fn(&S, &Target) -> bool,
+    /// Its variants for a layer that it supports, the best guess first; never empty.
+    pub variants: fn(&S, &Target) -> Vec<Variant>,
+    /// What a variant should cost, to compare it with others of the same layer.
+    pub cost: fn(&S, &Variant, &Lowering<'_>) -> f64,
+    /// The program of a layer that it supports, in one of its variants.
+    pub lower: fn(&S, usize, &Lowering<'_>) -> Result<Program>,
+}
+
+/// [`Rules`] for a layer of any kind.
+pub(super) trait Lower: Sync {
+    fn computes(&self, layer: &Layer) -> bool;
+    fn supports(&self, layer: &Layer, target: &Target) -> Result<(), &'static str>;
+    fn suits(&self, layer: &Layer, target: &Target) -> bool;
+    fn variants(&self, layer: &Layer, target: &Target) -> Vec<Variant>;
+    fn cost(&self, layer: &Layer, variant: &Variant, lowering: &Lowering<'_>) -> f64;
+    fn lower(&self, layer: &Layer, variant: usize, lowering: &Lowering<'_>) -> Option<Result<Program>>;
+}
+
+impl<S: Sizes> Lower for Rules<S> {
+    fn computes(&self, layer: &Layer) -> bool {
+        S::of(layer).is_some()
+    }
+
+    fn supports(&self, layer: &Layer, target: &Target) -> Result<(), &'static str> {
+        let sizes = S::of(layer).ok_or("it computes another kind of layer")?;
+        (self.supports)(sizes, target)
+    }
+
+    fn suits(&self, layer: &Layer, target: &Target) -> bool {
+        S::of(layer).is_some_and(|sizes| (self.suits)(sizes, target))
+    }
+
+    fn variants(&self, layer: &Layer, target: &Target) -> Vec<Variant> {
+        S::of(layer).map_or_else(Vec::new, |sizes| (self.variants)(sizes, target))
+    }
+
+    fn cost(&self, layer: &Layer, variant: &Variant, lowering: &Lowering<'_>) -> f64 {
+        S::of(layer).map_or(f64::INFINITY, |sizes| (self.cost)(sizes, variant, lowering))
+    }
+
+    fn lower(&self, layer: &Layer, variant: usize, lowering: &Lowering<'_>) -> Option<Result<Program>> {
+        S::of(layer).map(|sizes| (self.lower)(sizes, variant, lowering))
+    }
+}
+
+impl Kernel {
+    /// Whether it computes layers of this kind at all.
+    #[must_use]
+    pub fn computes(&self, layer: &Layer) -> bool {
+        self.rules.computes(layer)
+    }
+
+    /// Whether it can compute a layer on a target.
+    ///
+    /// # Errors
+    /// What it needs, in words.
+    pub fn supports(&self, layer: &Layer, target: &Target) -> Result<(), &'static str> {
+        layer.check().map_err(|_| "it needs sizes that the layer's own `geometry` gave")?;
+        self.rules.supports(layer, target)
+    }
+
+    /// Whether it is a good choice for a layer that it supports.
+    #[must_use]
+    pub fn suits(&self, layer: &Layer, target: &Target) -> bool {
+        layer.check().is_ok() && self.rules.suits(layer, target)
+    }
+
+    /// Its variants for a layer that it supports, the best guess first.
+    #[must_use]
+    pub fn variants(&self, layer: &Layer, target: &Target) -> Vec<Variant> {
+        if layer.check().is_ok() { self.rules.variants(layer, target) } else { Vec::new() }
+    }
+
+    /// What a variant should cost, to compare it with others of the same layer.
+    pub(crate) fn cost(&self, layer: &Layer, variant: &Variant, lowering: &Lowering<'_>) -> f64 {
+        self.rules.cost(layer, variant, lowering)
+    }
+
+    /// The program of a layer in one of the kernel's variants, or in the first if there is no such variant.
+    pub(crate) fn lower(&self, layer: &Layer, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
+        let unsupported = |reason| Error::Unsupported { kernel: self.name, reason };
+        self.supports(layer, lowering.target).map_err(unsupported)?;
+        let lowered = self.rules.lower(layer, variant, lowering);
+        lowered.unwrap_or_else(|| Err(unsupported("it computes another kind of layer")))
+    }
+
+    /// Its whole source, the shared parts included, with default constants; empty if it has no shader.
+    #[must_use]
+    pub fn wgsl(&self) -> String {
+        self.shader.map_or_else(String::new, |shader| shader.wgsl())
+    }
+}
+
+/// Rows are told apart by name.
+impl PartialEq for Kernel {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Kernel {}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kernel").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,146 @@
+//! `Planner`: from a layer to a program, by the kernels' rules and a table of measurements. It needs no device.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::kernels::{self, Lowering};
+use crate::layer::Layer;
+use crate::program::Program;
+use crate::target::Target;
+use crate::tuning::{Choice, Tuning};
+
+/// Plans layers for one target.
+#[derive(Debug, Clone)]
+pub struct Planner {
+    target: Target,
+    tuning: Option<Arc<Tuning>>,
+}
+
+impl Planner {
+    /// A planner that goes by the kernels' rules alone.
+    #[must_use]
+    pub fn new(target: Target) -> Self {
+        Self { target, tuning: None }
+    }
+
+    /// The same planner, going by this table first.
+    #[must_use]
+    pub fn with_tuning(self, tuning: Arc<Tuning>) -> Self {
+        Self { tuning: Some(tuning), ..self }
+    }
+
+    /// The same planner for another target.
+    #[must_use]
+    pub fn with_target(self, target: Target) -> Self {
+        Self { target, ..self }
+    }
+
+    /// What it plans for.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// What its table has for a layer.
+    #[must_use]
+    pub fn kept(&self, layer: &Layer) -> Option<Choice> {
+        self.tuning.as_ref()?.choice(layer, &self.target)
+    }
+
+    /// Plans a layer with the choice that was measured to be the fastest, or else with the one that seems best.
+    ///
+    /// # Errors
+    /// [`Error::Limit`](crate::Error::Limit) or [`Error::TooManyDispatches`](crate::Error::TooManyDispatches).
+    pub fn plan(&self, layer: &Layer) -> Result<Program> {
+        self.target.check()?;
+        let kept = self.kept(layer).map(|choice| self.plan_with(layer, choice));
+        // If the kept choice cannot be planned, the planner's own may be.
+        kept.and_then(Result::ok).map_or_else(|| self.plan_with(layer, self.own(layer)?), Ok)
+    }
+
+    /// Plans a layer with this choice.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan), and [`Error::Unsupported`](crate::Error::Unsupported) if that kernel cannot
+    /// compute it.
+    pub fn plan_with(&self, layer: &Layer, Choice { kernel, variant, .. }: Choice) -> Result<Program> {
+        self.target.check()?;
+        kernel.lower(layer, variant, &Lowering { target: &self.target, plan: &|layer| self.plan(layer) })
+    }
+
+    /// Every candidate for a layer: the planner's own choice first, then the others, from the one that should cost the
+    /// least.
+    pub(crate) fn ranked(&self, layer: &Layer) -> Vec<Choice> {
+        let lowering = Lowering { target: &self.target, plan: &|layer| self.plan(layer) };
+        let ways = Choice::all(layer, &self.target).into_iter();
+        let mut costs: Vec<_> = ways.map(|(way, made)| (way, way.kernel.cost(layer, &made, &lowering))).collect();
+        if let Some((_, others)) = costs.split_first_mut() {
+            others.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+        }
+        costs.into_iter().map(|(way, _)| way).collect()
+    }
+
+    /// The layers that a layer's candidates plan in their turn, each once.
+    pub(crate) fn inner_layers(&self, layer: &Layer) -> Vec<Layer> {
+        let inner = RefCell::new(Vec::new());
+        let plan = |layer: &Layer| {
+            let is_new = !inner.borrow().contains(layer);
+            if is_new {
+                inner.borrow_mut().push(*layer);
+            }
+            self.plan(layer)
+        };
+        let lowering = Lowering { target: &self.target, plan: &plan };
+        for (Choice { kernel, variant, .. }, _) in Choice::all(layer, &self.target) {
+            // What cannot be lowered has no layers to tune.
+            let _ = kernel.lower(layer, variant, &lowering);
+        }
+        inner.into_inner()
+    }
+
+    /// The choice that seems best.
+    fn own(&self, layer: &Layer) -> Result<Choice> {
+        let kernels = kernels::supporting(layer, &self.target);
+        kernels.first().map(|kernel| Choice::new(kernel, 0)).ok_or(Error::Altered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conv::Conv2d;
+
+    #[test]
+    fn candidates_start_with_the_planners_own() {
+        let planner = Planner::new(wgpu::Limits::default().into());
+        for (layer, channels) in [(Conv2d::new(8, 8, 1), 8), (Conv2d::new(8, 16, 3).groups(8), 8)] {
+            let layer = layer.geometry([1, channels, 9, 9]).unwrap().into();
+            let candidates = planner.ranked(&layer);
+            assert!(candidates.len() >= 2, "{candidates:?}");
+            assert_eq!(candidates[0], Choice::all(&layer, planner.target())[0].0);
+        }
+    }
+
+    #[test]
+    fn subgroups_of_eight_are_for_software() {
+        let layer = Conv2d::new(64, 64, 3).geometry([1, 64, 20, 20]).unwrap().into();
+        let chosen = |software| {
+            let target = Target { software, subgroup_size: Some(8), ..wgpu::Limits::default().into() };
+            kernels::supporting(&layer, &target)[0].name
+        };
+        assert_eq!((chosen(true), chosen(false)), ("subgroup_gemm", "tiled_gemm"));
+    }
+
+    #[test]
+    fn winograd_is_for_fewer_channels_where_its_product_reads_them_in_pairs() {
+        let chosen = |channels, shader_int64| {
+            let geometry = Conv2d::new(channels, channels, 3).padding(1).geometry([1, channels, 28, 28]).unwrap();
+            let limits = wgpu::Limits::default().into();
+            let target = Target { software: true, subgroup_size: Some(8), shader_int64, ..limits };
+            kernels::supporting(&geometry.into(), &target)[0].name
+        };
+        assert_eq!([94, 96, 97].map(|channels| chosen(channels, true)), ["subgroup_gemm", "winograd", "subgroup_gemm"]);
+        assert_eq!([254, 256].map(|channels| chosen(channels, false)), ["subgroup_gemm", "winograd"]);
+    }
+}

@@ -1,0 +1,109 @@
+//! `Shader`: a kernel's WGSL (its own file and the shared parts that it takes), and the constants put into it.
+
+/// A shader. Its constants have the defaults of its text.
+#[derive(Debug, Clone, Copy)]
+pub struct Shader {
+    /// Its name, and that of its file in `shaders/`.
+    pub name: &'static str,
+    /// The text of its own file.
+    pub own: &'static str,
+    /// The shared parts that it takes: see [`part`].
+    pub parts: &'static [&'static [&'static str]],
+}
+
+/// Shaders are told apart by name.
+impl PartialEq for Shader {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Shader {
+    /// The whole text. Declarations in WGSL need no order, so joining the files is enough. Its own file comes first and
+    /// keeps its line numbers.
+    #[must_use]
+    pub fn wgsl(&self) -> String {
+        let parts = self.parts.iter().copied().flatten().copied();
+        std::iter::once(self.own).chain(parts).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// What shaders share: the files of `shaders/shared/`.
+pub mod part {
+    macro_rules! parts {
+        ($($name:ident $file:literal)*) => {
+            $(
+                #[doc = concat!("`shaders/", $file, "`")]
+                pub const $name: &str = include_str!(concat!("../shaders/", $file));
+            )*
+        };
+    }
+
+    parts! {
+        EXTENT "shared/extent.wgsl"
+        ELEMENT "shared/element.wgsl"
+        INPUT "shared/input.wgsl"
+        WEIGHT "shared/weight.wgsl"
+        OUTPUT "shared/output.wgsl"
+        WINDOW "shared/window.wgsl"
+        PADDING "shared/padding.wgsl"
+        ACTIVATION "shared/activation.wgsl"
+        EPILOGUE "shared/epilogue.wgsl"
+        BETWEEN "shared/between.wgsl"
+        REGISTER_TILE "shared/register_tile.wgsl"
+        WORKGROUP_TILE "shared/workgroup_tile.wgsl"
+        GATHER "software/shared/gather.wgsl"
+    }
+}
+
+/// Replaces the values of `const NAME: TYPE = value;` in a shader, and nothing else: every line stays where it was.
+///
+/// A `bool` constant becomes true for any value but 0.
+///
+/// # Panics
+/// If a name is not declared exactly once. The names come from this crate's own kernels, which its tests walk.
+#[must_use]
+pub fn specialise(wgsl: &str, constants: &[(&str, u32)]) -> String {
+    let mut lines: Vec<String> = wgsl.lines().map(str::to_owned).collect();
+    for (name, value) in constants {
+        let prefix = format!("const {name}: ");
+        let mut declarations = lines.iter_mut().filter(|line| line.starts_with(&prefix));
+        let line = declarations.next().unwrap_or_else(|| panic!("the shader declares no constant {name}"));
+        assert!(declarations.next().is_none(), "the shader declares {name} more than once");
+        let (declaration, rest) = line.split_once(" = ").unwrap_or_else(|| panic!("{name} has no value"));
+        let (_, comment) = rest.split_once(';').unwrap_or_else(|| panic!("{name} does not end in its line"));
+        let value = if declaration.ends_with("bool") { (*value != 0).to_string() } else { format!("{value}u") };
+        *line = format!("{declaration} = {value};{comment}");
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A number that tells texts apart: FNV-1a, the same on every system and in every version of Rust.
+pub(crate) fn hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
+    bytes.into_iter().fold(0xCBF2_9CE4_8422_2325, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::specialise;
+
+    #[test]
+    fn only_the_named_values_change() {
+        let wgsl = "const A: u32 = 3u;  // a\nconst AB: u32 = A * 2u;\nconst C: bool = true;\n";
+        let expected = "const A: u32 = 7u;  // a\nconst AB: u32 = A * 2u;\nconst C: bool = false;\n";
+        assert_eq!(specialise(wgsl, &[("A", 7), ("C", 0)]), expected);
+    }
+
+    #[test]
+    #[should_panic(expected = "declares no constant B")]
+    fn a_constant_that_is_not_there_is_a_bug() {
+        let _ = specialise("const A: u32 = 3u;\n", &[("B", 1)]);
+    }
+
+    #[test]
+    #[should_panic(expected = "declares A more than once")]
+    fn a_constant_declared_twice_is_a_bug() {
+        let _ = specialise("const A: u32 = 3u;\nconst A: u32 = 4u;\n", &[("A", 1)]);
+    }
+}
