@@ -46,7 +46,7 @@ pub struct Spread {
 }
 
 impl From<timing::Spread> for Spread {
-    fn from(timing::Spread { median, p10, p90 }: timing::Spread) -> Self {
+    fn from(timing::Spread { median, p10, p90, .. }: timing::Spread) -> Self {
         Self { median, p10, p90 }
     }
 }
