@@ -49,7 +49,7 @@ pub enum Kind {
     Input,
     /// The last steps, for the caller.
     Output,
-    /// The program's [`prepare`](Program::prepare), for many runs.
+    /// The program's `prepare` steps, for many runs.
     Packed,
     /// One step, for later ones. Before and after, its memory may be another tensor's.
     Workspace,
@@ -65,7 +65,7 @@ pub struct Step {
     /// The values that replace the shader's constants. A boolean is 0 or 1.
     pub constants: Vec<(&'static str, u32)>,
     /// What the shader knows as `extent`, in words of 32 bits. The first three say where the step starts in its grid.
-    /// The next [`OFFSETS`] say where each binding's tensor starts; they are written when the step is bound.
+    /// The next `OFFSETS` say where each binding's tensor starts; they are written when the step is bound.
     pub uniform: Vec<u32>,
     /// What it reads and writes.
     pub bindings: Vec<Binding>,

@@ -7,7 +7,7 @@ pub struct Shader {
     pub name: &'static str,
     /// The text of its own file.
     pub own: &'static str,
-    /// The shared parts that it takes: see [`part`].
+    /// The shared parts that it takes: see `part`.
     pub parts: &'static [&'static [&'static str]],
 }
 
