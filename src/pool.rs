@@ -82,7 +82,7 @@ impl MaxPool2d {
         // An empty batch is no way round what one image may not have.
         let [batch, channels, height, width] = geometry.output_shape();
         let outputs = values([batch.max(1), channels, height, width]);
-        let taps = u64::from(kernel_size.height) * u64::from(kernel_size.width);
+        let taps = kernel_size.area();
         extent("kernel_size height times width", taps)?;
         outputs.checked_mul(taps).filter(|&count| count < 1 << 62).ok_or(Error::TooMuchWork)?;
         Ok(geometry)

@@ -11,6 +11,13 @@ pub struct Size {
     pub width: u32,
 }
 
+impl Size {
+    /// How many places it has: pixels of a plane, taps of a filter.
+    pub(crate) fn area(self) -> u64 {
+        u64::from(self.height) * u64::from(self.width)
+    }
+}
+
 impl From<u32> for Size {
     fn from(both: u32) -> Self {
         Self { height: both, width: both }

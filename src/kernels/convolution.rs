@@ -200,8 +200,7 @@ pub(super) fn is_pixelwise(geometry: &Geometry) -> bool {
 /// A convolution of single pixels sees no rows: its planes become one row each, which tiles better.
 pub(super) fn in_one_row(part: Part) -> Part {
     let g = &part.geometry;
-    let pixels = u64::from(g.input.height) * u64::from(g.input.width);
-    match i32::try_from(pixels) {
+    match i32::try_from(g.input.area()) {
         Ok(width) if is_pixelwise(g) && (part.top, part.left) == (0, 0) => {
             let row = Size { height: 1, width: width.unsigned_abs() };
             let geometry = Geometry { input: row, output: row, dilation: Size::from(1), ..*g };
@@ -227,7 +226,7 @@ pub(super) fn lower_aligned(
     let target = lowering.target;
     let mut program = Program::new(kernel.name);
     let tensors = Tensors::add(&mut program, whole, target)?;
-    let taps = u64::from(whole.kernel_size.height) * u64::from(whole.kernel_size.width);
+    let taps = whole.kernel_size.area();
     let mut weights = Weights { tensors: &tensors, windows: Vec::new() };
     for part in parts(whole, Sum { filter: whole.terms(), terms: taps }, target)? {
         let part = in_one_row(part);
@@ -235,8 +234,7 @@ pub(super) fn lower_aligned(
         // Its tiles are those of a layer of the channels that it sums over.
         let in_channels = part.geometry.groups * (part.in_channels.end - part.in_channels.start);
         let summed = Geometry { in_channels, ..part.geometry };
-        let mut variants = kernel.rules.variants(&Layer::Conv2d(summed), target);
-        let Variant { mut constants, grid } = variants.swap_remove(if variant < variants.len() { variant } else { 0 });
+        let Variant { mut constants, grid } = kernel.variant(&Layer::Conv2d(summed), target, variant);
         constants.extend(cut(&part));
         let mut bindings = tensors.bindings(&part, weight);
         bindings[..2].iter_mut().for_each(|binding| binding.alignment = alignment);
@@ -260,8 +258,7 @@ struct Weights<'a> {
 
 impl Weights<'_> {
     fn of(&mut self, program: &mut Program, whole: &Geometry, part: &Part, target: &Target) -> Result<Slice> {
-        let Size { height, width } = part.geometry.kernel_size;
-        let filter = u64::from(whole.in_channels_per_group()) * u64::from(height) * u64::from(width);
+        let filter = u64::from(whole.in_channels_per_group()) * part.geometry.kernel_size.area();
         let buffer = match &part.window {
             None => self.tensors.weight,
             Some(window) => self.copy(program, whole, window, part.geometry.kernel_size, target)?,
@@ -283,13 +280,13 @@ impl Weights<'_> {
             return Ok(*buffer);
         }
         let planes = u64::from(whole.out_channels) * u64::from(whole.in_channels_per_group());
-        let taps = |Size { height, width }| u64::from(height) * u64::from(width);
-        let buffer = program.hidden(Kind::Packed, "taps of the weight", planes * taps(size))?;
+        let buffer = program.hidden(Kind::Packed, "taps of the weight", planes * size.area())?;
         // As many planes of the weight in a step as can be bound.
-        let most = (target.binding_values() / taps(whole.kernel_size)).min(planes);
+        let most = (target.binding_values() / whole.kernel_size.area()).min(planes);
         for first in (0..planes).step_by(usize::try_from(most).unwrap_or(usize::MAX)) {
             let planes = most.min(planes - first);
-            let slice = |buffer, size| (Slice { buffer, start: first * taps(size), length: planes * taps(size) }, size);
+            let slice =
+                |buffer, size: Size| (Slice { buffer, start: first * size.area(), length: planes * size.area() }, size);
             let (from, to) = (slice(self.tensors.weight, whole.kernel_size), slice(buffer, size));
             let (step, grid) = crop::step(from, to, [window.rows.start, window.columns.start], planes)?;
             program.prepare(&step, grid, &target.limits)?;

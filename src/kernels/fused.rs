@@ -90,8 +90,7 @@ pub(super) fn lower(
             out_channels: part.geometry.out_channels,
             ..*pointwise
         };
-        let mut variants = kernel.rules.variants(&(depthwise, pointwise).into(), target);
-        let Variant { mut constants, grid } = variants.swap_remove(if variant < variants.len() { variant } else { 0 });
+        let Variant { mut constants, grid } = kernel.variant(&(depthwise, pointwise).into(), target, variant);
         constants.extend(cut(&part));
         let (start, length) = (part.first_channel * pointwise.terms(), values(pointwise.weight_shape()));
         let weight = Slice { buffer: tensors.weight, start, length };

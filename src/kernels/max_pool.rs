@@ -64,7 +64,7 @@ fn lower(pool: &PoolGeometry, _: usize, lowering: &Lowering<'_>) -> Result<Progr
     let mut program = Program::new(KERNEL.name);
     let input = program.buffer(Kind::Input, "input", pool.input_shape());
     let output = program.buffer(Kind::Output, "output", pool.output_shape());
-    let taps = u64::from(pool.kernel_size.height) * u64::from(pool.kernel_size.width);
+    let taps = pool.kernel_size.area();
     // A pool binds no weights: 1 always fits.
     for part in parts(&whole, Sum { filter: 1, terms: taps }, target)? {
         let g = part.geometry;

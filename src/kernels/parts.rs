@@ -110,7 +110,7 @@ fn narrow(size: u64) -> u32 {
 /// The parts of a convolution, in the order in which they run: those of one sum follow each other.
 pub(super) fn parts(whole: &Geometry, sum: Sum, target: &Target) -> Result<Vec<Part>> {
     let maximum = target.binding_values();
-    let [in_plane, out_plane] = [whole.input, whole.output].map(plane);
+    let [in_plane, out_plane] = [whole.input, whole.output].map(Size::area);
     let in_group = in_plane * u64::from(whole.in_channels_per_group());
     let out_group = out_plane * u64::from(whole.out_channels_per_group());
     let weight_group = sum.filter * u64::from(whole.out_channels_per_group());
@@ -163,10 +163,6 @@ pub(super) fn by_images(whole: &Geometry, images: u64) -> Result<Vec<Part>> {
     Ok(blocks.iter().map(|block| part(whole, block, &Rows::all(whole), None, all(), true)).collect())
 }
 
-fn plane(size: Size) -> u64 {
-    u64::from(size.height) * u64::from(size.width)
-}
-
 fn limit(argument: &'static str, length: u64, maximum: u64) -> Error {
     Error::Limit { argument, bytes: 4 * length, limit: "max_storage_buffer_binding_size", maximum: 4 * maximum }
 }
@@ -207,15 +203,15 @@ fn part(
     let first_plane = (block.image * u64::from(whole.groups) + block.group) * u64::from(whole.in_channels_per_group());
     let first_in_channel = u64::from(in_channels.start);
     let (input, skipped) = if is_bound_whole {
-        (Stretch { start: first_plane * plane(whole.input), length: values(block.geometry.input_shape()) }, 0)
+        (Stretch { start: first_plane * whole.input.area(), length: values(block.geometry.input_shape()) }, 0)
     } else {
         let channels = u64::from(in_channels.end - in_channels.start);
         let lines = (channels - 1) * u64::from(whole.input.height) + u64::from(bound.end - bound.start);
-        let start = (first_plane + first_in_channel) * plane(whole.input) + first_row * in_width;
-        let skipped = first_in_channel * plane(geometry.input) + u64::from(skipped_rows) * in_width;
+        let start = (first_plane + first_in_channel) * whole.input.area() + first_row * in_width;
+        let skipped = first_in_channel * geometry.input.area() + u64::from(skipped_rows) * in_width;
         (Stretch { start, length: lines * in_width }, skipped)
     };
-    let first_output = (block.image * u64::from(whole.out_channels) + block.first_channel) * plane(whole.output)
+    let first_output = (block.image * u64::from(whole.out_channels) + block.first_channel) * whole.output.area()
         + u64::from(rows.output.start) * u64::from(whole.output.width);
     let position = |position: i64| i32::try_from(position).expect("within the padded input, which is below 2^31");
     Part {
@@ -366,7 +362,7 @@ mod tests {
 
     fn cut(layer: Conv2d, shape: [u32; 4], binding: u64) -> Result<Vec<Part>> {
         let geometry = layer.geometry(shape).unwrap();
-        let taps = plane(geometry.kernel_size);
+        let taps = geometry.kernel_size.area();
         parts(&geometry, Sum { filter: geometry.terms(), terms: taps }, &target(binding))
     }
 

@@ -18,7 +18,7 @@ pub(super) fn register_tile(geometry: &Geometry, target: &Target) -> ([(&'static
         ("CHANNEL_TILE", channel_tile),
         ("PIXEL_TILE", pixel_tile),
     ];
-    let pixels = u64::from(geometry.output.height) * u64::from(geometry.output.width);
+    let pixels = geometry.output.area();
     let grid = [
         pixels.div_ceil(u64::from(width * pixel_tile)),
         tiles(channels, height * channel_tile),

@@ -149,6 +149,13 @@ impl Kernel {
         if layer.check().is_ok() { self.rules.variants(layer, target) } else { Vec::new() }
     }
 
+    /// One variant for a part of a layer that it supports; the first in the place of a variant that the part has not.
+    pub(super) fn variant(&self, part: &Layer, target: &Target, index: usize) -> Variant {
+        let mut variants = self.rules.variants(part, target);
+        let index = if index < variants.len() { index } else { 0 };
+        variants.swap_remove(index)
+    }
+
     /// What a variant should cost, to compare it with others of the same layer.
     pub(crate) fn cost(&self, layer: &Layer, variant: &Variant, lowering: &Lowering<'_>) -> f64 {
         self.rules.cost(layer, variant, lowering)

@@ -29,7 +29,7 @@ impl Tiling {
 
     /// Along the pixels of all images, the channels of a group, and the groups.
     pub fn grid(self, geometry: &Geometry) -> [u64; 3] {
-        let plane = u64::from(geometry.output.height) * u64::from(geometry.output.width);
+        let plane = geometry.output.area();
         [
             (u64::from(geometry.batch) * plane).div_ceil(u64::from(4 * self.pixel_fours)),
             tiles(geometry.out_channels_per_group(), self.channels()),

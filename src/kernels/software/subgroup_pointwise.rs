@@ -55,7 +55,7 @@ fn suits(geometry: &Geometry, target: &Target) -> bool {
 }
 
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
-    let pixels = u64::from(geometry.input.height) * u64::from(geometry.input.width);
+    let pixels = geometry.input.area();
     let tilings = subgroup_gemm::tilings(geometry).into_iter();
     let channels_first = u64::from(geometry.out_channels_per_group()) <= pixels;
     let variant = |(channel_tile, mut grid): (u32, [u64; 3])| {

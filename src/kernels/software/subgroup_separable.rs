@@ -67,7 +67,7 @@ const FEW_MULTIPLY_ADDS: u64 = 1_100_000;
 /// Where it was measured to take at most 1 / 1.2 of the time of the two steps: see docs/PERFORMANCE.md.
 fn suits((depthwise, pointwise): &(Geometry, Geometry), target: &Target) -> bool {
     let is_low = depthwise.terms() <= 9 && depthwise.stride == Size::from(1) && row_tile(depthwise) == 4;
-    let pixels = u64::from(pointwise.output.height) * u64::from(pointwise.output.width);
+    let pixels = pointwise.output.area();
     let multiply_adds = depthwise.multiply_adds().saturating_add(pointwise.multiply_adds());
     target.software
         && is_low
