@@ -41,6 +41,8 @@ impl Bound {
     pub(crate) fn new(device: &Device, steps: &[Step], places: &[Option<Place>]) -> Result<Self> {
         let copies = Copies::new(device, steps, places)?;
         let mut calls = Vec::new();
+        // The stretches whose copies are as their originals: until a step writes those.
+        let mut current: Vec<Slice> = Vec::new();
         for step in steps {
             let mut places_of_step = Vec::new();
             for binding in &step.bindings {
@@ -50,13 +52,20 @@ impl Bound {
                     continue;
                 }
                 let (copy, steps) = copies.of(binding.slice);
-                for step in steps {
-                    let places = vec![place.clone(), copy.clone()];
-                    calls.push(Call { step, pipeline: pipeline(device, step)?, places });
+                if !current.contains(&binding.slice) {
+                    current.push(binding.slice);
+                    for step in steps {
+                        let places = vec![place.clone(), copy.clone()];
+                        calls.push(Call { step, pipeline: pipeline(device, step)?, places });
+                    }
                 }
                 places_of_step.push(copy.clone());
             }
             calls.push(Call { step, pipeline: pipeline(device, step)?, places: places_of_step });
+            let is_written = |slice: &Slice| {
+                step.bindings.iter().any(|binding| binding.writes && binding.slice.buffer == slice.buffer)
+            };
+            current.retain(|slice| !is_written(slice));
         }
         Self::of_calls(device, &calls)
     }
