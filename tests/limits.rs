@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use common::{Case, Random, SeparableData, check_plan, count, foreign_device, noop_context, poisoned};
 use sepconv::unstable::{Kind, Memory, Planner, Program, Step};
 use sepconv::{
-    Activation, Choice, Context, Conv2d, Error, Layer, MaxPool2d, Operands, PaddingMode, Parameters, Plan,
+    Activation, Choice, Context, Conv2d, Error, Layer, MaxPool2d, Operands, PaddingMode, Parameters,
     SeparableConv2d, Target, Tensor, kernels, reference,
 };
 
@@ -27,11 +27,42 @@ fn layers() -> [Case; 7] {
     ]
 }
 
-/// Every plan of a layer there is on a device, with each kernel that supports it.
-fn plans(context: &Context, (layer, shape): Case) -> Vec<Plan> {
-    let whole = layer.geometry(shape).unwrap().into();
-    let supporting = kernels::ALL.iter().filter(|kernel| kernel.supports(&whole, context.target()).is_ok());
-    supporting.flat_map(|kernel| common::plans(context, &layer, shape, kernel.name).unwrap()).collect()
+/// One way to compute a layer: a device that is taken for a GPU or for one in software, and its program with some kernel.
+type Way = (Context, Program);
+
+/// Every different way to compute a layer on a device, with each kernel that supports it.
+fn ways(context: &Context, (layer, shape): Case) -> Vec<Way> {
+    let layer = layer.geometry(shape).unwrap().into();
+    let mut ways: Vec<Way> = Vec::new();
+    for kernel in kernels::supporting(&layer, context.target()) {
+        for software in [false, true] {
+            let context = context.with_software(software);
+            let planner = Planner::new(context.target().clone());
+            let program = planner.plan_with(&layer, Choice::new(kernel, 0)).unwrap();
+            check_program(&program, context.limits());
+            if ways.iter().all(|(_, other)| (&other.kernel, &other.steps) != (&program.kernel, &program.steps)) {
+                ways.push((context, program));
+            }
+        }
+    }
+    ways
+}
+
+/// Runs a layer one of these ways and compares it with the reference.
+fn check(case @ (layer, shape): Case, (context, program): &Way, seed: u64) {
+    let plan = layer.plan_with_kernel(context, shape, &program.kernel).unwrap();
+    assert_eq!(plan.program().steps, program.steps, "{case:?}");
+    check_plan(context, &layer.geometry(shape).unwrap(), &plan, seed);
+}
+
+/// Runs a layer one of these ways, or every way if the sweep is to be whole; returns the kernels that ran.
+fn check_in_turn(case: Case, ways: &[Way], seed: u64) -> BTreeSet<String> {
+    let turn = usize::try_from(seed % ways.len() as u64).unwrap();
+    let taken = if common::sweeps_whole() { ways } else { &ways[turn..=turn] };
+    for way in taken {
+        check(case, way, seed);
+    }
+    taken.iter().map(|(_, program)| program.kernel.clone()).collect()
 }
 
 /// The adapter under test with bindings of so many bytes beside an alignment; none if told to do without.
@@ -124,21 +155,20 @@ fn a_grid_past_the_workgroup_limit_is_folded() {
         let context = Context::from_wgpu(device, queue).unwrap();
         assert_eq!(context.limits().max_compute_workgroups_per_dimension, workgroups);
         let mut folded = BTreeSet::new();
-        for case in layers() {
-            for plan in plans(&context, case) {
-                let program = plan.program();
+        for (case, seed) in layers().into_iter().zip(u64::from(workgroups)..) {
+            let ways = ways(&context, case);
+            for (_, program) in &ways {
                 assert_eq!(program.parts, 1, "{program:?}");
-                let kernel = kernels::by_name(plan.kernel()).unwrap();
+                let kernel = kernels::by_name(&program.kernel).unwrap();
                 let grid = grid(&program.steps.iter().collect::<Vec<_>>(), workgroups);
                 assert!(first_grids(kernel, &context, case).contains(&grid), "{grid:?}: {program:?}");
                 let boxes: u64 = grid.iter().map(|size| size.div_ceil(workgroups.into())).product();
                 if boxes > 1 {
                     folded.insert(kernel.name);
                 }
-                assert_eq!(program.steps.len() as u64, boxes, "{}", plan.kernel());
-                check_program(program, context.limits());
-                check(&context, case, &plan, boxes);
+                assert_eq!(program.steps.len() as u64, boxes, "{}", program.kernel);
             }
+            check_in_turn(case, &ways, seed);
         }
         let supporting = kernels::ALL.iter().filter(|kernel| supports_some(kernel, context.target()));
         assert_eq!(folded, supporting.map(|kernel| kernel.name).collect(), "those that were folded");
@@ -156,10 +186,6 @@ fn first_grids(
     let plane = if is_pixelwise { [1, height * width] } else { [height, width] };
     let layer = layer.geometry([batch, channels, plane[0], plane[1]]).unwrap().into();
     [false, true].map(|software| kernel.variants(&layer, context.with_software(software).target())[0].grid)
-}
-
-fn check(context: &Context, (layer, shape): Case, plan: &Plan, seed: u64) {
-    check_plan(context, &layer.geometry(shape).unwrap(), plan, seed);
 }
 
 /// A kernel's first variant.
@@ -213,14 +239,13 @@ fn a_tensor_past_the_binding_limit_is_cut() {
     for Cut { what, layer, shape, bytes, parts } in cuts() {
         let Some(context) = bound_to(bytes) else { return };
         let alignment = u64::from(context.limits().min_storage_buffer_offset_alignment);
-        for plan in plans(&context, (layer, shape)) {
-            let program = plan.program();
-            assert_eq!(program.parts, parts, "{what}, {}", plan.kernel());
-            check_program(program, context.limits());
+        let ways = ways(&context, (layer, shape));
+        for (_, program) in &ways {
+            assert_eq!(program.parts, parts, "{what}, {}", program.kernel);
             let outputs = program.steps.iter().flat_map(|step| &step.bindings).filter(|binding| binding.writes);
             misaligned += outputs.filter(|output| 4 * output.slice.start % alignment != 0).count();
-            check(&context, (layer, shape), &plan, bytes);
         }
+        check_in_turn((layer, shape), &ways, bytes);
     }
     assert!(misaligned > 0, "every slice started where a binding may start");
 }
@@ -233,13 +258,12 @@ fn both_limits_at_once() {
     });
     let Some((device, queue)) = limited else { return };
     let context = Context::from_wgpu(device, queue).unwrap();
-    for case in layers() {
-        for plan in plans(&context, case) {
-            let Program { parts, ref steps, .. } = *plan.program();
-            assert!(1 < parts && parts < steps.len(), "{} fits in one of the limits", plan.kernel());
-            check_program(plan.program(), context.limits());
-            check(&context, case, &plan, 3);
+    for (case, seed) in layers().into_iter().zip(1..) {
+        let ways = ways(&context, case);
+        for (_, Program { kernel, parts, steps, .. }) in &ways {
+            assert!(1 < *parts && *parts < steps.len(), "{kernel} fits in one of the limits");
         }
+        check_in_turn(case, &ways, seed);
     }
 }
 
@@ -263,7 +287,7 @@ fn winograds_passes_keep_to_both_limits() {
         assert_eq!(plan.workspace_bytes(), images * 4 * 16 * 25 * (32 + 20));
         assert_eq!(plan.packed_weight_bytes(), 4 * 16 * 32 * 20);
         check_program(program, context.limits());
-        check(&context, (layer, shape), &plan, binding);
+        check_plan(&context, &layer.geometry(shape).unwrap(), &plan, binding);
     }
     let limits = limits(51_199, 65_535);
     let refused = layer.plan_with_kernel(&noop_context(limits), shape, "winograd");
@@ -331,9 +355,7 @@ fn a_device_that_computes_nothing_plans_all_the_same() {
     for workgroups in [2, 65_535] {
         let context = noop_context(limits(1 << 16, workgroups));
         for case in layers() {
-            for plan in plans(&context, case) {
-                check_program(plan.program(), context.limits());
-            }
+            assert!(!ways(&context, case).is_empty());
         }
     }
 }
@@ -453,38 +475,14 @@ fn what_a_kernel_lacks_is_found_when_planning() {
 const PADDING_MODES: [PaddingMode; 4] =
     [PaddingMode::Zeros, PaddingMode::Reflect, PaddingMode::Replicate, PaddingMode::Circular];
 
-/// How much a test runs of what it plans.
-#[derive(Clone, Copy, PartialEq)]
-enum Sweep {
-    /// One way to compute each layer, in turn.
-    InTurn,
-    /// Every way: on a software driver that takes minutes, most of them for its compiler.
-    Whole,
-}
-
-/// Plans a layer that must be cut on a device, with every kernel, as for a GPU and as for a device in software, and runs
-/// what the sweep takes; returns the kernels that ran.
-fn check_cut(context: &Context, (layer, shape): Case, seed: u64, sweep: Sweep) -> BTreeSet<&'static str> {
-    let geometry = layer.geometry(shape).unwrap();
-    let supporting = kernels::supporting(&geometry.into(), context.target());
-    let ways = supporting.into_iter().flat_map(|kernel| [false, true].map(|software| (kernel, software)));
-    let ways: Vec<_> = ways.collect();
-    let (turn, mut ran) = (seed % ways.len() as u64, BTreeSet::new());
-    for (index, (kernel, software)) in (0..).zip(ways) {
-        // With them, what is read outside of a binding is not zero, as on some drivers, but the last value in it.
-        let context = context.with_software(software).with_runtime_checks(seed % 2 == 1);
-        let planned =
-            Planner::new(context.target().clone()).plan_with(&geometry.into(), Choice::new(kernel, 0)).unwrap();
-        assert!(planned.parts > 1, "{kernel:?} has one part: {layer:?} on {shape:?}");
-        check_program(&planned, context.limits());
-        if sweep == Sweep::Whole || index == turn {
-            let plan = layer.plan_with_kernel(&context, shape, kernel.name).unwrap();
-            assert_eq!(plan.program().steps, planned.steps);
-            check_plan(&context, &geometry, &plan, seed);
-            ran.insert(kernel.name);
-        }
+/// [`check_in_turn`] for a layer that must be cut on a device.
+fn check_cut(context: &Context, case: Case, seed: u64) -> BTreeSet<String> {
+    // With them, what is read outside of a binding is not zero, as on some drivers, but the last value in it.
+    let ways = ways(&context.with_runtime_checks(seed % 2 == 1), case);
+    for (_, program) in &ways {
+        assert!(program.parts > 1, "{} has one part: {case:?}", program.kernel);
     }
-    ran
+    check_in_turn(case, &ways, seed)
 }
 
 /// Windows of every kind over 2, 4 or 3 channels.
@@ -516,13 +514,17 @@ fn windows() -> Vec<Case> {
 
 /// Planes of 23 rows of 13 values, cut to at most 10 rows, and to at most 4: less than most windows see, which are then cut
 /// to rows of taps.
-fn planes_are_cut_by_rows(sweep: Sweep) {
+#[test]
+fn planes_are_cut_by_rows() {
     let mut ran = BTreeSet::new();
     for rows in [10, 4] {
         let Some(context) = bound_to(4 * 13 * rows) else { return };
         let mut windows_cut = 0;
         for (case, seed) in windows().into_iter().zip(rows..) {
-            ran.extend(check_cut(&context, case, seed, sweep));
+            // Two of five, unless the sweep is to be whole.
+            if seed % 5 < 2 || common::sweeps_whole() {
+                ran.extend(check_cut(&context, case, seed));
+            }
             let program = case.0.plan(&context, case.1).unwrap();
             windows_cut += usize::from(!program.program().prepare.is_empty());
         }
@@ -531,11 +533,12 @@ fn planes_are_cut_by_rows(sweep: Sweep) {
     let Some(context) = common::context() else { return };
     let wanted = ["depthwise", "tiled_gemm", "pointwise", "gemm", "direct", "subgroup_gemm"];
     let supported = wanted.into_iter().filter(|name| supports_some(kernels::by_name(name).unwrap(), context.target()));
-    assert_eq!(ran, supported.collect());
+    assert_eq!(ran, supported.map(str::to_owned).collect());
 }
 
 /// What else a plane can be: far larger than its input or its output, all padding, one row or one value high.
-fn planes_of_every_sort_are_cut_by_rows(sweep: Sweep) {
+#[test]
+fn planes_of_every_sort_are_cut_by_rows() {
     let Some(context) = bound_to(4 * 40) else { return };
     let cases = [
         // A large output of a small input, and a small one of a large.
@@ -565,18 +568,19 @@ fn planes_of_every_sort_are_cut_by_rows(sweep: Sweep) {
         (Conv2d::new(13, 4, [1, 3]).padding([0, 1]).residual(true), [1, 13, 6, 10]),
     ];
     for (case, seed) in cases.into_iter().zip(1..) {
-        check_cut(&context, case, seed, sweep);
+        check_cut(&context, case, seed);
     }
 }
 
 /// Layers of single pixels, of pairs of channels where they fit.
-fn layers_of_single_pixels_are_cut(sweep: Sweep) {
+#[test]
+fn layers_of_single_pixels_are_cut() {
     // 9 x 5: 180 bytes a plane.
     for (bytes, seed) in [180 * 7, 180 * 3, 180, 60].into_iter().zip(1..) {
         let Some(context) = bound_to(bytes) else { return };
         for layer in [Conv2d::new(10, 20, 1), Conv2d::new(12, 40, 1).groups(2).bias(false)] {
             let shape = [2, layer.in_channels, 9, 5];
-            check_cut(&context, (layer.residual(true).activation(Activation::Relu), shape), seed, sweep);
+            check_cut(&context, (layer.residual(true).activation(Activation::Relu), shape), seed);
         }
     }
 }
@@ -594,7 +598,7 @@ fn a_sum_past_the_binding_limit_is_cut_by_channels() {
             let outputs = if channels_at_once == 1 { 4 } else { 1 };
             let plan = case.0.plan(&context, case.1).unwrap();
             assert_eq!(plan.program().parts, parts * outputs, "{}", plan.kernel());
-            check_cut(&context, case, seed, Sweep::Whole);
+            check_cut(&context, case, seed);
         }
     }
 }
@@ -611,19 +615,23 @@ fn windows_past_the_longest_sum_are_cut() {
         // A row of taps is too long itself.
         (Conv2d::new(1, 4, [2, 20_000]).padding([1, 9_999]), [1, 1, 2, 3], 4),
     ] {
-        assert_eq!(layer.plan(context, shape).unwrap().program().parts, parts, "{layer:?}");
-        common::check(context, &layer, shape, 363);
+        let ways = ways(context, (layer, shape));
+        for (_, program) in &ways {
+            assert_eq!(program.parts, parts, "{}, {layer:?}", program.kernel);
+        }
+        check_in_turn((layer, shape), &ways, 363);
     }
 }
 
 /// Windows that are cut, of planes that are cut by rows.
-fn long_windows_are_cut_by_rows_too(sweep: Sweep) {
+#[test]
+fn long_windows_are_cut_by_rows_too() {
     // 131 rows of 129 values; a filter of 130 x 128 is 66,560 bytes.
     let Some(context) = bound_to(67_000) else { return };
     // Even ones: with runtime checks llvmpipe has too few rounds of its loops for the longest sums.
     for (mode, seed) in PADDING_MODES.into_iter().zip([2, 4, 6, 8]) {
         let layer = Conv2d::new(1, 4, [130, 128]).padding([3, 1]).padding_mode(mode).residual(true);
-        check_cut(&context, (layer, [1, 1, 131, 129]), seed, sweep);
+        check_cut(&context, (layer, [1, 1, 131, 129]), seed);
     }
 }
 
@@ -632,7 +640,6 @@ fn check_separable_cut(
     context: &Context,
     (layer, shape): (&SeparableConv2d, [u32; 4]),
     seed: u64,
-    sweep: Sweep,
 ) -> BTreeSet<&'static str> {
     let parts = layer.geometry(shape).unwrap();
     let (depthwise, pointwise) = (&parts.0, &parts.1);
@@ -648,7 +655,8 @@ fn check_separable_cut(
         let least = if choice.kernel.name == "chained" { 2 } else { 1 };
         assert!(program.parts > least, "{choice} is not cut: {layer:?} on {shape:?}");
         check_program(&program, context.limits());
-        if sweep == Sweep::InTurn && index != turn {
+        // One way, for every third layer, unless the sweep is to be whole.
+        if !common::sweeps_whole() && (!seed.is_multiple_of(3) || index != turn) {
             continue;
         }
         let plan = layer.plan_with_choice(context, shape, *choice).unwrap();
@@ -661,7 +669,8 @@ fn check_separable_cut(
     ways.into_iter().map(|(choice, _)| choice.kernel.name).collect()
 }
 
-fn separable_layers_are_cut(sweep: Sweep) {
+#[test]
+fn separable_layers_are_cut() {
     let mut seed = 0;
     for (what, layer, shape, bytes) in [
         // 6 x 6: 144 bytes a plane.
@@ -683,7 +692,7 @@ fn separable_layers_are_cut(sweep: Sweep) {
             layer.padding([2, 2, 1, 0]).padding_mode(PaddingMode::Reflect).residual(true),
         ] {
             seed += 1;
-            let kernels = check_separable_cut(&context, (&layer, shape), seed, sweep);
+            let kernels = check_separable_cut(&context, (&layer, shape), seed);
             assert!(kernels.contains("separable") && kernels.contains("chained"), "{what}: {kernels:?}");
             let has_subgroups = context.target().subgroup_size == Some(8);
             assert_eq!(kernels.contains("subgroup_separable"), has_subgroups, "{what}: {kernels:?}");
@@ -692,7 +701,8 @@ fn separable_layers_are_cut(sweep: Sweep) {
 }
 
 /// What else there is of separable layers: multipliers, dilation, and rows that go around, which no single dispatch has.
-fn separable_layers_are_cut_by_rows_whatever_they_are(sweep: Sweep) {
+#[test]
+fn separable_layers_are_cut_by_rows_whatever_they_are() {
     // 20 rows of 40 bytes.
     let Some(context) = bound_to(7 * 40) else { return };
     let layer = SeparableConv2d::new(3, 5, 3).padding(1);
@@ -709,44 +719,11 @@ fn separable_layers_are_cut_by_rows_whatever_they_are(sweep: Sweep) {
     .into_iter()
     .zip(1..)
     {
-        check_separable_cut(&context, (&layer, [2, 3, 20, 10]), seed, sweep);
+        check_separable_cut(&context, (&layer, [2, 3, 20, 10]), seed);
     }
     let around = layer.padding_mode(PaddingMode::Circular);
-    let kernels = check_separable_cut(&context, (&around, [2, 3, 20, 10]), 9, sweep);
+    let kernels = check_separable_cut(&context, (&around, [2, 3, 20, 10]), 9);
     assert_eq!(kernels, BTreeSet::from(["chained"]));
-}
-
-/// Each test by one way per layer, and by all.
-macro_rules! sweeps {
-    ($($name:ident)*) => {
-        mod one_way_each {
-            $(
-                #[test]
-                fn $name() {
-                    super::$name(super::Sweep::InTurn);
-                }
-            )*
-        }
-
-        mod every_way {
-            $(
-                #[test]
-                #[ignore = "minutes; .ci/run runs it"]
-                fn $name() {
-                    super::$name(super::Sweep::Whole);
-                }
-            )*
-        }
-    };
-}
-
-sweeps! {
-    planes_are_cut_by_rows
-    planes_of_every_sort_are_cut_by_rows
-    layers_of_single_pixels_are_cut
-    long_windows_are_cut_by_rows_too
-    separable_layers_are_cut
-    separable_layers_are_cut_by_rows_whatever_they_are
 }
 
 /// Runs a max pool that is cut to at least so many parts.
@@ -794,11 +771,13 @@ fn an_empty_batch_has_an_empty_output() {
     let winograd = (Conv2d::new(16, 16, 3).padding(1), [2, 16, 9, 9]);
     let mut kernels = BTreeSet::new();
     for (layer, shape) in layers().into_iter().chain([winograd]) {
-        for plan in plans(context, (layer, empty(shape))) {
-            assert!(plan.program().steps.is_empty(), "{:?}", plan.program());
-            assert_eq!((plan.workspace_bytes(), plan.input_shape()), (0, empty(shape)));
-            check(context, (layer, empty(shape)), &plan, 1);
-            kernels.insert(plan.kernel().to_owned());
+        let case = (layer, empty(shape));
+        for way @ (context, program) in &ways(context, case) {
+            assert!(program.steps.is_empty(), "{program:?}");
+            let plan = layer.plan_with_kernel(context, case.1, &program.kernel).unwrap();
+            assert_eq!((plan.workspace_bytes(), plan.input_shape()), (0, case.1));
+            check(case, way, 1);
+            kernels.insert(program.kernel.clone());
         }
     }
     let of_convolutions = |kernel: &&&kernels::Kernel| {

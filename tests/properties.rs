@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ACTIVATIONS, Case, check, check_plan, context};
+use common::{ACTIVATIONS, Case, check_in_turn, check_plan, context};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::RngSeed;
@@ -78,7 +78,7 @@ proptest! {
     #[test]
     fn every_kernel_agrees_with_the_reference((layer, shape) in valid(anything()), seed in any::<u64>()) {
         if let Some(context) = context() {
-            check(context, &layer, shape, seed);
+            check_in_turn(context, &layer, shape, seed, seed);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the tests share: a device, seeded data, and one layer run and compared.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -310,29 +310,43 @@ pub fn own(layer: &Layer, target: &Target) -> &'static str {
     kernels::ALL.iter().filter(suits).min_by_key(|kernel| kernel.rank).unwrap().name
 }
 
-/// The most sets of constants that a sweep has, unless it is to be whole.
-const STRUCTURES: usize = 24;
+/// The most sets of constants that a sweep has, and the most cases of one set, unless it is to be whole.
+const STRUCTURES: usize = 16;
+const CASES_OF_A_STRUCTURE: usize = 24;
 
 /// [`check`] for each of these, its index as the seed. Unless the sweep is to be whole, each case has one of its kernels'
-/// plans, the same for all cases that a kernel has the same constants for, and of many such sets some are left out: so that
-/// few shaders are compiled.
+/// plans, the same for all cases that a kernel has the same constants for, and of many such sets, and of many cases of one
+/// set, some are left out: so that few shaders are compiled.
 pub fn check_all(context: &Context, cases: impl IntoIterator<Item = Case>) {
     let whole = sweeps_whole();
     let cases: Vec<Case> = cases.into_iter().collect();
     let structures: BTreeSet<u64> = cases.iter().map(structure).collect();
     let step = structures.len().div_ceil(STRUCTURES);
     let taken: BTreeSet<u64> = structures.into_iter().step_by(if whole { 1 } else { step }).collect();
+    let of_a_structure = cases.iter().map(structure).fold(BTreeMap::new(), |mut counts, structure| {
+        *counts.entry(structure).or_insert(0_usize) += 1;
+        counts
+    });
+    let mut met = BTreeMap::new();
     for (case @ (layer, input_shape), seed) in cases.into_iter().zip(1..) {
         let structure = structure(&case);
-        if !taken.contains(&structure) {
+        let index = met.entry(structure).or_insert(0);
+        *index += 1;
+        let step = of_a_structure[&structure].div_ceil(CASES_OF_A_STRUCTURE);
+        if !whole && (!taken.contains(&structure) || *index % step > 0) {
             continue;
         }
-        let geometry = layer.geometry(input_shape).unwrap();
-        let supports = |kernel: &&&kernels::Kernel| kernel.supports(&geometry.into(), context.target()).is_ok();
-        let plans = 2 * kernels::ALL.iter().filter(supports).count();
-        let turn = usize::try_from(structure % plans as u64).unwrap();
-        check_with(context, &layer, input_shape, seed, |_, index| whole || index - 1 == turn);
+        check_in_turn(context, &layer, input_shape, seed, structure);
     }
+}
+
+/// [`check`] with one of the plans, by the turn, unless the sweep is to be whole.
+pub fn check_in_turn(context: &Context, layer: &Conv2d, input_shape: [u32; 4], seed: u64, turn: u64) {
+    let whole = sweeps_whole();
+    let geometry = layer.geometry(input_shape).unwrap();
+    let plans = 2 * kernels::supporting(&geometry.into(), context.target()).len();
+    let turn = usize::try_from(turn % plans as u64).unwrap();
+    check_with(context, layer, input_shape, seed, |_, index| whole || index - 1 == turn);
 }
 
 /// A number for what kernels have as constants of a layer.
@@ -353,7 +367,7 @@ pub fn check_kernel(context: &Context, name: &str, cases: impl IntoIterator<Item
 }
 
 /// Every variant of every kernel, with a GPU's tiles and a software device's, since the tuner may take any; unless the
-/// sweep is to be whole, every fifth.
+/// sweep is to be whole, every tenth.
 pub fn check_variants(context: &Context, cases: impl IntoIterator<Item = Case>) {
     let (whole, mut met, mut forced) = (sweeps_whole(), 0, 0);
     for ((layer, shape), seed) in cases.into_iter().zip(1..) {
@@ -363,7 +377,7 @@ pub fn check_variants(context: &Context, cases: impl IntoIterator<Item = Case>) 
             let context = context.with_software(software);
             for (choice, variant) in Choice::all(&geometry.into(), context.target()) {
                 met += usize::from(choice.variant > 0);
-                if !whole && (choice.variant == 0 || met % 5 > 0) {
+                if !whole && (choice.variant == 0 || met % 10 > 0) {
                     continue;
                 }
                 let plan = layer.plan_with_choice(&context, shape, choice).unwrap();
@@ -373,7 +387,7 @@ pub fn check_variants(context: &Context, cases: impl IntoIterator<Item = Case>) 
             }
         }
     }
-    assert!(met > 100 && forced >= met / 6, "only {forced} of {met} are not the first of their kernel");
+    assert!(met > 100 && forced >= met / 11, "only {forced} of {met} are not the first of their kernel");
 }
 
 /// The data of one separable layer, in memory.
@@ -483,10 +497,10 @@ pub fn check_separable(context: &Context, layer: &SeparableConv2d, input_shape: 
     check_separable_with(context, layer, input_shape, seed, |_| true);
 }
 
-/// [`check_separable`] with one in twenty of the ways that there are, unless the sweep is to be whole.
+/// [`check_separable`] with one in forty of the ways that there are, unless the sweep is to be whole.
 pub fn check_separable_in_turn(context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4], seed: u64) {
     let whole = sweeps_whole();
-    check_separable_with(context, layer, input_shape, seed, |way| whole || (way as u64 + seed).is_multiple_of(20));
+    check_separable_with(context, layer, input_shape, seed, |way| whole || (way as u64 + seed).is_multiple_of(40));
 }
 
 fn check_separable_with(
