@@ -31,19 +31,27 @@ impl Deref for Context {
 }
 
 impl Context {
-    /// Opens the best adapter: a discrete GPU before an integrated one, a software driver last.
+    /// Opens the best adapter that opens: a discrete GPU before an integrated one, a software driver last.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] if there is none; [`Error::NoDevice`] if it does not open.
+    /// [`Error::NoAdapter`] if there is none, with what each lacks that is there; [`Error::NoDevice`] if none opens,
+    /// with the first one's reason.
     pub async fn new() -> Result<Self> {
-        let adapters = adapters().await;
-        let reason = if cfg!(target_arch = "wasm32") {
+        let (adapters, refused) = sorted_adapters().await;
+        let mut first = None;
+        for adapter in &adapters {
+            match Self::from_adapter(adapter).await {
+                Ok(context) => return Ok(context),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        let answered = if cfg!(target_arch = "wasm32") {
             "this browser gives no WebGPU adapter"
         } else {
             "no Vulkan, Metal or DX12 driver answered"
         };
-        let best = adapters.first().ok_or_else(|| Error::NoAdapter { reason: reason.to_owned() })?;
-        Self::from_adapter(best).await
+        let reason = if refused.is_empty() { answered.to_owned() } else { refused.join("; ") };
+        Err(first.unwrap_or(Error::NoAdapter { reason }))
     }
 
     /// [`new`](Self::new), waiting for it.
@@ -219,15 +227,57 @@ planned! {
 
 /// Every adapter that can run this library's shaders, best first.
 pub async fn adapters() -> Vec<wgpu::Adapter> {
+    sorted_adapters().await.0
+}
+
+/// The adapters that can run the shaders, best first, and of each other one what it lacks.
+async fn sorted_adapters() -> (Vec<wgpu::Adapter>, Vec<String>) {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-    let mut adapters = instance.enumerate_adapters(wgpu::Backends::PRIMARY).await;
-    adapters.retain(|adapter| adapter.get_info().backend != wgpu::Backend::Noop);
-    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+    let found = instance.enumerate_adapters(wgpu::Backends::PRIMARY).await;
+    let real = found.into_iter().filter(|adapter| adapter.get_info().backend != wgpu::Backend::Noop);
+    able(real.map(|adapter| (adapter.get_info(), Target::from(&adapter), adapter)))
+}
+
+/// Sorts what can run the shaders, and says of the rest why it cannot.
+fn able<A>(found: impl Iterator<Item = (wgpu::AdapterInfo, Target, A)>) -> (Vec<A>, Vec<String>) {
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    for (info, target, adapter) in found {
+        match target.check() {
+            Ok(()) => taken.push((info.device_type, adapter)),
+            Err(error) => refused.push(format!("{}: {error}", info.name)),
+        }
+    }
+    taken.sort_by_key(|(device_type, _)| match device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
         wgpu::DeviceType::IntegratedGpu => 1,
         wgpu::DeviceType::VirtualGpu => 2,
         wgpu::DeviceType::Other => 3,
         wgpu::DeviceType::Cpu => 4,
     });
-    adapters
+    (taken.into_iter().map(|(_, adapter)| adapter).collect(), refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adapters_that_lack_something_are_named_and_left_out() {
+        let adapter = |name: &str, device_type, invocations| {
+            let mut info = wgpu::AdapterInfo::new(device_type, wgpu::Backend::Vulkan);
+            name.clone_into(&mut info.name);
+            let limits = wgpu::Limits { max_compute_invocations_per_workgroup: invocations, ..Default::default() };
+            (info, limits.into(), name.to_owned())
+        };
+        let found = [
+            adapter("software", wgpu::DeviceType::Cpu, 256),
+            adapter("small", wgpu::DeviceType::DiscreteGpu, 63),
+            adapter("fast", wgpu::DeviceType::DiscreteGpu, 64),
+        ];
+        let (taken, refused) = able(found.into_iter());
+        assert_eq!(taken, ["fast", "software"]);
+        let [refused] = &refused[..] else { panic!("{refused:?}") };
+        assert!(refused.starts_with("small: max_compute_invocations_per_workgroup"), "{refused}");
+        assert!(refused.contains("63") && refused.contains("64"), "{refused}");
+    }
 }

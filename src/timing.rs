@@ -6,7 +6,7 @@ use std::time::Duration;
 use web_time::Instant;
 
 use crate::error::{Error, Result};
-use crate::gpu::{Bound, Device};
+use crate::gpu::{Bound, Device, Wait};
 use crate::size::check_range;
 
 /// Which clock a time was taken from.
@@ -171,7 +171,8 @@ impl<'a> Stopwatch<'a> {
         Ok(Some(Self { device, stamps: Some(Stamps::new(device)?) }))
     }
 
-    /// Runs a layer once, waits for it, and returns its milliseconds.
+    /// Runs a layer once, waits for it, and returns its milliseconds. Natively it blocks this thread, so that no other
+    /// one is in what it measures.
     ///
     /// # Errors
     /// Those of [`Bound::run`], and [`Error::OtherContext`] for a layer of another device.
@@ -184,7 +185,7 @@ impl<'a> Stopwatch<'a> {
         }
         let start = Instant::now();
         bound.run()?;
-        self.device.wait().await?;
+        self.device.wait_by(Wait::InPlace).await?;
         Ok(start.elapsed().as_secs_f64() * 1e3)
     }
 }
@@ -226,7 +227,7 @@ impl Stamps {
 
     /// Runs a layer once and returns the milliseconds between its two timestamps.
     async fn time(&self, device: &Device, bound: &Bound) -> Result<f64> {
-        device.guarded("a timed submission", 0, || {
+        let submission = device.guarded("a timed submission", 0, || {
             let mut encoder = device.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             bound.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                 label: Some("sepconv"),
@@ -238,9 +239,9 @@ impl Stamps {
             }));
             encoder.resolve_query_set(&self.queries, 0..2, &self.resolved, 0);
             encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.readable, 0, STAMPS_BYTES);
-            device.queue().submit([encoder.finish()]);
+            device.queue().submit([encoder.finish()])
         })?;
-        let stamps: Vec<u64> = device.download(&self.readable).await?;
+        let stamps: Vec<u64> = device.download(&self.readable, submission, Wait::InPlace).await?;
         let ticks = stamps[1].saturating_sub(stamps[0]) as f64;
         Ok(ticks * f64::from(device.queue().get_timestamp_period()) / 1e6)
     }

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use common::{Case, Random, SeparableData, check_plan, count, foreign_device, noop_context, poisoned};
 use sepconv::unstable::{Kind, Memory, Planner, Program, Step};
 use sepconv::{
-    Activation, Choice, Context, Conv2d, Error, Layer, MaxPool2d, Operands, PaddingMode, Parameters,
-    SeparableConv2d, Target, Tensor, kernels, reference,
+    Activation, Choice, Context, Conv2d, Error, Layer, MaxPool2d, Operands, PaddingMode, Parameters, SeparableConv2d,
+    Target, Tensor, kernels, reference,
 };
 
 /// A layer or two for each kernel, of several tiles along every axis.

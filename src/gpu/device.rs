@@ -40,6 +40,15 @@ struct Health {
     refused: Mutex<Option<String>>,
 }
 
+/// Who waits for the device, where somebody has to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wait {
+    /// The calling thread: the quickest.
+    InPlace,
+    /// A thread of its own, so that an executor's thread is free.
+    Aside,
+}
+
 fn lock(words: &Mutex<Option<String>>) -> std::sync::MutexGuard<'_, Option<String>> {
     // A panic leaves the words whole.
     words.lock().unwrap_or_else(PoisonError::into_inner)
@@ -149,30 +158,51 @@ impl Device {
         lock(&self.shared.health.lost).clone()
     }
 
-    /// Waits until the device has done all that was submitted to it.
+    /// Waits until the device has done all that was submitted to it before this call. No thread is blocked: natively,
+    /// where somebody has to ask the driver, a thread of its own does that until the device is done.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] if the device is gone. In a browser, a device that this library opened answers only after
     /// a call has returned: there also [`Error::Device`], with what it has refused since.
     pub async fn wait(&self) -> Result<()> {
+        self.wait_by(Wait::Aside).await
+    }
+
+    /// [`wait`](Self::wait), blocking this thread.
+    ///
+    /// # Errors
+    /// Those of [`wait`](Self::wait).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn wait_blocking(&self) -> Result<()> {
+        pollster::block_on(self.wait_by(Wait::InPlace))
+    }
+
+    pub(crate) async fn wait_by(&self, wait: Wait) -> Result<()> {
         let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
+        // An empty submission is behind all the others.
+        let submission = self.queue().submit([]);
         self.queue().on_submitted_work_done(move || {
             // The receiver lives until it has received. If it is gone, nobody waits for this.
             let _ = sender.send(());
         });
-        self.block()?;
+        self.reach(submission, wait).await?;
         receiver.receive().await;
         self.check_alive()
     }
 
-    /// Copies out what a mappable buffer holds once the device is done with it.
-    pub(crate) async fn download<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer) -> Result<Vec<T>> {
+    /// Copies out what a mappable buffer holds once the device is done with this submission.
+    pub(crate) async fn download<T: bytemuck::Pod>(
+        &self,
+        buffer: &wgpu::Buffer,
+        submission: wgpu::SubmissionIndex,
+        wait: Wait,
+    ) -> Result<Vec<T>> {
         let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
         buffer.slice(..).map_async(wgpu::MapMode::Read, move |result| {
             // The receiver lives until it has received. If it is gone, nobody waits for this.
             let _ = sender.send(result);
         });
-        self.block()?;
+        self.reach(submission, wait).await?;
         let lost = |reason: String| self.mark_lost(reason);
         receiver
             .receive()
@@ -187,14 +217,51 @@ impl Device {
         Ok(values)
     }
 
-    /// Blocks until the device has answered all calls; does nothing in a browser, where the answers come by themselves.
-    #[cfg_attr(target_arch = "wasm32", expect(clippy::unnecessary_wraps, clippy::unused_self))]
-    fn block(&self) -> Result<()> {
-        #[cfg(not(target_arch = "wasm32"))]
-        if let Err(error) = self.device().poll(wgpu::PollType::wait_indefinitely()) {
-            return Err(self.mark_lost(error.to_string()));
-        }
+    /// Waits until the device is done with a submission, and has answered the calls that wait for it. In a browser the
+    /// answers come by themselves.
+    #[cfg(target_arch = "wasm32")]
+    #[expect(clippy::unused_async, clippy::unused_self)]
+    async fn reach(&self, _: wgpu::SubmissionIndex, _: Wait) -> Result<()> {
         Ok(())
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    async fn reach(&self, submission: wgpu::SubmissionIndex, wait: Wait) -> Result<()> {
+        let poll = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
+        let polled = match wait {
+            Wait::InPlace => self.device().poll(poll),
+            Wait::Aside => {
+                let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
+                let (device, aside) = (self.device().clone(), poll.clone());
+                let thread = std::thread::Builder::new().name("sepconv wait".to_owned());
+                let spawned = thread.spawn(move || {
+                    // If nobody waits any more, nobody needs the answer.
+                    let _ = sender.send(device.poll(aside));
+                });
+                match spawned {
+                    Ok(_) => receiver.receive().await.expect("the thread sends what it was told"),
+                    // There are no more threads to be had.
+                    Err(_) => self.device().poll(poll),
+                }
+            }
+        };
+        polled.map(drop).map_err(|error| self.mark_lost(error.to_string()))
+    }
+
+    /// Whether a buffer is of this device. Handles cannot be compared: two devices of different instances may have
+    /// the same id. But a buffer tells its own device what it objects to.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn owns(&self, buffer: &wgpu::Buffer) -> Result<bool> {
+        let mappable = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::MAP_WRITE;
+        if buffer.usage().intersects(mappable) || buffer.slice(..).get_mapped_range().is_ok() {
+            // It may be mapped, and must stay so.
+            return Ok(true);
+        }
+        self.guarded("a buffer", 0, || ())?;
+        let scope = self.device().push_error_scope(wgpu::ErrorFilter::Validation);
+        // It is not mapped, so this does nothing but object.
+        buffer.unmap();
+        Ok(pollster::block_on(scope.pop()).is_some())
     }
 
     /// Whether both are one device: the same handle, a clone of it, or one made from it with other checks.
@@ -269,7 +336,7 @@ impl Device {
             // All scopes are popped, in reverse order, before any of them is looked at.
             let errors = [validation.pop(), internal.pop(), memory.pop()].map(pollster::block_on);
             match errors.into_iter().flatten().next() {
-                None if gone => Err(self.mark_lost("it has no memory for any buffer".to_owned())),
+                _ if gone => Err(self.mark_lost("it was destroyed or lost: it makes no more buffers".to_owned())),
                 None => Ok(value),
                 Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory { argument, bytes }),
                 Some(error) => Err(Error::Device { operation: argument, reason: error.to_string() }),

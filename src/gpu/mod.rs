@@ -12,6 +12,7 @@ mod workspace;
 
 pub use bound::Bound;
 pub use device::Device;
+pub(crate) use device::Wait;
 pub use operands::{Operands, Parameters};
 pub use plan::Plan;
 pub use tensor::{Shape, Tensor};

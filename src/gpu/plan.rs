@@ -31,6 +31,8 @@ impl Plan {
     /// Compiles what a program needs. Not public: shaders run unchecked, so a program must have been lowered from
     /// geometries that nobody has changed since they were checked.
     pub(crate) fn new(device: &Device, program: Program) -> Result<Self> {
+        // What is compiled already asks nothing of the device.
+        device.guarded("a plan", 0, || ())?;
         for step in program.prepare.iter().chain(&program.steps) {
             pipeline(device, step)?;
         }

@@ -1,6 +1,6 @@
 //! `Tensor`: a stretch of a storage buffer with a shape.
 
-use super::device::Device;
+use super::device::{Device, Wait};
 use crate::error::{Error, Result};
 use crate::size::{MAXIMUM_EXTENT, check_range, element_count, extent, values};
 
@@ -71,11 +71,16 @@ impl Tensor {
         Self::allocate(device, shape.into().0, &[])
     }
 
-    /// A tensor in the caller's buffer, starting at a byte offset that is a multiple of 4. The buffer must be of this
-    /// device: nothing here can check that.
+    /// A tensor in the caller's buffer, starting at a byte offset that is a multiple of 4.
     ///
     /// # Errors
-    /// [`Error::Misaligned`], [`Error::OutsideBuffer`], or [`Error::Usage`] if the buffer has no `STORAGE` usage.
+    /// [`Error::Misaligned`], [`Error::OutsideBuffer`], [`Error::Usage`] if the buffer has no `STORAGE` usage, or
+    /// [`Error::OtherContext`] if it is another device's. A buffer that is or may be mapped is not asked whose it is,
+    /// and neither is any in a browser, which refuses another device's when it is bound.
+    ///
+    /// # Panics
+    /// The question is an error of the buffer's own device. If that is another one, `wgpu` hands it to the handler of
+    /// that device's uncaptured errors, and the one that it brings panics.
     pub fn from_buffer(device: &Device, buffer: &wgpu::Buffer, offset: u64, shape: impl Into<Shape>) -> Result<Self> {
         let Shape(shape) = shape.into();
         let bytes = byte_size(shape)?;
@@ -88,6 +93,10 @@ impl Tensor {
         }
         let tensor = Self { buffer: buffer.clone(), offset, shape, device: device.clone() };
         tensor.check_usage(wgpu::BufferUsages::STORAGE)?;
+        #[cfg(not(target_arch = "wasm32"))]
+        if !device.owns(buffer)? {
+            return Err(Error::OtherContext { argument: "buffer" });
+        }
         Ok(tensor)
     }
 
@@ -139,19 +148,33 @@ impl Tensor {
         self.device.guarded("a write", bytes.len() as u64, write)
     }
 
-    /// Copies the values back.
+    /// Copies the values back, as they are after all that was submitted before this call. It waits for nothing that is
+    /// submitted later, and blocks no thread: see [`Device::wait`].
     ///
     /// # Errors
     /// [`Error::Usage`] if a caller's buffer has no `COPY_SRC` usage; [`Error::OutOfMemory`]; [`Error::DeviceLost`] if
     /// the device is gone.
     pub async fn read(&self) -> Result<Vec<f32>> {
+        self.read_by(Wait::Aside).await
+    }
+
+    /// [`read`](Self::read), blocking this thread.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read_blocking(&self) -> Result<Vec<f32>> {
+        pollster::block_on(self.read_by(Wait::InPlace))
+    }
+
+    pub(crate) async fn read_by(&self, wait: Wait) -> Result<Vec<f32>> {
         self.device.check_alive()?;
         self.check_usage(wgpu::BufferUsages::COPY_SRC)?;
         let bytes = 4 * values(self.shape);
         if bytes == 0 {
             return Ok(Vec::new());
         }
-        let staging = self.device.guarded("read-back", bytes, || {
+        let (staging, submission) = self.device.guarded("read-back", bytes, || {
             let device = self.device.device();
             let staging = device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("sepconv read-back"),
@@ -161,19 +184,10 @@ impl Tensor {
             });
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             encoder.copy_buffer_to_buffer(&self.buffer, self.offset, &staging, 0, bytes);
-            self.device.queue().submit([encoder.finish()]);
-            staging
+            let submission = self.device.queue().submit([encoder.finish()]);
+            (staging, submission)
         })?;
-        self.device.download(&staging).await
-    }
-
-    /// [`read`](Self::read), waiting for it.
-    ///
-    /// # Errors
-    /// Those of [`read`](Self::read).
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn read_blocking(&self) -> Result<Vec<f32>> {
-        pollster::block_on(self.read())
+        self.device.download(&staging, submission, wait).await
     }
 
     /// Batch, channels, height, width.

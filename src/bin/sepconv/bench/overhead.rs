@@ -164,7 +164,7 @@ fn once(context: &Context, layers: u32, record: impl Fn(&mut wgpu::ComputePass, 
     let finished = Instant::now();
     context.queue().submit([commands]);
     let submitted = Instant::now();
-    pollster::block_on(context.wait())?;
+    context.wait_blocking()?;
     let done = Instant::now();
     Ok([recorded - start, finished - recorded, submitted - finished, done - submitted].map(microseconds))
 }
@@ -178,7 +178,7 @@ fn submission(context: &Context, submit: impl FnOnce() -> sepconv::Result<()>) -
     let start = Instant::now();
     submit()?;
     let submitted = start.elapsed();
-    pollster::block_on(context.wait())?;
+    context.wait_blocking()?;
     Ok(microseconds(submitted))
 }
 

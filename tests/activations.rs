@@ -1,0 +1,108 @@
+//! Every activation at the ends of what an `f32` holds, by every kernel that applies it.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{ACTIVATIONS, Data, SeparableData, context, count};
+use sepconv::{Activation, Choice, Conv2d, SeparableConv2d, kernels};
+
+const ENDS: [f32; 18] = [
+    f32::MAX,
+    f32::MIN,
+    1e38,
+    -1e38,
+    f32::MIN_POSITIVE,
+    -f32::MIN_POSITIVE,
+    1e-45,
+    -1e-45,
+    0.0,
+    -0.0,
+    f32::INFINITY,
+    f32::NEG_INFINITY,
+    f32::NAN,
+    3.0,
+    -3.0,
+    6.0,
+    80.0,
+    -80.0,
+];
+
+/// What an activation of a value must give. A device may take numbers below the least normal one for zero.
+fn assert_activated(activation: Activation, x: f32, actual: f32, what: &str) {
+    #[expect(clippy::cast_possible_truncation, reason = "it is rounded to what a device can store")]
+    let expected = activation.apply(x.into()) as f32;
+    let same = (expected.is_nan() && actual.is_nan())
+        || expected == actual
+        || (expected - actual).abs() <= 4.0 * f32::EPSILON * expected.abs() + f32::MIN_POSITIVE;
+    assert!(same, "{activation:?} of {x:e} is {expected:e}, not {actual:e}: {what}");
+}
+
+/// Shape by shape, the layers by which every kernel of convolutions is met.
+fn layers() -> [(Conv2d, [u32; 4]); 4] {
+    [
+        (Conv2d::new(4, 8, 3).padding(1), [1, 4, 5, 4]),
+        (Conv2d::new(3, 3, 3).padding(1).groups(3), [1, 3, 5, 4]),
+        (Conv2d::new(4, 8, 1), [1, 4, 5, 4]),
+        (Conv2d::new(16, 16, 3).padding(1), [1, 16, 5, 4]),
+    ]
+}
+
+/// The sums are zero, so that the activation sees the residual alone.
+#[test]
+fn of_convolutions() {
+    let Some(context) = context() else { return };
+    let mut met = BTreeSet::new();
+    for (layer, shape) in layers() {
+        let layer = layer.bias(false).residual(true);
+        let supporting = kernels::supporting(&layer.geometry(shape).unwrap().into(), context.target());
+        for kernel in supporting.into_iter().filter(|kernel| met.insert(kernel.name)) {
+            for activation in ACTIVATIONS {
+                let layer = layer.activation(activation);
+                let geometry = layer.geometry(shape).unwrap();
+                let plan = layer.plan_with_kernel(context, shape, kernel.name).unwrap();
+                let mut data = Data::new(&geometry, |count| vec![0.0; count]);
+                data.residual = Some(ENDS.into_iter().cycle().take(count(plan.output_shape())).collect());
+                for outputs in data.run(context, &plan) {
+                    for (actual, x) in outputs.into_iter().zip(ENDS.into_iter().cycle()) {
+                        assert_activated(activation, x, actual, kernel.name);
+                    }
+                }
+            }
+        }
+    }
+    let computes = |kernel: &&&kernels::Kernel| {
+        layers()
+            .iter()
+            .any(|(layer, shape)| kernel.supports(&layer.geometry(*shape).unwrap().into(), context.target()).is_ok())
+    };
+    assert_eq!(met, kernels::ALL.iter().filter(computes).map(|kernel| kernel.name).collect());
+    assert!(met.len() >= 6, "{met:?}");
+}
+
+/// Between the two parts it sees the depthwise part's bias alone.
+#[test]
+fn between_the_parts_of_separable_layers() {
+    let Some(context) = context() else { return };
+    let shape = [1, 1, 3, 4];
+    for activation in ACTIVATIONS {
+        let layer = SeparableConv2d::new(1, 4, 3).padding(1).pointwise_bias(false).depthwise_activation(activation);
+        let parts = layer.geometry(shape).unwrap();
+        let mut names = BTreeSet::new();
+        for (choice, _) in Choice::all(&parts.into(), context.target()) {
+            if !names.insert(choice.kernel.name) {
+                continue;
+            }
+            let plan = layer.plan_with_choice(context, shape, choice).unwrap();
+            for x in ENDS {
+                let mut data = SeparableData::new((&parts.0, &parts.1), |count| vec![0.0; count]);
+                data.depthwise_bias = Some(vec![x]);
+                data.pointwise_weight.fill(1.0);
+                for actual in data.run(context, (&parts.0, &parts.1), &plan).into_iter().flatten() {
+                    assert_activated(activation, x, actual, plan.kernel());
+                }
+            }
+        }
+        assert!(names.contains("separable") && names.contains("chained"), "{names:?}");
+    }
+}

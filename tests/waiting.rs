@@ -1,0 +1,80 @@
+//! Waiting for the device: for what was submitted before and no more, and without blocking an executor's thread.
+
+mod common;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as Task, Poll, Waker};
+
+use common::context;
+use sepconv::{Bound, Context, Conv2d, Operands, Parameters, Tensor};
+
+/// A layer that takes a software driver a tenth of a second.
+fn long_layer(context: &Context) -> Bound {
+    let shape = [1, 32, 64, 64];
+    let plan = Conv2d::new(32, 32, 3).padding(1).bias(false).plan_with_kernel(context, shape, "direct").unwrap();
+    let [input, output] = [shape, plan.output_shape()].map(|shape| Tensor::zeros(context, shape).unwrap());
+    let weight = Tensor::zeros(context, [32, 32, 3, 3]).unwrap();
+    plan.bind(&plan.weights(&Parameters::new(&weight)).unwrap(), Operands::new(&input, &output)).unwrap()
+}
+
+/// Set once the device is done with all that was submitted so far, and somebody has asked.
+fn done(context: &Context) -> Arc<AtomicBool> {
+    let done = Arc::new(AtomicBool::new(false));
+    let flag = done.clone();
+    context.queue().on_submitted_work_done(move || flag.store(true, Ordering::SeqCst));
+    done
+}
+
+/// Polls once, lets a long layer be submitted, and then waits; asserts that it waited for what came before and not for
+/// what came after, and that the first poll did not block.
+fn check<T>(context: &Context, long: &Bound, future: impl Future<Output = sepconv::Result<T>>) {
+    long.run().unwrap();
+    let before = done(context);
+    context.queue().submit([]);
+    context.device().poll(wgpu::PollType::Poll).unwrap();
+    if before.load(Ordering::SeqCst) {
+        eprintln!("not run: this driver takes no work before it has done what it has");
+        return;
+    }
+    let mut future = pin!(future);
+    let first = future.as_mut().poll(&mut Task::from_waker(Waker::noop()));
+    assert!(matches!(first, Poll::Pending), "it blocked");
+    assert!(!before.load(Ordering::SeqCst), "it blocked");
+    for _ in 0..4 {
+        long.run().unwrap();
+    }
+    let after = done(context);
+    pollster::block_on(future).unwrap();
+    assert!(before.load(Ordering::SeqCst), "it did not wait");
+    assert!(!after.load(Ordering::SeqCst), "it waited for what was submitted after it");
+    context.wait_blocking().unwrap();
+    assert!(after.load(Ordering::SeqCst));
+}
+
+#[test]
+fn read_waits_for_its_own_copy() {
+    let Some(context) = context() else { return };
+    let tensor = Tensor::from_slice(context, [3], &[1.0, 2.0, 3.0]).unwrap();
+    check(context, &long_layer(context), tensor.read());
+    assert_eq!(pollster::block_on(tensor.read()).unwrap(), tensor.read_blocking().unwrap());
+}
+
+#[test]
+fn wait_waits_for_what_was_submitted_before() {
+    let Some(context) = context() else { return };
+    check(context, &long_layer(context), context.wait());
+}
+
+/// A future that is dropped while it waits leaves nothing behind that would panic or block.
+#[test]
+fn nobody_needs_to_wait_to_the_end() {
+    let Some(context) = context() else { return };
+    long_layer(context).run().unwrap();
+    {
+        let mut wait = pin!(context.wait());
+        assert!(wait.as_mut().poll(&mut Task::from_waker(Waker::noop())).is_pending());
+    }
+    context.wait_blocking().unwrap();
+}
