@@ -3,6 +3,7 @@
 use crate::activation::Activation;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
+use crate::rounding::Rounding;
 use crate::size::{
     Padding, PaddingMode, Sides, Size, check_input, check_range, check_window, element_count, extent, resolve, values,
 };
@@ -46,6 +47,8 @@ pub struct Conv2d {
     pub activation: Activation,
     /// Whether a tensor of the output's shape is added before the activation.
     pub residual: bool,
+    /// How large the rounding errors may be.
+    pub rounding: Rounding,
 }
 
 impl Conv2d {
@@ -65,6 +68,7 @@ impl Conv2d {
             padding_mode: PaddingMode::Zeros,
             activation: Activation::None,
             residual: false,
+            rounding: Rounding::Fast,
         }
     }
 
@@ -82,6 +86,7 @@ impl Conv2d {
             padding_mode: geometry.padding_mode,
             activation: geometry.activation,
             residual: geometry.residual,
+            rounding: geometry.rounding,
         }
     }
 
@@ -145,6 +150,13 @@ impl Conv2d {
         self
     }
 
+    /// How large the rounding errors may be. Default [`Rounding::Fast`].
+    #[must_use]
+    pub fn rounding(mut self, rounding: Rounding) -> Self {
+        self.rounding = rounding;
+        self
+    }
+
     /// Whether a tensor of the output's shape is added before the activation. Default false.
     #[must_use]
     pub fn residual(mut self, residual: bool) -> Self {
@@ -179,6 +191,7 @@ impl Conv2d {
             dilation: self.dilation,
             padding,
             padding_mode: self.padding_mode,
+            rounding: self.rounding,
             groups: self.groups,
             bias: self.bias,
             residual: self.residual,

@@ -1,6 +1,7 @@
 //! The pure arithmetic of one convolution: shapes, parameters, multiply-adds, bytes.
 
 use crate::activation::Activation;
+use crate::rounding::Rounding;
 use crate::size::{PaddingMode, Sides, Size, values};
 
 /// One convolution with every size known and checked.
@@ -38,6 +39,8 @@ pub struct Geometry {
     pub residual: bool,
     /// The function applied before the store.
     pub activation: Activation,
+    /// How large the rounding errors may be.
+    pub rounding: Rounding,
 }
 
 impl Geometry {

@@ -4,6 +4,7 @@
 use std::str::FromStr;
 
 use crate::activation::Activation;
+use crate::rounding::Rounding;
 use crate::size::{Padding, PaddingMode, Size};
 
 /// One whole number that fits in 32 bits.
@@ -73,6 +74,18 @@ pub fn padding_mode(text: &str) -> Result<PaddingMode, String> {
         "replicate" => Ok(PaddingMode::Replicate),
         "circular" => Ok(PaddingMode::Circular),
         _ => Err("it must be zeros, reflect, replicate or circular".to_owned()),
+    }
+}
+
+/// `fast` or `exact`.
+///
+/// # Errors
+/// What it must be.
+pub fn rounding(text: &str) -> Result<Rounding, String> {
+    match text {
+        "fast" => Ok(Rounding::Fast),
+        "exact" => Ok(Rounding::Exact),
+        _ => Err("it must be fast or exact".to_owned()),
     }
 }
 

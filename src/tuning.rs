@@ -52,7 +52,8 @@ impl fmt::Display for Choice {
     }
 }
 
-/// The tuned layers of one device.
+/// The tuned layers of one device. What was measured for a layer holds for every layer of its sizes, whatever follows its
+/// sums: bias, residual, activation.
 ///
 /// `sepconv::tune` measures them; `Context::with_tuning` makes plans use them. `to_string` and `parse` write and read a
 /// table, so a program can ship one as a text file.
@@ -123,9 +124,10 @@ impl Tuning {
     }
 }
 
-/// A kernel and the constants of one of its variants, in one line.
+/// A kernel and the constants of one of its variants, in one line, but for those of what follows the sums.
 fn choice_text(kernel: &str, variant: &Variant) -> String {
-    let constants = variant.constants.iter().map(|(name, value)| format!(" {name}={value}"));
+    let of_the_sums = variant.constants.iter().filter(|(name, _)| !kernels::EPILOGUE.contains(name));
+    let constants = of_the_sums.map(|(name, value)| format!(" {name}={value}"));
     std::iter::once(kernel.to_owned()).chain(constants).collect()
 }
 
@@ -164,6 +166,7 @@ mod tests {
     use crate::activation::Activation;
     use crate::conv::Conv2d;
     use crate::planner::Planner;
+    use crate::rounding::Rounding;
     use crate::separable::SeparableConv2d;
     use crate::size::PaddingMode;
 
@@ -251,11 +254,6 @@ mod tests {
             (base, [2, 4, 9, 9]),
             (base.stride(2), SEPARABLE_SHAPE),
             (base.depth_multiplier(2), SEPARABLE_SHAPE),
-            (base.depthwise_bias(false), SEPARABLE_SHAPE),
-            (base.depthwise_activation(Activation::Relu), SEPARABLE_SHAPE),
-            (base.pointwise_bias(false), SEPARABLE_SHAPE),
-            (base.activation(Activation::Relu), SEPARABLE_SHAPE),
-            (base.residual(true), SEPARABLE_SHAPE),
             (SeparableConv2d::new(4, 161, 3).padding(1), SEPARABLE_SHAPE),
         ] {
             let choice = tuning.choice(&layer.geometry(shape).unwrap().into(), &target());
@@ -295,12 +293,34 @@ mod tests {
             (base.dilation([2, 1]), [2, 4, 9, 9]),
             (base.padding([1, 1, 1, 0]), [2, 4, 9, 9]),
             (base.padding_mode(PaddingMode::Reflect), [2, 4, 9, 9]),
-            (base.bias(false), [2, 4, 9, 9]),
-            (base.residual(true), [2, 4, 9, 9]),
-            (base.activation(Activation::Silu), [2, 4, 9, 9]),
+            (base.rounding(Rounding::Exact), [2, 4, 9, 9]),
         ] {
             let choice = tuning.choice(&layer.geometry(shape).unwrap().into(), &target());
             assert!(choice.is_none(), "{layer:?} on {shape:?} has {choice:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_holds_whatever_follows_the_sums() {
+        let (tuning, base, separable) =
+            (separable_table(way("separable", 1)), Conv2d::new(4, 8, 3).padding(1), separable());
+        for layer in [
+            base.bias(false),
+            base.residual(true),
+            base.activation(Activation::Silu),
+            base.bias(false).residual(true).activation(Activation::Clamp(-1.0, 1.0)),
+        ] {
+            let layer = layer.geometry([2, 4, 9, 9]).unwrap().into();
+            assert_eq!(tuning.choice(&layer, &target()), Some(other(&layer)), "{layer:?}");
+        }
+        for layer in [
+            separable.depthwise_bias(false),
+            separable.depthwise_activation(Activation::Relu),
+            separable.pointwise_bias(false),
+            separable.activation(Activation::Relu).residual(true),
+        ] {
+            let layer = layer.geometry(SEPARABLE_SHAPE).unwrap().into();
+            assert_eq!(tuning.choice(&layer, &target()), Some(way("separable", 1)), "{layer:?}");
         }
     }
 
@@ -323,7 +343,7 @@ mod tests {
             (String::new(), 1),
             ("{}".to_owned(), 1),
             (text.replace(TITLE, "sepconv tuning tabel"), 1),
-            (text.replace("None: ", "None "), 7),
+            (text.replace("Zeros: ", "Zeros "), 7),
             (format!("{text}\n"), 8),
         ] {
             assert_eq!(text.parse::<Tuning>(), Err(Error::NoTable { line }), "{text}");

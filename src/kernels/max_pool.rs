@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::geometry::Geometry;
 use crate::pool::PoolGeometry;
 use crate::program::{Binding, Kind, Program, Slice, Step};
+use crate::rounding::Rounding;
 use crate::shader::{Shader, part};
 use crate::size::{PaddingMode, values};
 use crate::target::Target;
@@ -40,6 +41,7 @@ fn variants(geometry: &PoolGeometry, _: &Target) -> Vec<Variant> {
 /// The depthwise convolution that has the same windows. The pool is cut as that would be.
 fn as_convolution(pool: &PoolGeometry) -> Geometry {
     Geometry {
+        rounding: Rounding::Fast,
         batch: pool.batch,
         in_channels: pool.channels,
         input: pool.input,

@@ -15,6 +15,7 @@ use crate::extent::Extent;
 use crate::geometry::Geometry;
 use crate::layer::Layer;
 use crate::program::{Binding, Kind, Program, Step};
+use crate::rounding::Rounding;
 use crate::shader::{Shader, part};
 use crate::size::{Size, values};
 use crate::target::Target;
@@ -51,6 +52,9 @@ fn supports(geometry: &Geometry, target: &Target) -> std::result::Result<(), &'s
     let (one, three) = (Size::from(1), Size::from(3));
     if (geometry.kernel_size, geometry.stride, geometry.dilation) != (three, one, one) {
         return Err("it needs a 3 x 3 kernel, stride 1 and dilation 1");
+    }
+    if geometry.rounding == Rounding::Exact {
+        return Err("its rounding errors may pass the bound of a sum: it needs rounding fast, not exact");
     }
     if geometry.in_channels_per_group().min(geometry.out_channels_per_group()) < FEWEST_CHANNELS {
         return Err("it needs 16 input and 16 output channels per group");

@@ -187,6 +187,7 @@ impl Conv2d {
             "bias" flag => bias,
             "residual" flag => residual,
             "groups" text::number => groups,
+            "rounding" text::rounding => rounding,
         }))
     }
 

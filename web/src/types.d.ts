@@ -32,6 +32,8 @@ export interface LayerOptions {
 export interface Conv2dOptions extends LayerOptions {
   /** Groups of channels that are convolved apart from each other; default 1. */
   groups?: number;
+  /** `exact` does without kernels whose rounding errors may pass a sum's bound; default `fast`. */
+  rounding?: "fast" | "exact";
 }
 
 export interface SeparableConv2dOptions extends LayerOptions {
