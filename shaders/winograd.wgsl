@@ -11,8 +11,8 @@
 //            place; an invocation has the same index in all of them.
 // Traffic    The transformed input has 4 times the input's values, the sums 4 times the output's. Each is written once.
 //            The product reads the one, and transform_output the other, once.
-// Needs      Stride 1, dilation 1, 16 input and output channels per group; a buffer and a binding that hold the
-//            transformed weights, or one transformed image.
+// Needs      Rounding fast, since its errors may pass a sum's bound; stride 1, dilation 1; 16 input and 16 output channels
+//            per group; a buffer and a binding that hold the transformed weights, or one transformed image.
 // Bound by   The product for many channels; memory for few.
 // Rust row   src/kernels/winograd.rs
 

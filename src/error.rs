@@ -269,3 +269,19 @@ impl Error {
 
 /// What this library's fallible calls return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+    use crate::separable::SeparableConv2d;
+
+    #[test]
+    fn an_error_in_a_part_has_its_source() {
+        let error = SeparableConv2d::new(3, 4, 9).geometry([1, 3, 5, 5]).unwrap_err();
+        let source = error.source().expect("the error in that part").to_string();
+        assert_eq!(source, Error::KernelTooLarge { axis: "height", span: 9, padded: 5 }.to_string());
+        assert_eq!(error.to_string(), format!("depthwise {source}"));
+    }
+}

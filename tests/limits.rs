@@ -5,6 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Case, Random, SeparableData, check_plan, count, foreign_device, noop_context, poisoned};
+use sepconv::roofline::Roofline;
 use sepconv::unstable::{Kind, Memory, Planner, Program, Step};
 use sepconv::{
     Activation, Choice, Context, Conv2d, Error, Layer, MaxPool2d, Operands, PaddingMode, Parameters, SeparableConv2d,
@@ -893,4 +894,17 @@ fn an_image_of_8192_by_8192() {
 #[ignore = "minutes; .ci/run runs it"]
 fn an_image_of_2048_by_2048_with_64_channels() {
     check_large(&Conv2d::new(64, 1, 3).padding(1), [1, 64, 2048, 2048]);
+}
+
+/// What 64 invocations a workgroup, the least that a device may have, can still measure.
+#[test]
+fn a_roofline_needs_no_more_than_the_kernels_do() {
+    let least = |limits: &mut wgpu::Limits| {
+        limits.max_compute_invocations_per_workgroup = 64;
+        limits.max_compute_workgroup_size_x = 64;
+    };
+    let Some((device, queue)) = foreign_device(least) else { return };
+    let context = Context::from_wgpu(device, queue).unwrap();
+    let roofline = Roofline::measure_blocking(&context).unwrap();
+    assert!(roofline.bytes_per_second > 1e6 && roofline.operations_per_second > 1e6, "{roofline:?}");
 }

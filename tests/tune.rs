@@ -292,6 +292,16 @@ fn pipelines_come_from_a_cache_or_from_bytes_that_are_none() {
         assert!(!context.device().features().contains(wgpu::Features::PIPELINE_CACHE));
         return;
     };
+    // Whatever else is asked of the context, and in whichever order.
+    for other in [
+        first.with_runtime_checks(true),
+        first.with_zeroed_workgroup_memory(true),
+        first.with_software(false),
+        first.with_tuning(context.tuning().clone()),
+        context.with_runtime_checks(true).with_zeroed_workgroup_memory(true).with_pipeline_cache(None),
+    ] {
+        assert!(other.pipeline_cache_data().is_some(), "{other:?}");
+    }
     let cut = data[..data.len() / 2].to_vec();
     let mut changed = data.clone();
     *changed.last_mut().unwrap() ^= 1;

@@ -9,7 +9,7 @@ use crate::target::Target;
 pub(super) static KERNEL: Kernel = Kernel {
     name: "depthwise",
     summary: "one filter per output channel, each over one input channel; any multiplier",
-    chosen: "for groups = in_channels, if a window of the input fits in registers",
+    chosen: "for groups = in_channels, if the filter and a window of the input fit in registers",
     bound_by: "memory: few multiply-adds per byte",
     rank: Rank::Special,
     shader: Some(Shader {
@@ -19,7 +19,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     }),
     rules: &Rules::<Geometry> {
         supports,
-        suits: |_, _| true,
+        suits,
         variants,
         cost,
         lower: |geometry, variant, lowering| lower(&KERNEL, geometry, variant, lowering),
@@ -41,6 +41,18 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
         return Err("it needs dilation (kernel_size - 1) + 1 of at most 32 along the height");
     }
     Ok(())
+}
+
+/// A GPU has at most some 255 registers for an invocation. The sums and addresses want theirs; what is left over holds the
+/// window and the filter.
+const REGISTERS: u64 = 192;
+
+/// Past these the rest would be kept in memory, and read again for each row of outputs.
+fn suits(geometry: &Geometry, target: &Target) -> bool {
+    let (kernel, stride, dilation) = (geometry.kernel_size, geometry.stride, geometry.dilation);
+    let columns = span(COLUMN_TILE, kernel.width, stride.width, dilation.width).next_multiple_of(4);
+    let window = columns * span(1, kernel.height, stride.height, dilation.height);
+    target.software || window + geometry.terms() <= REGISTERS
 }
 
 /// The narrowest tile there is.
@@ -92,6 +104,20 @@ fn variant(geometry: &Geometry, target: &Target, column_tile: u32, row_tile: u32
 mod tests {
     use super::*;
     use crate::conv::Conv2d;
+    use crate::planner::Planner;
+
+    #[test]
+    fn what_fits_in_no_registers_is_another_kernels_on_a_gpu() {
+        let gpu: Target = wgpu::Limits::default().into();
+        let software = Target { software: true, ..gpu.clone() };
+        for (kernel_size, fits) in [(3, true), (7, true), (9, true), (11, false), (29, false)] {
+            let layer = Conv2d::new(8, 8, kernel_size).padding(kernel_size / 2).groups(8);
+            let layer = layer.geometry([1, 8, 56, 56]).unwrap().into();
+            let planned = |target: &Target| Planner::new(target.clone()).plan(&layer).unwrap().kernel;
+            assert_eq!(planned(&gpu) == "depthwise", fits, "{kernel_size}: {}", planned(&gpu));
+            assert_eq!(planned(&software), "depthwise");
+        }
+    }
 
     #[test]
     fn small_planes_are_walked_in_short_steps_on_a_gpu() {

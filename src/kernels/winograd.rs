@@ -4,6 +4,8 @@
 //!
 //! Winograd, *Arithmetic complexity of computations*, 1980; Lavin and Gray, *Fast algorithms for convolutional neural
 //! networks*, 2016.
+//!
+//! Its errors may pass the bound of a sum, so a layer of [`Rounding::Exact`] is another kernel's.
 
 use super::convolution::{SUMS, Tensors, epilogue, extent, padding_mode, shader, tile_cost};
 use super::parts::by_images;
