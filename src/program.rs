@@ -18,6 +18,9 @@ pub struct Program {
     /// How many parts its layers have: one each, unless a tensor is larger than a binding may be, a sum is too long for
     /// one invocation, or a kernel takes several steps.
     pub parts: usize,
+    /// The floating-point operations of a method that makes another number of them than the layer's definition has, a
+    /// multiply-add being two; none where they are as many.
+    pub operations: Option<u64>,
 }
 
 /// A tensor of a program.
@@ -169,7 +172,14 @@ impl Binding {
 impl Program {
     /// A program without steps.
     pub(crate) fn new(kernel: &str) -> Self {
-        Self { kernel: kernel.to_owned(), buffers: Vec::new(), prepare: Vec::new(), steps: Vec::new(), parts: 0 }
+        Self {
+            kernel: kernel.to_owned(),
+            buffers: Vec::new(),
+            prepare: Vec::new(),
+            steps: Vec::new(),
+            parts: 0,
+            operations: None,
+        }
     }
 
     /// Adds a tensor and returns its index.

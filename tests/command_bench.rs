@@ -14,16 +14,23 @@ fn bench_times_a_file_of_shapes() {
     }
     let folder = tempfile::tempdir().unwrap();
     let shapes = r#"[{"id": "a", "kind": "conv", "c": 4, "h": 8, "w": 8, "oc": 4, "k": 3},
-                     {"id": "b", "kind": "sep", "n": 2, "c": 4, "h": 8, "w": 8, "oc": 4, "k": 3, "s": 2, "p": 1}]"#;
+                     {"id": "b", "kind": "sep", "n": 2, "c": 4, "h": 8, "w": 8, "oc": 4, "k": 3, "s": 2, "p": 1},
+                     {"id": "c", "kind": "conv", "c": 32, "h": 8, "w": 8, "oc": 32, "k": 3, "p": 1}]"#;
     std::fs::write(folder.path().join("shapes.json"), shapes).unwrap();
     let run = sepconv(folder.path(), "bench --shapes shapes.json --batch 3 --kernels all --json out.json");
     assert!(run.assert_done().contains("GB/s copied"), "{run:?}");
     let result: Value = serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap();
     let rows = result["rows"].as_array().unwrap();
     let chosen = rows.iter().filter(|row| row.get("candidate").is_none());
-    assert_eq!(chosen.map(|row| row["id"].as_str().unwrap()).collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!(rows.iter().filter(|row| row["kernel"] == "direct" && row["candidate"] == true).count(), 1);
+    assert_eq!(chosen.map(|row| row["id"].as_str().unwrap()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(rows.iter().filter(|row| row["kernel"] == "direct" && row["candidate"] == true).count(), 2);
+    assert!(rows.iter().any(|row| row["kernel"] == "winograd"));
     for row in rows {
+        // Of 32 channels in and out: 18 · 32 · 32 operations for an output pixel, or 16 · 2 · 32 · 32 and 32 · 32 + 24 · 32
+        // for a tile of four.
+        let own = row["own_gflop_s"].as_f64().unwrap() / row["gflop_s"].as_f64().unwrap();
+        let expected = if row["kernel"] == "winograd" { (32.0 * 32.0 + 56.0) / (4.0 * 18.0 * 32.0) } else { 1.0 };
+        assert!((own - expected).abs() < 1e-6, "{own}, not {expected}: {row}");
         assert!(row["median_ms"].as_f64().unwrap() > 0.0 && row["roofline_percent"].as_f64().unwrap() > 0.0, "{row}");
     }
 }

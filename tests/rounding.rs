@@ -34,6 +34,8 @@ fn pruned(layer: &Conv2d, shape: [u32; 4]) -> Data {
     data
 }
 
+type MakeData = fn(&Conv2d, [u32; 4]) -> Data;
+
 /// The largest error of a layer as a multiple of a sum's bound.
 fn error(layer: &Conv2d, shape: [u32; 4], data: &Data, kernel: Option<&str>) -> f64 {
     let context = context().unwrap();
@@ -53,7 +55,7 @@ fn exact_keeps_the_bound_where_winograd_does_not() {
     if common::skipped() {
         return;
     }
-    let cases: [(fn(&Conv2d, [u32; 4]) -> Data, u32); 2] = [(a_large_value_among_small_ones, 96), (pruned, 128)];
+    let cases: [(MakeData, u32); 2] = [(a_large_value_among_small_ones, 96), (pruned, 128)];
     for (data, channels) in cases {
         let (layer, shape) = (layer(channels), [1, channels, 14, 14]);
         let data = data(&layer, shape);

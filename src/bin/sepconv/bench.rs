@@ -32,8 +32,8 @@ use row::{Row, geometric_mean, time};
   sepconv bench --overhead
 
 A shape is a JSON object: id its name; kind `conv`, `sep` or `max_pool`; n, c, h, w the input; k, s, p, d kernel size,
-stride, padding and dilation; oc output channels, of all but a max_pool, whose s is k unless it is given; g groups, of a
-conv.
+stride, padding and dilation, each one number or [height, width], p also [top, left, bottom, right] or \"same\"; oc output
+channels, of all but a max_pool, whose s is k unless it is given; g groups, of a conv; m the depth multiplier, of a sep.
 
 Each layer is compared with the reference, and then timed with up to 16 sets of its tensors in turn, 128 MiB of them if
 16 are that large, so that a run does not find its input in a cache; after that every set's result must be the one that
@@ -42,7 +42,8 @@ bytes over the device's bandwidth: input, parameters and output once each, witho
 separable layer.
 
 A row of the JSON result: median_ms, p10_ms and p90_ms are the caller's wall clock, recording to done, and gflop_s, gb_s
-and roofline_percent are of that median; gpu_ms is the kernels alone by the device's timestamps, or null without; clock
+and roofline_percent are of that median and count the operations of the layer's definition; own_gflop_s counts those of
+the kernel's method, of which winograd has fewer; gpu_ms is the kernels alone by the device's timestamps, or null without; clock
 says which of the two clocks knows the kernels best; candidate is true in rows that are not the planner's choice.
 
 With --compare, exit status 1 if a layer is slower by more than the noise, once everything is written: that is, if nine
@@ -128,6 +129,7 @@ fn time_all<'a>(context: &Context, shapes: &'a [Shape], all_kernels: bool) -> Ou
                 sets: candidate.sets(),
                 timing,
                 floor: roofline.floor(shape.bytes(), shape.multiply_adds()),
+                operations: candidate.operations,
                 kernel: candidate.kernel,
             });
         }
@@ -151,7 +153,7 @@ fn host() -> String {
 }
 
 fn text_of(context: &Context, roofline: &Roofline, rows: &[Row]) -> String {
-    let header = ["layer", "kernel", "ms", "p10", "p90", "device ms", "GFLOP/s", "GB/s", "% of roofline"];
+    let header = ["layer", "kernel", "ms", "p10", "p90", "device ms", "GFLOP/s", "own", "GB/s", "% of roofline"];
     let mut table = table(&header, 2..header.len());
     for row in rows {
         let wall = row.timing.wall;
@@ -163,6 +165,7 @@ fn text_of(context: &Context, roofline: &Roofline, rows: &[Row]) -> String {
             format!("{:.3}", wall.p90),
             row.timing.device.map_or("-".to_owned(), |device| format!("{:.3}", device.median)),
             format!("{:.2}", row.gflop_s()),
+            format!("{:.2}", row.own_gflop_s()),
             format!("{:.2}", row.gb_s()),
             format!("{:.1}", row.roofline_percent()),
         ]);
@@ -171,6 +174,7 @@ fn text_of(context: &Context, roofline: &Roofline, rows: &[Row]) -> String {
     format!(
         "{}\nLimits, measured: {:.2} GB/s copied, {:.1} GFLOP/s multiplied and added\n\n{table}\n\n\
          ms, p10, p90: the caller's wall clock, recording to done. device ms: GPU timestamps around the kernels.\n\
+         GFLOP/s: the operations of the layer's definition. own: those of the kernel's method, fewer for winograd.\n\
          A kernel in brackets is not the planner's choice. Time over floor, geometric mean: {:.2}",
         heading(context),
         roofline.bytes_per_second / 1e9,
@@ -206,6 +210,7 @@ fn json_of(context: &Context, roofline: &Roofline, rows: &[Row]) -> Value {
                 "p90_ms": wall.p90,
                 "gpu_ms": row.timing.device.map(|device| device.median),
                 "gflop_s": row.gflop_s(),
+                "own_gflop_s": row.own_gflop_s(),
                 "gb_s": row.gb_s(),
                 "roofline_percent": row.roofline_percent(),
                 "clock": row.timing.best().1.to_string(),

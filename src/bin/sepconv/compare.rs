@@ -14,7 +14,7 @@ use crate::device::Device;
 use crate::failure::{Failure, Outcome};
 use crate::output::{print, progress, table};
 use crate::picture::{self, Picture};
-use layers::{Cost, LAYERS, Layer};
+use layers::{Cost, LAYERS, Pair};
 
 /// What `compare` takes.
 #[derive(Debug, clap::Args)]
@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let mut costs = Vec::new();
     for layer in &LAYERS {
         progress.set_message(layer.name);
-        costs.push((layer, layer.normal(&device)?, layer.separable(&device)?));
+        costs.push(Pair::measure(layer, &device)?);
         progress.inc(1);
     }
     progress.finish_and_clear();
@@ -88,14 +88,14 @@ struct Report<'a> {
     separable: Summary,
     photograph: photograph::Result,
     files: Vec<String>,
-    costs: Vec<(&'a Layer, Cost, Cost)>,
+    costs: Vec<Pair>,
 }
 
 impl Report<'_> {
     /// The names of the results whose error is above its bound; NaN is above any.
     fn wrong(&self) -> Vec<String> {
         let photograph = self.photograph.errors.iter().map(|(name, error)| ((*name).to_owned(), Some(*error)));
-        let layers = self.costs.iter().flat_map(|(layer, normal, separable)| {
+        let layers = self.costs.iter().flat_map(|Pair { layer, normal, separable }| {
             [("normal", normal), ("separable", separable)].map(|(form, c)| (format!("{} {form}", layer.name), c.error))
         });
         let is_wrong = |error: Option<f64>| error.is_some_and(|error| error.is_nan() || error > 1.0);
@@ -123,7 +123,7 @@ impl Report<'_> {
     fn table(&self) -> Table {
         let header = ["layer", "form", "parameters", "multiply-adds", "MB", "ms", "speed-up", "kernel", "error"];
         let mut table = table(&header, [2, 3, 4, 5, 6, 8]);
-        for (layer, normal, separable) in &self.costs {
+        for pair @ Pair { layer, normal, separable } in &self.costs {
             for (form, cost) in [("normal", normal), ("separable", separable)] {
                 table.add_row([
                     layer.name.to_owned(),
@@ -131,8 +131,8 @@ impl Report<'_> {
                     cost.parameters.to_string(),
                     cost.multiply_adds.to_string(),
                     format!("{:.2}", cost.bytes as f64 / 1e6),
-                    format!("{:.3}", cost.milliseconds),
-                    format!("{:.2}", normal.milliseconds / cost.milliseconds),
+                    format!("{:.3}", pair.milliseconds(cost)),
+                    if form == "normal" { "1.00".to_owned() } else { format!("{:.2}", pair.speed_up()) },
                     cost.kernel.clone(),
                     cost.error.map_or("-".to_owned(), |error| format!("{error:.3}")),
                 ]);
@@ -142,8 +142,7 @@ impl Report<'_> {
     }
 
     fn clock(&self) -> String {
-        let mut clocks: Vec<String> =
-            self.costs.iter().flat_map(|(_, n, s)| [n.clock.to_string(), s.clock.to_string()]).collect();
+        let mut clocks: Vec<String> = self.costs.iter().map(|pair| pair.clock().to_string()).collect();
         clocks.sort();
         clocks.dedup();
         clocks.join(" and ")
@@ -166,13 +165,13 @@ impl Report<'_> {
                 "total_bytes": summary.total_bytes(),
             })
         };
-        let cost = |cost: &Cost| {
+        let cost = |pair: &Pair, cost: &Cost| {
             json!({
                 "parameters": cost.parameters,
                 "multiply_adds": cost.multiply_adds,
                 "bytes": cost.bytes,
-                "milliseconds": cost.milliseconds,
-                "clock": cost.clock.to_string(),
+                "milliseconds": pair.milliseconds(cost),
+                "clock": pair.clock().to_string(),
                 "kernel": cost.kernel,
                 "error": cost.error,
             })
@@ -187,14 +186,14 @@ impl Report<'_> {
                     .map(|(name, error)| json!({ "way": name, "error": error })).collect::<Vec<_>>(),
                 "files": self.files,
             },
-            "layers": self.costs.iter().map(|(layer, normal, separable)| json!({
-                "name": layer.name,
-                "input_shape": layer.input_shape(),
-                "out_channels": layer.out_channels,
-                "stride": layer.stride,
-                "normal": cost(normal),
-                "separable": cost(separable),
-                "speed_up": normal.milliseconds / separable.milliseconds,
+            "layers": self.costs.iter().map(|pair| json!({
+                "name": pair.layer.name,
+                "input_shape": pair.layer.input_shape(),
+                "out_channels": pair.layer.out_channels,
+                "stride": pair.layer.stride,
+                "normal": cost(pair, &pair.normal),
+                "separable": cost(pair, &pair.separable),
+                "speed_up": pair.speed_up(),
             })).collect::<Vec<_>>(),
             "right": self.wrong().is_empty(),
         })

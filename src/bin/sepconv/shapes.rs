@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sepconv::reference::{self, Reference};
 use sepconv::timing::{self, Timing};
+use sepconv::unstable::text;
 use sepconv::{
     Activation, Bound, Choice, Context, Conv2d, Geometry, Layer, MaxPool2d, Plan, SeparableConv2d, Tensor, kernels,
     verify,
@@ -52,7 +53,7 @@ fn parse(text: &str, name: &str, batch: u32) -> Outcome<Vec<Shape>> {
 }
 
 /// What a shape may have.
-const KEYS: [&str; 12] = ["id", "kind", "n", "c", "h", "w", "oc", "k", "s", "p", "d", "g"];
+const KEYS: [&str; 13] = ["id", "kind", "n", "c", "h", "w", "oc", "k", "s", "p", "d", "g", "m"];
 
 fn parse_id(value: &Value) -> Result<String, String> {
     let keys = value.as_object().ok_or("it must be a JSON object")?.keys();
@@ -80,13 +81,26 @@ fn parse_layer(value: &Value, batch: u32) -> Result<sepconv::Result<Layer>, Stri
     if images == 0 {
         return Err("n times --batch is 0; it must be at least 1".to_owned());
     }
-    let (channels, kernel) = (number("c", None)?, number("k", None)?);
+    let channels = number("c", None)?;
     let input = [images, channels, number("h", None)?, number("w", None)?];
-    let (stride, padding, dilation) = (number("s", Some(1))?, number("p", Some(0))?, number("d", Some(1))?);
+    let kernel = argument(value, "k", text::size)?.ok_or("k is missing; it must be one number or [height, width]")?;
+    let stride = argument(value, "s", text::size)?;
+    let padding = argument(value, "p", text::padding)?.unwrap_or(0.into());
+    let dilation = argument(value, "d", text::size)?.unwrap_or(1.into());
+    let none = |keys: &[&str], kind: &str| match keys.iter().find(|key| !value[**key].is_null()) {
+        Some(key) => Err(format!("{key} is {}; a {kind} has none", value[*key])),
+        None => Ok(()),
+    };
     Ok(match value["kind"].as_str() {
         Some("conv") => {
+            none(&["m"], "conv")?;
             let layer = Conv2d::new(channels, number("oc", None)?, kernel).groups(number("g", Some(1))?);
-            layer.stride(stride).padding(padding).dilation(dilation).geometry(input).map(Layer::from)
+            layer
+                .stride(stride.unwrap_or(1.into()))
+                .padding(padding)
+                .dilation(dilation)
+                .geometry(input)
+                .map(Layer::from)
         }
         Some("sep") => {
             let groups = number("g", Some(1))?;
@@ -94,13 +108,12 @@ fn parse_layer(value: &Value, batch: u32) -> Result<sepconv::Result<Layer>, Stri
                 return Err(format!("g is {groups}; a separable layer has 1"));
             }
             let layer = SeparableConv2d::new(channels, number("oc", None)?, kernel);
-            layer.stride(stride).padding(padding).dilation(dilation).geometry(input).map(Layer::from)
+            let layer = layer.depth_multiplier(number("m", Some(1))?).stride(stride.unwrap_or(1.into()));
+            layer.padding(padding).dilation(dilation).geometry(input).map(Layer::from)
         }
         Some("max_pool") => {
-            if let Some(key) = ["oc", "g"].into_iter().find(|key| !value[key].is_null()) {
-                return Err(format!("{key} is {}; a max pool has none", value[key]));
-            }
-            let layer = MaxPool2d::new(kernel).stride(number("s", Some(kernel))?);
+            none(&["oc", "g", "m"], "max pool")?;
+            let layer = MaxPool2d::new(kernel).stride(stride.unwrap_or(kernel));
             layer.padding(padding).dilation(dilation).geometry(input).map(Layer::from)
         }
         _ => {
@@ -108,6 +121,18 @@ fn parse_layer(value: &Value, batch: u32) -> Result<sepconv::Result<Layer>, Stri
             return Err(format!("kind is {kind}; it must be \"conv\", \"sep\" or \"max_pool\""));
         }
     })
+}
+
+/// An argument as on the command line: one number, a list of them or a word; none if it is not there.
+fn argument<T>(value: &Value, key: &str, read: fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+    let argument = &value[key];
+    let text = match argument {
+        Value::Null => return Ok(None),
+        Value::Array(list) => list.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        Value::String(word) => word.clone(),
+        other => other.to_string(),
+    };
+    read(&text).map(Some).map_err(|reason| format!("{key} is {argument}: {reason}"))
 }
 
 /// What is wrong with a layer, by its name.
@@ -151,7 +176,8 @@ impl Shape {
         bounds[0].run()?;
         let result = outputs[0].read_blocking()?;
         let (id, kernel) = (self.id.clone(), plan.kernel().to_owned());
-        Ok(Candidate { id, kernel, error: expected.error(&result), bounds, outputs, result })
+        let operations = plan.program().operations;
+        Ok(Candidate { id, kernel, operations, error: expected.error(&result), bounds, outputs, result })
     }
 
     /// The input, and weight and bias of each of the layer's convolutions.
@@ -239,6 +265,8 @@ pub struct Candidate {
     /// The layer's name.
     pub id: String,
     pub kernel: String,
+    /// The floating-point operations of the kernel's method, if it makes another number of them than the definition has.
+    pub operations: Option<u64>,
     /// The largest error of its result as a multiple of the bound: at most 1 is right.
     pub error: f64,
     /// The layer bound to each of several sets of tensors with the same values: see [`set_count`].
@@ -356,6 +384,36 @@ mod tests {
     #[test]
     fn small_layers_have_many_sets_and_large_ones_one() {
         assert_eq!([1 << 15, 32 << 20, 128 << 20, 200 << 20].map(set_count), [16, 4, 1, 1]);
+    }
+
+    #[test]
+    fn each_axis_may_have_its_own_sizes() {
+        let shapes = r#"[{"id": "a", "kind": "conv", "c": 4, "h": 20, "w": 18, "oc": 8, "k": [1, 7], "s": [2, 1],
+                          "p": [0, 3], "d": [1, 2], "g": 2},
+                         {"id": "b", "kind": "sep", "c": 3, "h": 9, "w": 8, "oc": 4, "k": 3, "p": [1, 2, 0, 3], "m": 2},
+                         {"id": "c", "kind": "max_pool", "c": 2, "h": 8, "w": 9, "k": [2, 3], "p": "same"}]"#;
+        let [a, b, c]: [Shape; 3] = parse(shapes, "the test", 1).unwrap().try_into().ok().unwrap();
+        let conv = Conv2d::new(4, 8, [1, 7]).stride([2, 1]).padding([0, 3]).dilation([1, 2]).groups(2);
+        assert_eq!(a.layer, conv.geometry([1, 4, 20, 18]).unwrap().into());
+        let separable = SeparableConv2d::new(3, 4, 3).padding([1, 2, 0, 3]).depth_multiplier(2);
+        assert_eq!(b.layer, separable.geometry([1, 3, 9, 8]).unwrap().into());
+        let pool = MaxPool2d::new([2, 3]).padding(sepconv::Padding::Same);
+        assert_eq!(c.layer, pool.geometry([1, 2, 8, 9]).unwrap().into());
+        for (key, value, reason) in [
+            ("k", "[1, 2, 3]", "k is [1,2,3]: it has 3 numbers"),
+            ("k", "null", "k is missing"),
+            ("s", "-1", "s is -1: it must be a whole number"),
+            ("d", "[1.5, 2]", "d is [1.5,2]: it must be a whole number"),
+            ("p", "[1, 2, 3]", "p is [1,2,3]: it has 3 numbers"),
+            ("p", "\"some\"", "p is \"some\": it must be"),
+            ("m", "2", "m is 2; a conv has none"),
+        ] {
+            let text = format!(
+                r#"[{{"id": "a", "kind": "conv", "c": 1, "h": 9, "w": 9, "oc": 1, "k": 1, "{key}": {value}}}]"#
+            );
+            let refused = parse(&text, "the test", 1).map(drop).unwrap_err().to_string();
+            assert!(refused.starts_with(&format!("the test: shape 0: {reason}")), "{refused}");
+        }
     }
 
     #[test]

@@ -15,6 +15,8 @@ const BUDGET: Duration = Duration::from_millis(800);
 pub struct Row<'a> {
     pub shape: &'a Shape,
     pub kernel: String,
+    /// The floating-point operations of the kernel's method, if it makes another number of them than the definition has.
+    pub operations: Option<u64>,
     pub is_chosen: bool,
     /// How many sets of tensors took turns.
     pub sets: usize,
@@ -41,8 +43,14 @@ impl Row<'_> {
         self.timing.wall.median / 1e3
     }
 
+    /// Of the operations that the layer's definition has.
     pub fn gflop_s(&self) -> f64 {
         2.0 * self.shape.multiply_adds() as f64 / self.seconds() / 1e9
+    }
+
+    /// Of the operations that the kernel's method has.
+    pub fn own_gflop_s(&self) -> f64 {
+        self.operations.map_or(self.gflop_s(), |operations| operations as f64 / self.seconds() / 1e9)
     }
 
     pub fn gb_s(&self) -> f64 {
