@@ -7,11 +7,20 @@ use crate::activation::Activation;
 use crate::rounding::Rounding;
 use crate::size::{Padding, PaddingMode, Size};
 
+/// A word as it is compared: `SAME_LOWER`, `same-lower` and `SameLower` are one.
+fn word(text: &str) -> String {
+    let parts = text.trim().split(['-', '_', ' ']);
+    // A separator stands between two parts, and not before or after them.
+    let joined = if parts.clone().any(str::is_empty) { text.to_owned() } else { parts.collect() };
+    joined.to_lowercase()
+}
+
 /// One whole number that fits in 32 bits.
 ///
 /// # Errors
 /// What it must be.
 pub fn number(text: &str) -> Result<u32, String> {
+    let text = text.trim();
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match (digits, text.parse()) {
         (true, Ok(number)) => Ok(number),
@@ -45,9 +54,9 @@ pub fn size(text: &str) -> Result<Size, String> {
 /// # Errors
 /// What it must be.
 pub fn padding(text: &str) -> Result<Padding, String> {
-    match text {
-        "same" => return Ok(Padding::Same),
-        "same-lower" => return Ok(Padding::SameLower),
+    match word(text).as_str() {
+        "same" | "sameupper" => return Ok(Padding::Same),
+        "samelower" => return Ok(Padding::SameLower),
         "valid" => return Ok(Padding::Valid),
         _ => {}
     }
@@ -68,7 +77,7 @@ pub fn padding(text: &str) -> Result<Padding, String> {
 /// # Errors
 /// What it must be.
 pub fn padding_mode(text: &str) -> Result<PaddingMode, String> {
-    match text {
+    match word(text).as_str() {
         "zeros" => Ok(PaddingMode::Zeros),
         "reflect" => Ok(PaddingMode::Reflect),
         "replicate" => Ok(PaddingMode::Replicate),
@@ -82,7 +91,7 @@ pub fn padding_mode(text: &str) -> Result<PaddingMode, String> {
 /// # Errors
 /// What it must be.
 pub fn rounding(text: &str) -> Result<Rounding, String> {
-    match text {
+    match word(text).as_str() {
         "fast" => Ok(Rounding::Fast),
         "exact" => Ok(Rounding::Exact),
         _ => Err("it must be fast or exact".to_owned()),
@@ -94,6 +103,7 @@ const LEAKY_SLOPE: f32 = 0.01;
 
 /// A number that an `f32` holds; infinity only where it is written out.
 fn float(text: &str) -> Result<f32, String> {
+    let text = text.trim();
     match f32::from_str(text) {
         Ok(number) if number.is_infinite() && text.bytes().any(|byte| byte.is_ascii_digit()) => {
             Err(format!("{text} is past the largest f32, {:e}", f32::MAX))
@@ -108,22 +118,23 @@ fn float(text: &str) -> Result<f32, String> {
 /// # Errors
 /// What it must be.
 pub fn activation(text: &str) -> Result<Activation, String> {
-    match text.split_once('=') {
-        None => match text {
+    let (name, numbers) = text.split_once('=').map_or((text, None), |(name, numbers)| (name, Some(numbers)));
+    match (word(name).as_str(), numbers) {
+        (name, None) => match name {
             "none" => Ok(Activation::None),
             "relu" => Ok(Activation::Relu),
             "relu6" => Ok(Activation::Relu6),
-            "silu" => Ok(Activation::Silu),
+            "silu" | "swish" => Ok(Activation::Silu),
             "hardswish" => Ok(Activation::HardSwish),
-            "leaky-relu" => Ok(Activation::LeakyRelu(LEAKY_SLOPE)),
+            "leakyrelu" => Ok(Activation::LeakyRelu(LEAKY_SLOPE)),
             _ => Err("it must be none, relu, relu6, silu, hardswish, leaky-relu or clamp=LOW,HIGH".to_owned()),
         },
-        Some(("leaky-relu", slope)) => Ok(Activation::LeakyRelu(float(slope)?)),
-        Some(("clamp", limits)) => {
+        ("leakyrelu", Some(slope)) => Ok(Activation::LeakyRelu(float(slope)?)),
+        ("clamp", Some(limits)) => {
             let (low, high) = limits.split_once(',').ok_or("clamp takes two numbers: clamp=LOW,HIGH")?;
             Ok(Activation::Clamp(float(low)?, float(high)?))
         }
-        Some((name, _)) => Err(format!("{name:?} takes no numbers; leaky-relu=SLOPE and clamp=LOW,HIGH do")),
+        (_, Some(_)) => Err(format!("{name:?} takes no numbers; leaky-relu=SLOPE and clamp=LOW,HIGH do")),
     }
 }
 
@@ -147,7 +158,32 @@ mod tests {
         assert_eq!(size("2"), Ok(2.into()));
         assert_eq!(size("1,2"), Ok([1, 2].into()));
         assert_eq!(padding("1,0,2,3"), Ok([1, 0, 2, 3].into()));
-        assert_eq!(padding("same-lower"), Ok(Padding::SameLower));
+        for text in ["same-lower", "SAME_LOWER", "SameLower", " same_lower "] {
+            assert_eq!(padding(text), Ok(Padding::SameLower), "{text:?}");
+        }
+        for text in ["SAME", "Same", "SAME_UPPER"] {
+            assert_eq!(padding(text), Ok(Padding::Same), "{text:?}");
+        }
+        assert_eq!((size("1, 3"), size(" 2 ")), (Ok([1, 3].into()), Ok(2.into())));
+        assert_eq!(padding("1, 0 ,2, 3"), Ok([1, 0, 2, 3].into()));
+        assert_eq!(shape("1, 3, 64, 64"), Ok([1, 3, 64, 64]));
+        assert_eq!(padding_mode("Reflect"), Ok(PaddingMode::Reflect));
+        assert_eq!(rounding("EXACT"), Ok(Rounding::Exact));
+        for text in ["ReLU", "relu", "RELU"] {
+            assert_eq!(activation(text), Ok(Activation::Relu), "{text:?}");
+        }
+        for text in ["leaky_relu", "LeakyReLU", "leaky-relu", "leaky_relu=0.01"] {
+            assert_eq!(activation(text), Ok(Activation::LeakyRelu(0.01)), "{text:?}");
+        }
+        for (text, expected) in [
+            ("ReLU6", Activation::Relu6),
+            ("SiLU", Activation::Silu),
+            ("swish", Activation::Silu),
+            ("hard_swish", Activation::HardSwish),
+            ("Clamp = 0, 6", Activation::Clamp(0.0, 6.0)),
+        ] {
+            assert_eq!(activation(text), Ok(expected), "{text:?}");
+        }
         assert_eq!(shape("1,3,64,64"), Ok([1, 3, 64, 64]));
         assert_eq!(activation("clamp=-1,0.5"), Ok(Activation::Clamp(-1.0, 0.5)));
         assert_eq!(activation("leaky-relu"), Ok(Activation::LeakyRelu(0.01)));
@@ -158,7 +194,7 @@ mod tests {
     #[test]
     fn what_is_not_a_number_is_refused() {
         let long = "9".repeat(400);
-        for text in ["", " 1", "-1", "+1", "1.5", "1e3", "0x10", "1,,2", ",", "1,", "4294967296", "١", &long] {
+        for text in ["", "-1", "+1", "1.5", "1e3", "0x10", "1,,2", ",", "1,", "4294967296", "١", &long] {
             assert!(number(text).is_err(), "{text:?}");
             assert!(size(text).is_err() && padding(text).is_err(), "{text:?}");
         }
@@ -166,7 +202,9 @@ mod tests {
             assert!(size(text).is_err() && padding(text).is_err() && shape(text).is_err(), "{text:?}");
         }
         for text in [
-            "Relu",
+            "-relu",
+            "relu_",
+            "leaky--relu",
             "clamp",
             "clamp=1",
             "clamp=a,b",

@@ -109,6 +109,11 @@ fn devices_and_kernels_are_listed() {
     sepconv(folder.path(), "devices").assert_done();
     let devices: Value = serde_json::from_str(sepconv(folder.path(), "devices --json").assert_done()).unwrap();
     assert_eq!(devices.as_array().unwrap().is_empty(), common::context().is_none());
+    for device in devices.as_array().unwrap() {
+        for feature in ["TIMESTAMP_QUERY", "SHADER_F16", "SHADER_INT64", "SUBGROUP"] {
+            assert!(device["features"][feature].is_boolean(), "{feature}: {device}");
+        }
+    }
     let kernels = sepconv(folder.path(), "kernels");
     for kernel in sepconv::kernels::ALL {
         assert!(kernels.assert_done().contains(kernel.name));
@@ -215,4 +220,71 @@ fn conv_refuses_by_name_and_writes_nothing() {
         sepconv(folder.path(), arguments).assert_refused(argument);
         assert_eq!(files(folder.path()), before, "{arguments}");
     }
+}
+
+#[test]
+fn what_people_type_is_taken() {
+    let folder = folder();
+    let words = [
+        "conv",
+        "layer.safetensors",
+        "--out",
+        "out.npy",
+        "--padding",
+        "SAME",
+        "--activation",
+        "leaky_relu",
+        "--stride",
+        "1, 1",
+        "--padding-mode",
+        "Replicate",
+    ];
+    run(folder.path(), &words).assert_done();
+    let with_a_blank = ["plan", "--input", "1, 3, 64, 64", "--weight", "4, 3, 3, 3", "--padding", "1, 1"];
+    run(folder.path(), &with_a_blank).assert_done();
+}
+
+#[test]
+fn exact_rounding_leaves_winograd_out() {
+    let folder = folder();
+    let plan = "plan --input 1,256,56,56 --weight 256,256,3,3 --padding 1 --json";
+    let kernel = |options: &str| {
+        let run = sepconv(folder.path(), &format!("{plan} {options}"));
+        let value: Value = serde_json::from_str(run.assert_done()).unwrap();
+        value["kernel"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((kernel("--no-tune").as_str(), kernel("--rounding fast").as_str()), ("winograd", "winograd"));
+    assert_ne!(kernel("--rounding exact"), "winograd");
+    let run = sepconv(folder.path(), &format!("{plan} --rounding exact --kernel winograd"));
+    run.assert_refused("winograd");
+    sepconv(folder.path(), &format!("{plan} --rounding none")).assert_refused("--rounding");
+}
+
+#[test]
+fn a_separable_layer_takes_a_kernel_too() {
+    if common::context().is_none() {
+        return;
+    }
+    let folder = folder();
+    for kernel in ["separable", "chained"] {
+        let run = sepconv(folder.path(), &format!("separable layer.safetensors --out out.npy --kernel {kernel}"));
+        // Two kernels for two parts.
+        let expected = if kernel == "chained" { " + " } else { "kernel separable" };
+        assert!(run.assert_done().contains(expected), "{run:?}");
+    }
+    for kernel in ["direct", "nothing"] {
+        let run = sepconv(folder.path(), &format!("separable layer.safetensors --out not.npy --kernel {kernel}"));
+        run.assert_refused(kernel);
+    }
+    let run = sepconv(folder.path(), "separable layer.safetensors --out not.npy --kernel chained --device cpu");
+    run.assert_refused("--kernel");
+    assert!(!files(folder.path()).keys().any(|name| name.contains("not")));
+}
+
+#[test]
+fn the_table_of_kernels_fits() {
+    let folder = folder();
+    let run = sepconv(folder.path(), "kernels");
+    let widest = run.assert_done().lines().map(|line| line.chars().count()).max();
+    assert!(widest.is_some_and(|columns| columns <= 120), "{widest:?} columns");
 }

@@ -1,8 +1,8 @@
 //! The options that the subcommands share, and how their values are read.
 
 pub use sepconv::unstable::text::{activation, number, shape};
-use sepconv::unstable::text::{numbers, padding, padding_mode, size};
-use sepconv::{Activation, Conv2d, Padding, PaddingMode, Size};
+use sepconv::unstable::text::{numbers, padding, padding_mode, rounding, size};
+use sepconv::{Activation, Conv2d, Padding, PaddingMode, Rounding, Size};
 
 use crate::failure::{Failure, Outcome};
 
@@ -48,6 +48,9 @@ pub struct ConvOptions {
     /// Groups of channels that are convolved apart from each other.
     #[arg(long, value_name = "G", default_value = "1", value_parser = number, allow_hyphen_values = true)]
     pub groups: u32,
+    /// `fast`, or `exact` to do without kernels whose rounding errors may pass the bound of a sum (`winograd`).
+    #[arg(long, value_name = "WHICH", default_value = "fast", value_parser = rounding)]
+    pub rounding: Rounding,
     /// Use this kernel, or fail if it does not support the layer: see `sepconv kernels`, those of one convolution.
     #[arg(long, value_name = "NAME")]
     pub kernel: Option<String>,
@@ -62,7 +65,7 @@ impl ConvOptions {
             return Err(Failure::Request(message));
         }
         let layer = Conv2d::from_weight_shape(weight_shape, self.groups)?;
-        Ok(self.layer.apply(layer).bias(bias_length.is_some()))
+        Ok(self.layer.apply(layer).rounding(self.rounding).bias(bias_length.is_some()))
     }
 }
 

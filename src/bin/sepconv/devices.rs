@@ -43,10 +43,11 @@ pub fn limits(limits: &wgpu::Limits) -> [(&'static str, u64); 7] {
 }
 
 /// The features by their names in `wgpu`, and whether an adapter has each.
-fn features(features: wgpu::Features) -> [(&'static str, bool); 3] {
+fn features(features: wgpu::Features) -> [(&'static str, bool); 4] {
     [
         ("TIMESTAMP_QUERY", features.contains(wgpu::Features::TIMESTAMP_QUERY)),
         ("SHADER_F16", features.contains(wgpu::Features::SHADER_F16)),
+        ("SHADER_INT64", features.contains(wgpu::Features::SHADER_INT64)),
         ("SUBGROUP", features.contains(wgpu::Features::SUBGROUP)),
     ]
 }

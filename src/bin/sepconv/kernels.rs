@@ -6,7 +6,7 @@ use sepconv::unstable::specialise;
 
 use crate::arguments::{self, ConvOptions, DeviceOption};
 use crate::failure::{Failure, Outcome};
-use crate::output::{print, table};
+use crate::output::{fit, print, table};
 use crate::plan::Shapes;
 
 /// What `kernels` takes.
@@ -73,6 +73,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
 
 fn all() -> Table {
     let mut table = table(&["kernel", "computes", "chosen", "bound by"], []);
+    fit(&mut table);
     for kernel in kernels::ALL {
         table.add_row([kernel.name, kernel.summary, kernel.chosen, kernel.bound_by]);
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::{Failure, Outcome};
@@ -23,6 +23,17 @@ pub fn table(header: &[&str], numbers: impl IntoIterator<Item = usize>) -> Table
         }
     }
     table
+}
+
+/// How wide a table of words may be where there is no terminal to fit.
+const WIDTH: u16 = 120;
+
+/// Breaks a table's words so that it fits the terminal.
+pub fn fit(table: &mut Table) {
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if !table.is_tty() {
+        table.set_width(WIDTH);
+    }
 }
 
 /// Writes text and ends it with a newline. A closed pipe is no failure: its reader has seen enough.

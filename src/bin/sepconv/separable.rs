@@ -28,6 +28,9 @@ pub struct Arguments {
     depthwise_activation: Activation,
     #[command(flatten)]
     layer: LayerOptions,
+    /// Use this kernel, or fail if it does not support the layer: see `sepconv kernels`, those of separable layers.
+    #[arg(long, value_name = "NAME")]
+    kernel: Option<String>,
     #[command(flatten)]
     device: DeviceOption,
     #[command(flatten)]
@@ -55,7 +58,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune)?;
     let parameters = [(&depthwise, &depthwise_bias), (&pointwise, &pointwise_bias)]
         .map(|(weight, bias)| (weight.values.as_slice(), bias.as_ref().map(|bias| bias.values.as_slice())));
-    let output = device.compute(parts, None, &input.values, &parameters)?;
+    let output = device.compute(parts, arguments.kernel.as_deref(), &input.values, &parameters)?;
     files::write(&arguments.out, output.shape, &output.values)?;
     report(&arguments.out, &output, &device)
 }
