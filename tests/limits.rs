@@ -815,6 +815,8 @@ fn many_channels_of_large_planes_are_planned() {
         (Conv2d::new(512, 64, 1), [1, 512, 256, 256]),
         (Conv2d::new(512, 512, 3).padding(1).groups(512), [1, 512, 256, 256]),
         (Conv2d::new(3, 2, 3).padding(1), [1, 3, 8192, 8192]),
+        // Most of its rows near an edge see both edges.
+        (Conv2d::new(1, 1, 363).padding(181).padding_mode(PaddingMode::Circular), [1, 1, 8192, 8192]),
     ] {
         let layer = layer.geometry(shape).unwrap().into();
         for (choice, _) in Choice::all(&layer, planner.target()) {

@@ -250,29 +250,32 @@ impl Window {
 /// stretch of memory.
 fn windows(whole: &Geometry, rows: &Rows, sum: Sum) -> Vec<Option<Window>> {
     let (kernel, most) = (whole.kernel_size, MAXIMUM_TERMS);
-    if sum.terms <= u64::from(most) && !rows.is_tap_by_tap {
+    if sum.terms <= u64::from(most) && rows.taps.len() == 1 {
         return vec![None];
     }
     let columns = kernel.width.min(most);
-    let height = if rows.is_tap_by_tap { 1 } else { (most / columns).min(kernel.height) };
-    let along = |size: u32, step: u32| (0..size.div_ceil(step)).map(move |i| i * step..((i + 1) * step).min(size));
-    let window = |rows: Range<u32>| {
-        along(kernel.width, columns).map(move |columns| Some(Window { rows: rows.clone(), columns }))
+    let height = (most / columns).min(kernel.height);
+    let along = |Range { start, end }: Range<u32>, step: u32| {
+        (0..(end - start).div_ceil(step)).map(move |i| start + i * step..(start + (i + 1) * step).min(end))
     };
-    along(kernel.height, height).flat_map(window).collect()
+    let window = |rows: Range<u32>| {
+        along(0..kernel.width, columns).map(move |columns| Some(Window { rows: rows.clone(), columns }))
+    };
+    rows.taps.iter().flat_map(|taps| along(taps.clone(), height)).flat_map(window).collect()
 }
 
 /// Some rows of the output. If they are not all, they are of one channel.
 struct Rows {
     output: Range<u32>,
     is_cut: bool,
-    /// Whether each row of taps needs a part of its own.
-    is_tap_by_tap: bool,
+    /// The rows of taps that parts of their own sum: all at once, if what they see is one stretch that fits.
+    taps: Vec<Range<u32>>,
 }
 
 impl Rows {
     fn all(whole: &Geometry) -> Self {
-        Self { output: 0..whole.output.height, is_cut: false, is_tap_by_tap: false }
+        let taps = 0..whole.kernel_size.height;
+        Self { output: 0..whole.output.height, is_cut: false, taps: vec![taps] }
     }
 
     /// The rows of the input that are bound for these taps, or for all.
@@ -297,21 +300,41 @@ fn cut_by_rows(whole: &Geometry, maximum: u64) -> Result<Vec<Rows>> {
         u64::from(bound.end - bound.start) <= in_rows
     };
     let mut cut = Vec::new();
-    // A row that is cut tap by tap makes as many parts as there are rows of taps: each is counted before it is looked at.
     let (mut start, mut count) = (0, 0);
     while start < whole.output.height {
         let most = narrow(out_rows.min(u64::from(whole.output.height - start)));
         let whole_window = largest(most, |rows| fits(&(start..start + rows), 0..taps));
-        // At worst, one row of outputs sees one row of the input through one row of taps.
-        count += if whole_window.is_some() { 1 } else { u64::from(taps) };
-        check_dispatches(count)?;
-        let rows = whole_window
-            .or_else(|| largest(most, |rows| (0..taps).all(|tap| fits(&(start..start + rows), tap..tap + 1))));
-        let output = start..start + rows.unwrap_or(1);
+        let rows = match whole_window {
+            Some(rows) => rows,
+            // Of several rows that see round the edge, some row of taps sees both ends of the plane.
+            None if whole.padding_mode == PaddingMode::Circular => 1,
+            None => {
+                // Each row of taps may need a part of its own: counted before each is looked at.
+                check_dispatches(count + u64::from(taps))?;
+                largest(most, |rows| (0..taps).all(|tap| fits(&(start..start + rows), tap..tap + 1))).unwrap_or(1)
+            }
+        };
+        let output = start..start + rows;
         start = output.end;
-        cut.push(Rows { output, is_cut: true, is_tap_by_tap: whole_window.is_none() });
+        let taps = if whole_window.is_some() { vec![0..taps] } else { ranges(taps, |taps| fits(&output, taps)) };
+        count += taps.len() as u64;
+        check_dispatches(count)?;
+        cut.push(Rows { output, is_cut: true, taps });
     }
     Ok(cut)
+}
+
+/// Cuts rows of taps to the longest ranges that fit. One row of taps always does: at worst it sees, for one row of outputs,
+/// one row of the input.
+fn ranges(taps: u32, fits: impl Fn(Range<u32>) -> bool) -> Vec<Range<u32>> {
+    let mut ranges = Vec::new();
+    let mut start = 0;
+    while start < taps {
+        let end = start + largest(taps - start, |length| fits(start..start + length)).unwrap_or(1);
+        ranges.push(start..end);
+        start = end;
+    }
+    ranges
 }
 
 /// The largest number from 1 to `most` that fits. If a number fits, all below it must fit too.
@@ -423,14 +446,13 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_wrap_round_are_cut_tap_by_tap() {
+    fn rows_that_see_round_the_edge_are_cut_there() {
         let layer = Conv2d::new(1, 1, 3).padding(1).padding_mode(PaddingMode::Circular);
         // 20 rows of 10 values; 7 rows fit.
         let parts = cut(layer, [1, 1, 20, 10], 280).unwrap();
         assert!(parts.iter().all(|part| part.rows.end - part.rows.start <= 7));
-        let tap_by_tap: Vec<_> =
-            parts.iter().filter(|part| part.window.is_some()).map(|part| part.rows.clone()).collect();
-        assert_eq!(tap_by_tap, [19..20, 0..1, 1..2, 18..19, 19..20, 0..1]);
+        let cut: Vec<_> = parts.iter().filter(|part| part.window.is_some()).map(|part| part.rows.clone()).collect();
+        assert_eq!(cut, [19..20, 0..2, 18..20, 0..1]);
     }
 
     #[test]
