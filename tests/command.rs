@@ -26,7 +26,7 @@ fn conv_reads_and_writes_npy() {
     let input = std::fs::read(folder.path().join("input.npy")).unwrap();
     assert_eq!(written[written.len() - 72..], input[input.len() - 72..]);
     // What it wrote it also reads.
-    sepconv(folder.path(), "conv out.npy --weight weight.npy --out out.npy").assert_done();
+    sepconv(folder.path(), "conv out.npy --weight weight.npy --out out.npy --overwrite-input").assert_done();
 }
 
 #[test]
@@ -203,7 +203,12 @@ fn conv_refuses_by_name_and_writes_nothing() {
         ("conv layer.safetensors --out out.safetensors --groups 2", "input has shape"),
         ("conv layer.safetensors --out out.txt", "--out"),
         ("conv layer.safetensors --out nowhere/out.npy", "--out nowhere/out.npy: there is no folder nowhere"),
-        ("conv layer.safetensors --out layer.safetensors --stride 0", "stride"),
+        ("conv layer.safetensors --out out.safetensors --stride 0", "stride"),
+        ("conv layer.safetensors --out layer.safetensors", "--out layer.safetensors: this file is also read"),
+        ("conv input.npy --weight weight.npy --out weight.npy", "--overwrite-input"),
+        ("separable layer.safetensors --out ./layer.safetensors", "--overwrite-input"),
+        ("tune --shapes layer.safetensors --export layer.safetensors", "--export layer.safetensors"),
+        ("bench --shapes layer.safetensors --json layer.safetensors", "--json layer.safetensors"),
         ("kernels direct --wgsl --input -1,1,9,9 --weight 1,1,3,3", "--input"),
         ("kernels direct --wgsl --input 1,1,9,9 --weight 1,1,3,3 --device cpu", "--kernel"),
         ("conv layer.safetensors --out out.safetensors --weight weight.npy", "--weight"),

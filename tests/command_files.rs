@@ -217,3 +217,142 @@ fn an_output_that_is_no_file_is_left_alone() {
     sepconv(folder.path(), "conv layer.safetensors --out out.npy").assert_refused("--out out.npy");
     assert!(folder.path().join("out.npy").is_dir());
 }
+
+/// A file that is replaced is still its owner's, and still as open to others as it was.
+#[cfg(unix)]
+#[test]
+fn a_replaced_file_keeps_its_mode_and_its_owner() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let folder = folder();
+    let out = folder.path().join("out.npy");
+    std::fs::write(&out, "to be replaced").unwrap();
+    std::fs::set_permissions(&out, PermissionsExt::from_mode(0o640)).unwrap();
+    // Only who may do everything can give a file away.
+    let _ = chown(&out, Some(12345), Some(23456));
+    let before = std::fs::metadata(&out).unwrap();
+    sepconv(folder.path(), "conv layer.safetensors --out out.npy --device cpu").assert_done();
+    let after = std::fs::metadata(&out).unwrap();
+    assert!(std::fs::read(&out).unwrap().starts_with(b"\x93NUMPY"));
+    assert_eq!((after.mode(), after.uid(), after.gid()), (before.mode(), before.uid(), before.gid()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_read_only_file_is_refused_and_a_dangling_link_followed() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("kept.npy"), "kept").unwrap();
+    std::fs::set_permissions(path("kept.npy"), PermissionsExt::from_mode(0o444)).unwrap();
+    let run = sepconv(folder.path(), "conv layer.safetensors --out kept.npy --device cpu");
+    run.assert_refused("--out kept.npy: it is there and is read-only");
+    assert_eq!(std::fs::read(path("kept.npy")).unwrap(), b"kept");
+
+    std::fs::create_dir(path("inner")).unwrap();
+    symlink("inner/second.npy", path("first.npy")).unwrap();
+    symlink("third.npy", path("inner/second.npy")).unwrap();
+    sepconv(folder.path(), "conv layer.safetensors --out first.npy --device cpu").assert_done();
+    assert!(std::fs::symlink_metadata(path("first.npy")).unwrap().is_symlink());
+    assert!(std::fs::symlink_metadata(path("inner/second.npy")).unwrap().is_symlink());
+    assert!(std::fs::read(path("inner/third.npy")).unwrap().starts_with(b"\x93NUMPY"));
+    symlink("round.npy", path("round.npy")).unwrap();
+    sepconv(folder.path(), "conv layer.safetensors --out round.npy --device cpu").assert_refused("--out round.npy");
+}
+
+/// A place where no file can be made is refused before anything is computed, by the name that the user gave.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_place_that_cannot_be_written_is_found_first() {
+    let folder = folder();
+    std::fs::write(folder.path().join("a.json"), "not JSON").unwrap();
+    for (arguments, named) in [
+        ("conv layer.safetensors --out /proc/out.npy --device cpu", "--out /proc/out.npy"),
+        // These would be refused later for their inputs.
+        ("separable missing.safetensors --out /proc/out.npy", "--out /proc/out.npy"),
+        ("bench --shapes a.json --json /proc/out.json", "--json /proc/out.json"),
+        ("bench --shapes a.json --svg /proc/out.svg", "--svg /proc/out.svg"),
+        ("tune --shapes a.json --export /proc/out.txt", "--export /proc/out.txt"),
+        ("compare --out /proc/maps --device nothing-of-this-name", "--out /proc/maps"),
+        ("compare --out a.json/maps --device nothing-of-this-name", "--out a.json/maps"),
+    ] {
+        let run = sepconv(folder.path(), arguments);
+        let line = run.assert_refused(named);
+        assert!(!line.contains(".tmp"), "{line}");
+    }
+}
+
+/// A disk that is full while the output is written: here a limit on the length of a file.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_no_mistake_of_the_request() {
+    let folder = folder();
+    let before = files(folder.path());
+    let full = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_sepconv")])
+        .args("conv layer.safetensors --out out.npy --padding 64 --device cpu".split(' '))
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let message = String::from_utf8(full.stderr).unwrap();
+    assert_eq!(full.status.code(), Some(1), "{message}");
+    assert!(message.starts_with("error: --out out.npy: ") && !message.contains(".tmp"), "{message}");
+    assert_eq!(files(folder.path()), before);
+}
+
+/// Ctrl-C while the output is written.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupted_write_leaves_nothing() {
+    let folder = folder();
+    let before = files(folder.path());
+    for _ in 0..20 {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_sepconv"))
+            .args("conv layer.safetensors --out out.npy --padding 1500 --device cpu".split(' '))
+            .current_dir(folder.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // The file that is being written has no name that anybody gave.
+        while files(folder.path()) == before && child.try_wait().unwrap().is_none() {}
+        let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).output().unwrap();
+        let status = child.wait().unwrap();
+        if kill.status.success() && !status.success() {
+            assert_eq!(status.code(), Some(130));
+            if files(folder.path()) == before {
+                return;
+            }
+        }
+        // It came too late: the whole file has its name, and there is no other one.
+        std::fs::remove_file(folder.path().join("out.npy")).unwrap();
+        assert_eq!(files(folder.path()), before);
+    }
+    panic!("the command was never stopped while it wrote");
+}
+
+/// A tensor without values, wherever one is read.
+#[test]
+fn a_batch_of_nothing_gives_nothing() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("empty.npy"), npy("<f4", "(0, 2, 3, 3)", &[])).unwrap();
+    sepconv(folder.path(), "conv empty.npy --weight weight.npy --out out.npy").assert_done();
+    let written = std::fs::read(path("out.npy")).unwrap();
+    assert!(String::from_utf8_lossy(&written).contains("(0, 2, 3, 3"), "{written:?}");
+    std::fs::write(
+        path("empty.safetensors"),
+        safetensors(&[
+            ("input", &[0, 2, 3, 3], &[]),
+            ("depthwise.weight", &[2, 1, 1, 1], &[2.0, 3.0]),
+            ("pointwise.weight", &[1, 2, 1, 1], &[1.0, 1.0]),
+        ]),
+    )
+    .unwrap();
+    sepconv(folder.path(), "separable empty.safetensors --out out.safetensors").assert_done();
+    sepconv(folder.path(), "plan --input 0,2,3,3 --weight 2,2,1,1").assert_done();
+    // No other size may be 0, and a weight or a bias without values is named.
+    std::fs::write(path("flat.npy"), npy("<f4", "(1, 2, 0, 3)", &[])).unwrap();
+    sepconv(folder.path(), "conv flat.npy --weight weight.npy --out out.npy").assert_refused("input height");
+    sepconv(folder.path(), "conv input.npy --weight empty.npy --out out.npy").assert_refused("out_channels");
+    std::fs::write(path("none.npy"), npy("<f4", "(0,)", &[])).unwrap();
+    sepconv(folder.path(), "conv input.npy --weight weight.npy --bias none.npy --out out.npy").assert_refused("bias");
+}

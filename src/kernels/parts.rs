@@ -316,7 +316,7 @@ fn cut_by_rows(whole: &Geometry, maximum: u64) -> Result<Vec<Rows>> {
         };
         let output = start..start + rows;
         start = output.end;
-        let taps = if whole_window.is_some() { vec![0..taps] } else { ranges(taps, |taps| fits(&output, taps)) };
+        let taps = ranges(taps, |taps| fits(&output, taps));
         count += taps.len() as u64;
         check_dispatches(count)?;
         cut.push(Rows { output, is_cut: true, taps });

@@ -29,6 +29,15 @@ pub struct LayerOptions {
 }
 
 impl LayerOptions {
+    /// Refuses a `--padding-mode` that nothing is padded with.
+    pub fn check_padding_mode(&self) -> Outcome {
+        if self.padding_mode.is_some() && self.padding.is_none() {
+            let message = "--padding-mode goes with --padding; without it nothing is padded";
+            return Err(Failure::Request(message.to_owned()));
+        }
+        Ok(())
+    }
+
     /// A layer with these options.
     pub fn apply(&self, layer: Conv2d) -> Conv2d {
         layer
@@ -52,13 +61,14 @@ pub struct ConvOptions {
     #[arg(long, value_name = "WHICH", default_value = "fast", value_parser = rounding)]
     pub rounding: Rounding,
     /// Use this kernel, or fail if it does not support the layer: see `sepconv kernels`, those of one convolution.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = kernel_name)]
     pub kernel: Option<String>,
 }
 
 impl ConvOptions {
     /// The layer that these shapes and options describe: the one place where `conv` and `plan` get it from.
     pub fn layer(&self, weight_shape: [u32; 4], bias_length: Option<u64>) -> Outcome<Conv2d> {
+        self.layer.check_padding_mode()?;
         if let Some(length) = bias_length.filter(|&length| length != u64::from(weight_shape[0])) {
             let expected = weight_shape[0];
             let message = format!("bias has {length} values; it must have one per output channel, {expected}");
@@ -83,6 +93,36 @@ pub struct TuningOption {
     /// Plan every layer as seems best, whatever `sepconv tune` found on this device.
     #[arg(long)]
     pub no_tune: bool,
+}
+
+impl TuningOption {
+    /// Refuses `--no-tune` where no table is looked at. A kernel that is named may still plan layers within its own.
+    pub fn check(&self, device: Option<&str>) -> Outcome {
+        if self.no_tune && device.is_some_and(is_cpu) {
+            let message = "--no-tune goes with an adapter; the CPU reference has no kernels to choose from";
+            return Err(Failure::Request(message.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the output may be one of the inputs.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct OverwriteOption {
+    /// Write OUT even where it is a file that is read.
+    #[arg(long)]
+    pub overwrite_input: bool,
+}
+
+/// Whether a `--device` names the reference.
+pub fn is_cpu(name: &str) -> bool {
+    name.trim().eq_ignore_ascii_case("cpu")
+}
+
+/// A kernel's name, as people write it.
+#[expect(clippy::unnecessary_wraps, reason = "what clap takes")]
+pub fn kernel_name(text: &str) -> Result<String, String> {
+    Ok(text.trim().to_lowercase().replace('-', "_"))
 }
 
 /// The length of a bias: one number, since a bias has one axis.

@@ -5,7 +5,7 @@ mod overhead;
 mod plot;
 mod row;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sepconv::Context;
 use sepconv::roofline::Roofline;
@@ -57,7 +57,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value = "1", value_parser = arguments::number)]
     batch: u32,
     /// `chosen`: the planner's choice; `all`: also every other kernel that supports the layer.
-    #[arg(long, value_name = "WHICH", default_value = "chosen", value_parser = ["chosen", "all"])]
+    #[arg(long, value_name = "WHICH", default_value = "chosen", value_parser = ["chosen", "all"], ignore_case = true)]
     kernels: String,
     /// Write the result to this file as well.
     #[arg(long, value_name = "OUT.json")]
@@ -82,25 +82,25 @@ pub struct Arguments {
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
+    let inputs = [arguments.shapes.as_deref(), arguments.compare.as_deref()];
+    let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
     for (argument, path) in [("--json", &arguments.json), ("--svg", &arguments.svg)] {
-        path.as_ref().map_or(Ok(()), |path| files::check_place(argument, path))?;
+        path.as_ref().map_or(Ok(()), |path| files::check_place(argument, path, &inputs))?;
     }
     if arguments.json.is_some() && arguments.json == arguments.svg {
         return Err(Failure::Request("--json and --svg name the same file; each needs its own".to_owned()));
     }
     let shapes = shapes::load(arguments.shapes.as_deref(), arguments.batch)?;
     let earlier = arguments.compare.as_ref().map(|path| Earlier::read(path, &shapes)).transpose()?;
-    let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune)?;
-    let Device::Adapter(context) = device else {
-        let message = "bench times an adapter, and there is none (or --device is cpu): see `sepconv devices`";
-        return Err(Failure::Request(message.to_owned()));
-    };
+    let device = arguments.device.device.as_deref();
+    let context = Device::open_adapter(device, arguments.tuning.no_tune, "bench times")?;
+    let all_kernels = arguments.kernels.eq_ignore_ascii_case("all");
     if arguments.overhead {
-        let measured = overhead::measure(&context, &shapes, arguments.kernels == "all")?;
+        let measured = overhead::measure(&context, &shapes, all_kernels)?;
         print(&format!("{}\n\n{measured}", heading(&context)))?;
         return write_json(arguments, &context, measured.json());
     }
-    let (roofline, rows) = time_all(&context, &shapes, arguments.kernels == "all")?;
+    let (roofline, rows) = time_all(&context, &shapes, all_kernels)?;
 
     print(&text_of(&context, &roofline, &rows))?;
     write_json(arguments, &context, json_of(&context, &roofline, &rows))?;

@@ -44,11 +44,13 @@ const LARGEST_SIDE: u32 = 1024;
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
+    arguments.tuning.check(arguments.device.as_deref())?;
     let picture = match &arguments.image {
         Some(path) => picture::load(path)?,
         None => picture::decode(PORTRAIT, "the portrait")?,
     };
     let picture = photograph::at_most(picture, LARGEST_SIDE);
+    photograph::check_folder(&arguments.out, arguments.image.as_deref())?;
     let device = Device::open(arguments.device.as_deref(), arguments.tuning.no_tune)?;
     let (normal, separable) = starting_example()?;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use image::{DynamicImage, RgbImage};
 use sepconv::{Conv2d, Padding, PaddingMode};
 
-use crate::arguments::{ConvOptions, DeviceOption, TuningOption};
+use crate::arguments::{ConvOptions, DeviceOption, OverwriteOption, TuningOption};
 use crate::compute::Output;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
@@ -33,13 +33,15 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE.npy")]
     weight: Option<PathBuf>,
     /// The bias, where IN is an .npy file: one value per output channel.
-    #[arg(long, value_name = "FILE.npy", requires = "weight")]
+    #[arg(long, value_name = "FILE.npy")]
     bias: Option<PathBuf>,
     /// The filter, where IN is a picture.
-    #[arg(long, value_name = "NAME", help = filter_help(), value_parser = picture::filter, conflicts_with_all = ["weight", "groups"])]
+    #[arg(long, value_name = "NAME", help = filter_help(), value_parser = picture::filter, conflicts_with_all = ["weight", "bias", "groups"])]
     filter: Option<&'static Filter>,
     #[command(flatten)]
     options: ConvOptions,
+    #[command(flatten)]
+    overwrite: OverwriteOption,
     #[command(flatten)]
     device: DeviceOption,
     #[command(flatten)]
@@ -54,10 +56,14 @@ fn filter_help() -> String {
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
+    arguments.tuning.check(arguments.device.device.as_deref())?;
     if let Some(filter) = arguments.filter {
         return filter_picture(arguments, filter);
     }
-    check_out(&arguments.out, &[Format::Safetensors, Format::Npy])?;
+    check_input(arguments)?;
+    let inputs = [Some(&arguments.input), arguments.weight.as_ref(), arguments.bias.as_ref()];
+    let inputs: Vec<&Path> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
+    check_out(&arguments.out, &[Format::Safetensors, Format::Npy], &inputs, arguments.overwrite)?;
     let (input, weight, bias) = load(arguments)?;
     let input_shape = input.four_axes("input")?;
     let bias_length = bias.as_ref().map(|bias| bias.one_axis("bias")).transpose()?;
@@ -78,33 +84,49 @@ pub fn report(path: &Path, output: &Output, device: &Device) -> Outcome {
     print(&format!("{}: {:?}, kernel {}, on {device}", path.display(), output.shape, output.kernel))
 }
 
-/// Input, weight and, if there is one, bias.
-fn load(arguments: &Arguments) -> Outcome<(Array, Array, Option<Array>)> {
-    let path = &arguments.input;
-    match Format::of(path) {
-        Some(Format::Npy) => {
-            let missing = || Failure::Request("--weight is missing; an .npy input needs it".to_owned());
-            let (input, weight) = (npy::read(path)?, npy::read(arguments.weight.as_ref().ok_or_else(missing)?)?);
-            Ok((input, weight, arguments.bias.as_deref().map(npy::read).transpose()?))
+/// Refuses an input of no format that is read, and an option that goes with another one.
+fn check_input(arguments: &Arguments) -> Outcome {
+    let path = arguments.input.display();
+    let refused = |message: String| Err(Failure::Request(message));
+    match Format::of(&arguments.input) {
+        Some(Format::Npy) if arguments.weight.is_none() => {
+            refused("--weight is missing; an .npy input needs it".to_owned())
         }
+        Some(Format::Npy) => Ok(()),
         Some(Format::Safetensors) => {
-            if arguments.weight.is_some() {
-                let message = "--weight goes with an .npy input; a .safetensors file has its own `weight`".to_owned();
-                return Err(Failure::Request(message));
+            for (name, option) in [("weight", &arguments.weight), ("bias", &arguments.bias)] {
+                if option.is_some() {
+                    return refused(format!(
+                        "--{name} goes with an .npy input; a .safetensors file has its own `{name}`"
+                    ));
+                }
             }
-            let mut tensors = Tensors::open(path)?;
-            Ok((tensors.required("input")?, tensors.required("weight")?, tensors.optional("bias")?))
+            Ok(())
         }
-        _ => {
-            let message = "its name must end in .safetensors or .npy; a .png or .jpg picture needs --filter";
-            Err(Failure::Request(format!("IN is {}; {message}", path.display())))
+        Some(Format::Png | Format::Jpeg) => {
+            let names = picture::FILTERS.each_ref().map(|filter| filter.name).join(", ");
+            refused(format!("--filter is missing; {path} is a picture, which needs one of {names}"))
+        }
+        None => {
+            let message = "its name must end in .safetensors or .npy, or it must be a picture with --filter";
+            refused(format!("IN is {path}; {message}"))
         }
     }
 }
 
+/// Input, weight and, if there is one, bias.
+fn load(arguments: &Arguments) -> Outcome<(Array, Array, Option<Array>)> {
+    if let Some(weight) = &arguments.weight {
+        let bias = arguments.bias.as_deref().map(npy::read).transpose()?;
+        return Ok((npy::read(&arguments.input)?, npy::read(weight)?, bias));
+    }
+    let mut tensors = Tensors::open(&arguments.input)?;
+    Ok((tensors.required("input")?, tensors.required("weight")?, tensors.optional("bias")?))
+}
+
 /// A depthwise convolution of a picture's three channels, its edges repeated unless the options say otherwise.
 fn filter_picture(arguments: &Arguments, filter: &Filter) -> Outcome {
-    check_out(&arguments.out, &[Format::Png])?;
+    check_out(&arguments.out, &[Format::Png], &[&arguments.input], arguments.overwrite)?;
     let picture = picture::load(&arguments.input)?;
     let options = &arguments.options;
     let mut layer = options.layer.clone();

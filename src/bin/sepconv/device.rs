@@ -2,6 +2,7 @@
 
 use sepconv::{Context, adapters};
 
+use crate::arguments::is_cpu;
 use crate::cache;
 use crate::failure::{Failure, Outcome};
 use crate::output::complain;
@@ -30,7 +31,7 @@ impl Device {
     /// reference, which it then says on standard error. Layers are planned as `sepconv tune` found best on it, unless
     /// `no_tune` is given.
     pub fn open(name: Option<&str>, no_tune: bool) -> Outcome<Self> {
-        if name.is_some_and(|name| name.eq_ignore_ascii_case("cpu")) {
+        if name.is_some_and(is_cpu) {
             return Ok(Self::Reference);
         }
         if let Some(name) = name {
@@ -42,6 +43,22 @@ impl Device {
             return Ok(Self::Reference);
         };
         Self::on(best, no_tune)
+    }
+
+    /// The same, for what only an adapter does: `what` says what that is.
+    pub fn open_adapter(name: Option<&str>, no_tune: bool, what: &str) -> Outcome<Box<Context>> {
+        if name.is_some_and(is_cpu) {
+            let message = format!("--device is cpu; {what} an adapter: see `sepconv devices`");
+            return Err(Failure::Request(message));
+        }
+        if name.is_none() && pollster::block_on(adapters()).is_empty() {
+            let message = format!("{what} an adapter, and there is none. To get one, {DRIVER_HINT}");
+            return Err(Failure::Request(message));
+        }
+        match Self::open(name, no_tune)? {
+            Self::Adapter(context) => Ok(context),
+            Self::Reference => Err(Failure::Computation("the adapter is gone".to_owned())),
+        }
     }
 
     fn on(adapter: &wgpu::Adapter, no_tune: bool) -> Outcome<Self> {
@@ -62,6 +79,7 @@ impl Device {
 pub fn named(name: &str) -> Outcome<wgpu::Adapter> {
     let adapters = pollster::block_on(adapters());
     let mut names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+    let name = name.trim();
     let matches = |adapter: &wgpu::Adapter| {
         !name.is_empty() && adapter.get_info().name.to_lowercase().contains(&name.to_lowercase())
     };

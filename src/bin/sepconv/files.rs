@@ -1,13 +1,15 @@
 //! Files: opening what is safe to read, and writing a file whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use npyz::WriterBuilder;
 use safetensors::tensor::{Dtype, TensorView};
 
+use crate::arguments::OverwriteOption;
 use crate::failure::{Failure, Outcome};
+use crate::unfinished;
 
 /// A regular file and its length: not a folder, a pipe or a device, which might never end.
 pub fn open(path: &Path) -> Outcome<(File, u64)> {
@@ -41,12 +43,13 @@ pub fn read_text(path: &Path) -> Outcome<String> {
     String::from_utf8(read(path)?).map_err(|_| Failure::Request(format!("{}: not UTF-8 text", path.display())))
 }
 
-/// The kinds of file that a tensor is written to.
+/// The kinds of file that the command reads; it writes no JPEG.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Safetensors,
     Npy,
     Png,
+    Jpeg,
 }
 
 impl Format {
@@ -56,40 +59,110 @@ impl Format {
             "safetensors" => Some(Self::Safetensors),
             "npy" => Some(Self::Npy),
             "png" => Some(Self::Png),
+            "jpg" | "jpeg" => Some(Self::Jpeg),
             _ => None,
         }
     }
 }
 
-/// Refuses a name that ends in none of these formats, or where no file can be, before anything is computed.
-pub fn check_out(path: &Path, formats: &[Format]) -> Outcome {
-    if Format::of(path).is_some_and(|format| formats.contains(&format)) {
-        return check_place("--out", path);
+/// Refuses a name that ends in none of these formats, a place where no file can be, and an input unless the user said
+/// so, before anything is computed.
+pub fn check_out(path: &Path, formats: &[Format], inputs: &[&Path], overwrite: OverwriteOption) -> Outcome {
+    if !Format::of(path).is_some_and(|format| formats.contains(&format)) {
+        let endings = formats.iter().map(|format| format!(".{}", format!("{format:?}").to_lowercase()));
+        let endings = endings.collect::<Vec<_>>().join(" or ");
+        return Err(Failure::Request(format!("--out is {}; its name must end in {endings}", path.display())));
     }
-    let endings = formats.iter().map(|format| format!(".{}", format!("{format:?}").to_lowercase()));
-    let endings = endings.collect::<Vec<_>>().join(" or ");
-    Err(Failure::Request(format!("--out is {}; its name must end in {endings}", path.display())))
+    let refused = check_place("--out", path, if overwrite.overwrite_input { &[] } else { inputs });
+    refused.map_err(|failure| match failure {
+        Failure::Request(message) if message.ends_with(IS_READ) => {
+            Failure::Request(format!("{message}; --overwrite-input allows that"))
+        }
+        failure => failure,
+    })
 }
 
-/// Refuses a place where no file can be, before anything is computed. `argument` is the option that names it.
-pub fn check_place(argument: &str, path: &Path) -> Outcome {
-    place(argument, path).map(|_| ())
+/// Why a place is refused that an input is at.
+const IS_READ: &str = "this file is also read";
+
+/// Refuses a place where no file can be, or one of these inputs is, before anything is computed. `argument` is the
+/// option that names it.
+pub fn check_place(argument: &str, path: &Path, inputs: &[&Path]) -> Outcome {
+    let target = fs::canonicalize(place(argument, path)?.0).ok();
+    let is_target = |input: &&Path| target.is_some() && fs::canonicalize(input).ok() == target;
+    if inputs.iter().any(is_target) {
+        return Err(Failure::Request(format!("{argument} {}: {IS_READ}", path.display())));
+    }
+    Ok(())
 }
 
-/// Where a file of this name goes, and the folder that it is in. A link stays, and what it points to is written.
-/// `argument` is what gave the name, for messages.
-pub fn place(argument: &str, path: &Path) -> Outcome<(PathBuf, PathBuf)> {
+/// The most links that lead from one to the next: as many as Linux follows.
+const MAXIMUM_LINKS: usize = 40;
+
+/// What a link leads to in the end, whether or not it is there.
+fn followed(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..MAXIMUM_LINKS {
+        let Ok(next) = fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new("")).join(next);
+    }
+    path
+}
+
+/// A file without a name in a folder, or else why none can be made there. `argument` and `path` are for the message.
+pub fn trial(argument: &str, path: &Path, folder: &Path) -> Outcome<File> {
     let failed = |reason: String| Failure::Request(format!("{argument} {}: {reason}", path.display()));
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    // A rename would put a file in the place of a folder, a pipe or a device.
-    if fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file()) {
-        return Err(failed("it is there and is not a regular file".to_owned()));
-    }
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
     if !folder.is_dir() {
         return Err(failed(format!("there is no folder {}", folder.display())));
     }
+    tempfile::tempfile_in(folder)
+        .map_err(|error| failed(format!("no file can be made in the folder {}: {}", folder.display(), reason(&error))))
+}
+
+/// Where a file of this name goes, and the folder that it is in. A link stays, and what it points to is written.
+/// Refused is what cannot be written. `argument` is what gave the name, for messages.
+fn place(argument: &str, path: &Path) -> Outcome<(PathBuf, PathBuf)> {
+    let failed = |reason: String| Failure::Request(format!("{argument} {}: {reason}", path.display()));
+    let target = followed(path);
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+    if fs::symlink_metadata(&target).is_ok_and(|metadata| metadata.is_symlink()) {
+        return Err(failed("it is a link that leads to other links without end".to_owned()));
+    }
+    if target.file_name().is_none() {
+        return Err(failed("it names no file".to_owned()));
+    }
+    let there = fs::metadata(&target).ok();
+    // A rename would put a file in the place of a folder, a pipe or a device.
+    if there.as_ref().is_some_and(|metadata| !metadata.is_file()) {
+        return Err(failed("it is there and is not a regular file".to_owned()));
+    }
+    let trial = trial(argument, path, &folder)?;
+    if let Some(metadata) = there {
+        if metadata.permissions().readonly() {
+            return Err(failed("it is there and is read-only".to_owned()));
+        }
+        File::options().write(true).open(&target).map_err(|error| failed(reason(&error)))?;
+        keep_owner(&trial, &metadata).map_err(|error| failed(format!("its owner cannot stay: {}", reason(&error))))?;
+    }
     Ok((target, folder))
+}
+
+/// Gives a file the owner and the group that another one has.
+#[cfg(unix)]
+fn keep_owner(file: &File, of: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) == (of.uid(), of.gid()) { Ok(()) } else { fchown(file, Some(of.uid()), Some(of.gid())) }
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_: &File, _: &fs::Metadata) -> io::Result<()> {
+    Ok(())
+}
+
+/// What the system says, without the name of a temporary file.
+fn reason(error: &io::Error) -> String {
+    if error.raw_os_error().is_some() { error.to_string() } else { error.kind().to_string() }
 }
 
 /// Writes a tensor as `output` of a safetensors file, or as an npy file.
@@ -116,15 +189,19 @@ pub fn write(path: &Path, shape: [u32; 4], values: &[f32]) -> Outcome {
     write_whole("--out", path, &encoded)
 }
 
-/// Writes beside the file and renames, so that it is there whole or not at all. `argument` is the option that names it.
+/// Writes beside the file and renames, so that it is there whole or not at all. A file that was there leaves its mode and
+/// its owner. `argument` is the option that names it.
 pub fn write_whole(argument: &str, path: &Path, bytes: &[u8]) -> Outcome {
     let (target, folder) = place(argument, path)?;
-    let failed = |reason: String| Failure::Request(format!("{argument} {}: {reason}", path.display()));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder).map_err(|error| failed(error.to_string()))?;
-    file.write_all(bytes).map_err(|error| failed(error.to_string()))?;
-    file.persist(target).map_err(|error| failed(error.to_string()))?;
-    Ok(())
+    let written = unfinished::create(&folder).and_then(|mut file| {
+        file.as_file_mut().write_all(bytes)?;
+        if let Ok(metadata) = fs::metadata(&target) {
+            // A new owner takes bits of the mode away.
+            keep_owner(file.as_file(), &metadata)?;
+            file.as_file().set_permissions(metadata.permissions())?;
+        }
+        file.persist(&target).map(drop).map_err(|error| error.error)
+    });
+    unfinished::finished();
+    written.map_err(|error| Failure::Computation(format!("{argument} {}: {}", path.display(), reason(&error))))
 }

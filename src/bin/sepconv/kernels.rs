@@ -11,12 +11,17 @@ use crate::plan::Shapes;
 
 /// What `kernels` takes.
 #[derive(Debug, clap::Args)]
+#[command(mut_group("LayerOptions", |group| group.requires("input")))]
+#[command(mut_arg("groups", |option| option.requires("input")))]
+#[command(mut_arg("rounding", |option| option.requires("input")))]
+#[command(mut_arg("kernel", |option| option.requires("input")))]
+#[command(mut_group("DeviceOption", |group| group.requires("input")))]
 #[command(after_help = "Examples:
   sepconv kernels
   sepconv kernels depthwise --wgsl --input 1,8,32,32 --weight 8,1,3,3 --groups 8 --padding 1")]
 pub struct Arguments {
     /// The kernel to show [default: a table of all].
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = arguments::kernel_name)]
     name: Option<String>,
     /// Print its source: as it stands, or specialised for the shapes and options that follow.
     #[arg(long, requires = "name")]

@@ -19,6 +19,7 @@ mod separable;
 mod shapes;
 mod tensors;
 mod tune;
+mod unfinished;
 
 use std::process::ExitCode;
 

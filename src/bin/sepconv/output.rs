@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::{Failure, Outcome};
@@ -25,14 +25,17 @@ pub fn table(header: &[&str], numbers: impl IntoIterator<Item = usize>) -> Table
     table
 }
 
-/// How wide a table of words may be where there is no terminal to fit.
-const WIDTH: u16 = 120;
+/// The width of a table of sentences where there is no terminal to fit.
+const WIDTH: u16 = 100;
 
-/// Breaks a table's words so that it fits the terminal.
+/// Breaks the lines of a table of sentences, so that it is as wide as the terminal; its first column stays whole.
 pub fn fit(table: &mut Table) {
     table.set_content_arrangement(ContentArrangement::Dynamic);
     if !table.is_tty() {
         table.set_width(WIDTH);
+    }
+    if let Some(column) = table.column_mut(0) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
     }
 }
 

@@ -127,7 +127,8 @@ pub const FILTERS: [Filter; 6] = [
 /// The filter of this name.
 pub fn filter(name: &str) -> Result<&'static Filter, String> {
     let names = || FILTERS.each_ref().map(|filter| filter.name).join(", ");
-    FILTERS.iter().find(|filter| filter.name == name).ok_or_else(|| format!("it must be one of {}", names()))
+    let wanted = name.trim().to_lowercase().replace('_', "-");
+    FILTERS.iter().find(|filter| filter.name == wanted).ok_or_else(|| format!("it must be one of {}", names()))
 }
 
 /// A 3 × 3 filter in the middle of a 5 × 5 one.

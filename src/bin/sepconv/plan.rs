@@ -53,7 +53,7 @@ impl Shapes {
     pub fn planned(&self, options: &ConvOptions, device: Option<&str>, no_tune: bool) -> Outcome<Planned> {
         let geometry = options.layer(self.weight, self.bias)?.geometry(self.input)?;
         let kernel = options.kernel.as_deref();
-        if device.is_some_and(|name| name.eq_ignore_ascii_case("cpu")) {
+        if device.is_some_and(arguments::is_cpu) {
             check_reference(&geometry, kernel)?;
             let whose = "the CPU reference".to_owned();
             return Ok(Planned { geometry, planner: None, program: None, is_tuned: false, whose });
@@ -159,6 +159,7 @@ fn target(device: Option<&str>) -> Outcome<(Target, Option<wgpu::AdapterInfo>)> 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
     let device = arguments.device.device.as_deref();
+    arguments.tuning.check(device)?;
     let planned = arguments.shapes.planned(&arguments.options, device, arguments.tuning.no_tune)?;
     let separable = Separable::of(&planned);
     if arguments.json {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use sepconv::{Activation, SeparableConv2d};
 
-use crate::arguments::{self, DeviceOption, LayerOptions, TuningOption};
+use crate::arguments::{self, DeviceOption, LayerOptions, OverwriteOption, TuningOption};
 use crate::conv::report;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
@@ -28,9 +28,11 @@ pub struct Arguments {
     depthwise_activation: Activation,
     #[command(flatten)]
     layer: LayerOptions,
-    /// Use this kernel, or fail if it does not support the layer: see `sepconv kernels`, those of separable layers.
-    #[arg(long, value_name = "NAME")]
+    /// Use this kernel, or fail if it does not support the layer: see `sepconv kernels`, those of a separable layer.
+    #[arg(long, value_name = "NAME", value_parser = arguments::kernel_name)]
     kernel: Option<String>,
+    #[command(flatten)]
+    overwrite: OverwriteOption,
     #[command(flatten)]
     device: DeviceOption,
     #[command(flatten)]
@@ -39,7 +41,10 @@ pub struct Arguments {
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
-    check_out(&arguments.out, &[Format::Safetensors, Format::Npy])?;
+    let kernel = arguments.kernel.as_deref();
+    arguments.tuning.check(arguments.device.device.as_deref())?;
+    arguments.layer.check_padding_mode()?;
+    check_out(&arguments.out, &[Format::Safetensors, Format::Npy], &[&arguments.input], arguments.overwrite)?;
     let mut tensors = Tensors::open(&arguments.input)?;
     let input = tensors.required("input")?;
     let depthwise = tensors.required("depthwise.weight")?;
@@ -58,7 +63,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune)?;
     let parameters = [(&depthwise, &depthwise_bias), (&pointwise, &pointwise_bias)]
         .map(|(weight, bias)| (weight.values.as_slice(), bias.as_ref().map(|bias| bias.values.as_slice())));
-    let output = device.compute(parts, arguments.kernel.as_deref(), &input.values, &parameters)?;
+    let output = device.compute(parts, kernel, &input.values, &parameters)?;
     files::write(&arguments.out, output.shape, &output.values)?;
     report(&arguments.out, &output, &device)
 }

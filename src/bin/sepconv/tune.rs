@@ -1,7 +1,7 @@
 //! `sepconv tune`: measures which kernel computes each layer fastest on this device, and whether a separable layer is
 //! faster in one dispatch, and keeps it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sepconv::tune::{Tuned, inner_layers, tune_blocking};
 use sepconv::{Choice, Context, Layer, Tuning};
@@ -44,14 +44,12 @@ pub struct Arguments {
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
-    let shapes = shapes::load(arguments.shapes.as_deref(), arguments.batch)?;
     if let Some(path) = &arguments.export {
-        files::place("--export", path)?;
+        let inputs: Vec<&Path> = arguments.shapes.as_deref().into_iter().collect();
+        files::check_place("--export", path, &inputs)?;
     }
-    let Device::Adapter(context) = Device::open(arguments.device.device.as_deref(), false)? else {
-        let message = "tune measures an adapter, and there is none (or --device is cpu): see `sepconv devices`";
-        return Err(Failure::Request(message.to_owned()));
-    };
+    let shapes = shapes::load(arguments.shapes.as_deref(), arguments.batch)?;
+    let context = Device::open_adapter(arguments.device.device.as_deref(), false, "tune measures")?;
     let table = context.tuning().clone();
     // Before anything is measured, so that nothing is measured in vain.
     let kept_at = cache::keep_tuning(&table)?;

@@ -8,6 +8,7 @@ use sepconv::{Activation, SeparableConv2d, verify};
 use crate::compute::Values;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
+use crate::files;
 use crate::picture::{self, Filter, Picture, byte};
 
 /// Blur, both Sobel filters, sharpen: what each colour channel goes through.
@@ -95,6 +96,22 @@ pub fn compute(device: &Device, picture: &Picture) -> Outcome<Result> {
         between: between.values,
         output: one.values,
     })
+}
+
+/// The names of the pictures that are written.
+fn file_names() -> impl Iterator<Item = String> {
+    MIXES.iter().map(|(name, ..)| *name).chain(["sheet"]).map(|name| format!("{name}.png"))
+}
+
+/// Refuses a folder that the pictures cannot be written to, before anything is computed.
+pub fn check_folder(folder: &Path, image: Option<&Path>) -> Outcome {
+    let image: Vec<&Path> = image.into_iter().collect();
+    if folder.exists() {
+        return file_names().try_for_each(|name| files::check_place("--out", &folder.join(name), &image));
+    }
+    // It is made in the nearest one that is there.
+    let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    files::trial("--out", folder, there).map(drop)
 }
 
 /// The width of one map on the sheet, in pixels.
