@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::arguments::TuningOption;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
-use crate::output::{print, progress, table};
+use crate::output::{complain, print, progress, table};
 use crate::picture::{self, Picture};
 use layers::{Cost, LAYERS, Pair};
 
@@ -49,6 +49,12 @@ pub fn run(arguments: &Arguments) -> Outcome {
         Some(path) => picture::load(path)?,
         None => picture::decode(PORTRAIT, "the portrait")?,
     };
+    if picture.alpha.is_some() {
+        complain("note: alpha is left out: the feature maps are of red, green and blue");
+    }
+    if picture.is_deep {
+        complain("note: the feature maps have 8 bits, and the picture 16");
+    }
     let picture = photograph::at_most(picture, LARGEST_SIDE);
     photograph::check_folder(&arguments.out, arguments.image.as_deref())?;
     let device = Device::open(arguments.device.as_deref(), arguments.tuning.no_tune)?;

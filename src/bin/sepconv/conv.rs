@@ -2,17 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, RgbImage};
-use sepconv::{Conv2d, Padding, PaddingMode};
+use sepconv::{Conv2d, Geometry, Padding, PaddingMode, Size};
 
 use crate::arguments::{ConvOptions, DeviceOption, OverwriteOption, TuningOption};
-use crate::compute::Output;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
 use crate::files::{self, Format, check_out};
 use crate::npy;
 use crate::output::print;
-use crate::picture::{self, Filter, byte};
+use crate::picture::{self, Filter, Picture};
 use crate::tensors::{Array, Tensors};
 
 /// What `conv` takes.
@@ -20,7 +18,10 @@ use crate::tensors::{Array, Tensors};
 #[command(after_help = "Examples:
   sepconv conv layer.safetensors --out result.safetensors --padding 1 --stride 2
   sepconv conv input.npy --weight weight.npy --out result.npy --padding same --activation relu
-  sepconv conv photograph.jpg --filter sobel --out edges.png")]
+  sepconv conv photograph.jpg --filter sobel --out edges.png
+
+A picture is turned as its EXIF orientation says. Red, green and blue are filtered; alpha is not, and is what lies under the
+middle of the window. A PNG file of 16 bits gives one of 16 bits.")]
 pub struct Arguments {
     /// A .safetensors file with the tensors `input`, `weight` and, if there is one, `bias`; an .npy file with the input;
     /// or a .png or .jpg picture.
@@ -75,13 +76,13 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let parameters = (weight.values.as_slice(), bias.as_ref().map(|bias| bias.values.as_slice()));
     let output = device.compute(geometry, kernel, &input.values, &[parameters])?;
     files::write(&arguments.out, output.shape, &output.values)?;
-    report(&arguments.out, &output, &device)
+    report(&arguments.out, output.shape, &output.kernel, &device)
 }
 
 /// Says in a line what ran and what it made.
-pub fn report(path: &Path, output: &Output, device: &Device) -> Outcome {
+pub fn report(path: &Path, shape: [u32; 4], kernel: &str, device: &Device) -> Outcome {
     device.keep_pipelines();
-    print(&format!("{}: {:?}, kernel {}, on {device}", path.display(), output.shape, output.kernel))
+    print(&format!("{}: {shape:?}, kernel {kernel}, on {device}", path.display()))
 }
 
 /// Refuses an input of no format that is read, and an option that goes with another one.
@@ -139,12 +140,28 @@ fn filter_picture(arguments: &Arguments, filter: &Filter) -> Outcome {
     let (weight, bias) = (filter.taps.repeat(3), [filter.bias; 3]);
     let parameters = [(weight.as_slice(), Some(bias.as_slice()))];
     let output = device.compute(geometry, options.kernel.as_deref(), &picture.values, &parameters)?;
-    let [_, _, height, width] = output.shape;
-    let plane = output.values.len() / 3;
-    let filtered = RgbImage::from_fn(width, height, |x, y| {
-        let pixel = y as usize * width as usize + x as usize;
-        image::Rgb([0, 1, 2].map(|channel| byte(output.values[channel * plane + pixel])))
-    });
-    picture::save(&arguments.out, &DynamicImage::from(filtered))?;
-    report(&arguments.out, &output, &device)
+    let Size { height, width } = geometry.output;
+    let alpha = picture.alpha.as_deref().map(|alpha| under_the_middle(&geometry, alpha));
+    let filtered = Picture { height, width, values: output.values, alpha, is_deep: picture.is_deep };
+    picture::save(&arguments.out, &filtered.pixels())?;
+    report(&arguments.out, output.shape, &output.kernel, &device)
+}
+
+/// The values of a plane that lie under the middle of each window; at the edge where that is in the padding.
+fn under_the_middle(geometry: &Geometry, plane: &[f32]) -> Vec<f32> {
+    let axis = |outputs: u32, size: u32, kernel: u32, stride: u32, dilation: u32, padding: u32| {
+        let position = move |output: u32| {
+            let position = u64::from(output) * u64::from(stride) + u64::from(kernel / 2) * u64::from(dilation);
+            position.saturating_sub(padding.into()).min(u64::from(size) - 1)
+        };
+        (0..outputs).map(position)
+    };
+    let Geometry { input, output, kernel_size, stride, dilation, padding, .. } = *geometry;
+    let rows = axis(output.height, input.height, kernel_size.height, stride.height, dilation.height, padding.top);
+    rows.flat_map(|row| {
+        let columns = axis(output.width, input.width, kernel_size.width, stride.width, dilation.width, padding.left);
+        columns.map(move |column| row * u64::from(input.width) + column)
+    })
+    .map(|index| plane[usize::try_from(index).unwrap_or(usize::MAX)])
+    .collect()
 }

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Rgb, RgbImage, Rgba, RgbaImage};
 
 use crate::failure::{Failure, Outcome};
 use crate::files;
@@ -15,9 +15,13 @@ pub struct Picture {
     pub width: u32,
     /// `[3, height, width]`
     pub values: Vec<f32>,
+    /// How opaque each pixel is, from 0 to 1, `[height, width]`; none where all are.
+    pub alpha: Option<Vec<f32>>,
+    /// Whether a value has 16 bits, and not 8.
+    pub is_deep: bool,
 }
 
-/// Reads a PNG or JPEG file; transparency is dropped.
+/// Reads a PNG or JPEG file, turned as its EXIF orientation says.
 pub fn load(path: &Path) -> Outcome<Picture> {
     decode(&files::read(path)?, &path.display().to_string())
 }
@@ -45,12 +49,40 @@ fn bits_per_pixel(bytes: &[u8], decoder: &impl ImageDecoder) -> u64 {
     }
 }
 
+/// Whether a JPEG file goes on to its end. The decoder takes what is not there for grey.
+///
+/// It is a chain of segments, each `FF`, a kind and a length. Pixels follow a segment of kind `DA`, without a length: in
+/// them `FF` is followed by 0 or by a restart, `D0` to `D7`, until the next segment. `D9` is the end.
+fn is_whole_jpeg(bytes: &[u8]) -> bool {
+    const END: u8 = 0xd9;
+    const SCAN: u8 = 0xda;
+    let mut at = 2;
+    let mut in_pixels = false;
+    while let Some(&[first, kind]) = bytes.get(at..at + 2) {
+        let is_marker = first == 0xff && !matches!(kind, 0 | 0xd0..=0xd7 | 0xff);
+        if !is_marker {
+            // Between segments there are no other bytes than more of `FF`.
+            if !in_pixels && first != 0xff {
+                return false;
+            }
+            at += 1;
+        } else if kind == END {
+            return true;
+        } else {
+            let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { return false };
+            at += 2 + usize::from(u16::from_be_bytes([high, low]));
+            in_pixels = kind == SCAN;
+        }
+    }
+    false
+}
+
 /// Decodes a PNG or JPEG file's bytes; `name` is for messages.
 pub fn decode(bytes: &[u8], name: &str) -> Outcome<Picture> {
     let refused = |reason: String| Failure::Request(format!("{name}: {reason}"));
     let format = image::guess_format(bytes).map_err(|error| refused(error.to_string()))?;
     let decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder();
-    let decoder = decoder.map_err(|error| refused(error.to_string()))?;
+    let mut decoder = decoder.map_err(|error| refused(error.to_string()))?;
     let (width, height) = decoder.dimensions();
     let packed = (u64::from(width) * u64::from(height)).saturating_mul(bits_per_pixel(bytes, &decoder)) / 8;
     if packed > MAXIMUM_RATIO * bytes.len() as u64 {
@@ -59,10 +91,49 @@ pub fn decode(bytes: &[u8], name: &str) -> Outcome<Picture> {
     if decoder.total_bytes() > MAXIMUM_DECODED {
         return Err(refused(format!("it is {width} x {height}; at most {MAXIMUM_DECODED} bytes are decoded")));
     }
-    let picture = DynamicImage::from_decoder(decoder).map_err(|error| refused(error.to_string()))?.to_rgb8();
-    let (width, height) = picture.dimensions();
-    let plane = |channel: usize| picture.pixels().map(move |pixel| f32::from(pixel.0[channel]) / 255.0);
-    Ok(Picture { height, width, values: (0..3).flat_map(plane).collect() })
+    if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
+        return Err(refused("the JPEG file is cut off before its end".to_owned()));
+    }
+    let orientation = decoder.orientation().map_err(|error| refused(error.to_string()))?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| refused(error.to_string()))?;
+    picture.apply_orientation(orientation);
+    Ok(Picture::of(picture))
+}
+
+impl Picture {
+    fn of(picture: DynamicImage) -> Self {
+        let color = picture.color();
+        let is_deep = color.bytes_per_pixel() / color.channel_count() > 1;
+        let (width, height) = (picture.width(), picture.height());
+        // A byte is the same part of 255 as its double is of 65535.
+        let pixels = picture.into_rgba16();
+        let plane = |channel: usize| pixels.pixels().map(move |pixel| f32::from(pixel.0[channel]) / 65535.0);
+        let alpha = color.has_alpha().then(|| plane(3).collect());
+        Self { height, width, values: (0..3).flat_map(plane).collect(), alpha, is_deep }
+    }
+
+    /// The pixels, as deep as the picture is and with alpha if it has it.
+    pub fn pixels(&self) -> DynamicImage {
+        let plane = self.height as usize * self.width as usize;
+        let at = |x: u32, y: u32| y as usize * self.width as usize + x as usize;
+        let color = |pixel: usize| [0, 1, 2].map(|channel| self.values[channel * plane + pixel]);
+        let (width, height) = (self.width, self.height);
+        match (&self.alpha, self.is_deep) {
+            (None, false) => RgbImage::from_fn(width, height, |x, y| Rgb(color(at(x, y)).map(byte))).into(),
+            (None, true) => ImageBuffer::from_fn(width, height, |x, y| Rgb(color(at(x, y)).map(two_bytes))).into(),
+            (Some(alpha), is_deep) => {
+                let pixel = |x, y| {
+                    let [red, green, blue] = color(at(x, y));
+                    [red, green, blue, alpha[at(x, y)]]
+                };
+                if is_deep {
+                    ImageBuffer::from_fn(width, height, |x, y| Rgba(pixel(x, y).map(two_bytes))).into()
+                } else {
+                    RgbaImage::from_fn(width, height, |x, y| Rgba(pixel(x, y).map(byte))).into()
+                }
+            }
+        }
+    }
 }
 
 /// A value from 0 to 1 as a byte; what lies outside is cut off.
@@ -71,11 +142,17 @@ pub fn byte(value: f32) -> u8 {
     (value.clamp(0.0, 1.0) * 255.0).round() as u8
 }
 
+/// The same in 16 bits.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what two bytes hold")]
+fn two_bytes(value: f32) -> u16 {
+    (value.clamp(0.0, 1.0) * 65535.0).round() as u16
+}
+
 /// Writes a picture as a PNG file, whole or not at all.
 pub fn save(path: &Path, picture: &DynamicImage) -> Outcome {
     let mut bytes = Vec::new();
     let encoded = picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png);
-    encoded.map_err(|error| Failure::Request(format!("--out {}: {error}", path.display())))?;
+    encoded.map_err(|error| Failure::Computation(format!("--out {}: {error}", path.display())))?;
     files::write_whole("--out", path, &bytes)
 }
 
@@ -174,6 +251,20 @@ mod tests {
     fn a_picture_is_three_planes() {
         let picture = decode(&png(), "a.png").unwrap();
         assert_eq!((picture.height, picture.width, picture.values.len()), (2, 3, 18));
+    }
+
+    /// The end of a thumbnail inside of a file is not the end of the file.
+    #[test]
+    fn a_jpeg_ends_where_its_pixels_do() {
+        let whole = encoded(ImageFormat::Jpeg);
+        let thumbnail = [&[0xff, 0xe1, 0, 6, 0xff, 0xd9, 1, 2][..], &whole[2..]].concat();
+        for jpeg in [whole.clone(), [&whole[..2], &thumbnail].concat()] {
+            assert!(is_whole_jpeg(&jpeg) && decode(&jpeg, "a.jpg").is_ok());
+            assert!(is_whole_jpeg(&[&jpeg[..], b"and more"].concat()));
+            for length in 0..jpeg.len() {
+                assert!(!is_whole_jpeg(&jpeg[..length]), "{length}");
+            }
+        }
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         .map(|(weight, bias)| (weight.values.as_slice(), bias.as_ref().map(|bias| bias.values.as_slice())));
     let output = device.compute(parts, kernel, &input.values, &parameters)?;
     files::write(&arguments.out, output.shape, &output.values)?;
-    report(&arguments.out, &output, &device)
+    report(&arguments.out, output.shape, &output.kernel, &device)
 }
 
 /// The layer that these shapes describe.
