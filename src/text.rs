@@ -8,7 +8,8 @@ use crate::rounding::Rounding;
 use crate::size::{Padding, PaddingMode, Size};
 
 /// A word as it is compared: `SAME_LOWER`, `same-lower` and `SameLower` are one.
-fn word(text: &str) -> String {
+#[must_use]
+pub fn word(text: &str) -> String {
     let parts = text.trim().split(['-', '_', ' ']);
     // A separator stands between two parts, and not before or after them.
     let joined = if parts.clone().any(str::is_empty) { text.to_owned() } else { parts.collect() };

@@ -40,6 +40,26 @@ const BENCH_SHAPES: &str = r#"[{"id": "a<b", "kind": "conv", "c": 4, "h": 8, "w"
                                {"id": "b", "kind": "sep", "c": 4, "h": 8, "w": 8, "oc": 4, "k": 3},
                                {"id": "c", "kind": "sep", "c": 4, "h": 8, "w": 8, "oc": 4, "k": 3, "s": 2}]"#;
 
+/// Each is compared with the reference before it is timed.
+#[test]
+fn bench_times_layers_with_all_that_follows_the_sums() {
+    if common::context().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let shapes = r#"[{"id": "a", "kind": "conv", "c": 4, "h": 8, "w": 8, "oc": 4, "k": [1, 3], "d": [1, 2],
+                      "bias": false, "activation": "leaky_relu=0.5", "residual": true},
+                     {"id": "b", "kind": "sep", "c": 4, "h": 8, "w": 8, "oc": 4, "k": 3, "m": 2,
+                      "activation": "SiLU", "residual": true}]"#;
+    std::fs::write(folder.path().join("shapes.json"), shapes).unwrap();
+    sepconv(folder.path(), "bench --shapes shapes.json --kernels all --json out.json").assert_done();
+    let result: Value = serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap();
+    assert!(result["rows"].as_array().unwrap().len() > 2, "{result}");
+    let shapes = shapes.replace("SiLU", "round");
+    std::fs::write(folder.path().join("shapes.json"), shapes).unwrap();
+    sepconv(folder.path(), "tune --shapes shapes.json").assert_refused("shape 1: activation is \"round\"");
+}
+
 #[test]
 fn bench_draws_a_roofline() {
     if common::context().is_none() {

@@ -1,8 +1,8 @@
 //! The options that the subcommands share, and how their values are read.
 
 pub use sepconv::unstable::text::{activation, number, shape};
-use sepconv::unstable::text::{numbers, padding, padding_mode, rounding, size};
-use sepconv::{Activation, Conv2d, Padding, PaddingMode, Rounding, Size};
+use sepconv::unstable::text::{numbers, padding, padding_mode, rounding, size, word};
+use sepconv::{Activation, Conv2d, Padding, PaddingMode, Rounding, Size, kernels};
 
 use crate::failure::{Failure, Outcome};
 
@@ -116,13 +116,14 @@ pub struct OverwriteOption {
 
 /// Whether a `--device` names the reference.
 pub fn is_cpu(name: &str) -> bool {
-    name.trim().eq_ignore_ascii_case("cpu")
+    word(name) == "cpu"
 }
 
 /// A kernel's name, as people write it.
 #[expect(clippy::unnecessary_wraps, reason = "what clap takes")]
 pub fn kernel_name(text: &str) -> Result<String, String> {
-    Ok(text.trim().to_lowercase().replace('-', "_"))
+    let known = kernels::ALL.iter().find(|kernel| word(kernel.name) == word(text));
+    Ok(known.map_or(text, |kernel| kernel.name).to_owned())
 }
 
 /// The length of a bias: one number, since a bias has one axis.

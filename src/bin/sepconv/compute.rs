@@ -29,25 +29,37 @@ pub fn parts(layer: &Layer) -> Vec<Geometry> {
 /// A layer's tensors on a device, without the output.
 pub struct LayerTensors {
     input: Tensor,
+    /// What is added to the output before the activation.
+    residual: Option<Tensor>,
     /// Weight and bias of each of its convolutions.
     parameters: Vec<(Tensor, Option<Tensor>)>,
 }
 
 impl LayerTensors {
-    /// Uploads an input, and the values of each of the layer's convolutions.
-    pub fn new(context: &Context, layer: &Layer, input: &[f32], parameters: &[Values]) -> sepconv::Result<Self> {
+    /// Uploads an input, the values of each of the layer's convolutions, and the residual of a layer that adds one.
+    pub fn new(
+        context: &Context,
+        layer: &Layer,
+        input: &[f32],
+        parameters: &[Values],
+        residual: Option<&[f32]>,
+    ) -> sepconv::Result<Self> {
         let tensor = |shape, values: &[f32]| Tensor::from_slice(context, shape, values);
         let upload = |(part, (weight, bias)): (Geometry, &Values)| {
             let bias = bias.map(|bias| tensor(part.bias_shape(), bias)).transpose()?;
             Ok((tensor(part.weight_shape(), weight)?, bias))
         };
         let parameters = parts(layer).into_iter().zip(parameters).map(upload);
-        Ok(Self { input: tensor(layer.input_shape(), input)?, parameters: parameters.collect::<sepconv::Result<_>>()? })
+        Ok(Self {
+            input: tensor(layer.input_shape(), input)?,
+            residual: residual.map(|residual| tensor(layer.output_shape(), residual)).transpose()?,
+            parameters: parameters.collect::<sepconv::Result<_>>()?,
+        })
     }
 
     /// Binds a plan of the layer to them, and to an output.
     pub fn bind(&self, plan: &Plan, output: &Tensor) -> sepconv::Result<Bound> {
-        let operands = Operands::new(&self.input, output);
+        let operands = Operands::new(&self.input, output).residual(&self.residual);
         let parameters = match &self.parameters[..] {
             [] => return plan.bind(None, operands),
             [(weight, bias)] => Parameters::new(weight).bias(bias),
@@ -82,7 +94,7 @@ impl Device {
             Some(name) => context.plan_with(layer, Choice::new(kernels::by_name(name)?, 0))?,
         };
         let output = Tensor::zeros(context, shape)?;
-        LayerTensors::new(context, &layer, input, parameters)?.bind(&plan, &output)?.run()?;
+        LayerTensors::new(context, &layer, input, parameters, None)?.bind(&plan, &output)?.run()?;
         Ok(Output { shape, values: output.read_blocking()?, kernel: plan.kernel().to_owned() })
     }
 }

@@ -4,6 +4,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Rgb, RgbImage, Rgba, RgbaImage};
+use sepconv::unstable::text::word;
 
 use crate::failure::{Failure, Outcome};
 use crate::files;
@@ -204,8 +205,10 @@ pub const FILTERS: [Filter; 6] = [
 /// The filter of this name.
 pub fn filter(name: &str) -> Result<&'static Filter, String> {
     let names = || FILTERS.each_ref().map(|filter| filter.name).join(", ");
-    let wanted = name.trim().to_lowercase().replace('_', "-");
-    FILTERS.iter().find(|filter| filter.name == wanted).ok_or_else(|| format!("it must be one of {}", names()))
+    FILTERS
+        .iter()
+        .find(|filter| word(filter.name) == word(name))
+        .ok_or_else(|| format!("it must be one of {}", names()))
 }
 
 /// A 3 × 3 filter in the middle of a 5 × 5 one.

@@ -53,7 +53,8 @@ fn parse(text: &str, name: &str, batch: u32) -> Outcome<Vec<Shape>> {
 }
 
 /// What a shape may have.
-const KEYS: [&str; 13] = ["id", "kind", "n", "c", "h", "w", "oc", "k", "s", "p", "d", "g", "m"];
+const KEYS: [&str; 16] =
+    ["id", "kind", "n", "c", "h", "w", "oc", "k", "s", "p", "d", "g", "m", "bias", "activation", "residual"];
 
 fn parse_id(value: &Value) -> Result<String, String> {
     let keys = value.as_object().ok_or("it must be a JSON object")?.keys();
@@ -91,7 +92,14 @@ fn parse_layer(value: &Value, batch: u32) -> Result<sepconv::Result<Layer>, Stri
         Some(key) => Err(format!("{key} is {}; a {kind} has none", value[*key])),
         None => Ok(()),
     };
-    Ok(match value["kind"].as_str() {
+    let flag = |name: &str, default: bool| match &value[name] {
+        Value::Null => Ok(default),
+        flag => flag.as_bool().ok_or_else(|| format!("{name} is {flag}; it must be true or false")),
+    };
+    let (bias, residual) = (flag("bias", true)?, flag("residual", false)?);
+    let activation = argument(value, "activation", text::activation)?.unwrap_or_default();
+    let kind = value["kind"].as_str().map(text::word);
+    Ok(match kind.as_deref() {
         Some("conv") => {
             none(&["m"], "conv")?;
             let layer = Conv2d::new(channels, number("oc", None)?, kernel).groups(number("g", Some(1))?);
@@ -99,6 +107,9 @@ fn parse_layer(value: &Value, batch: u32) -> Result<sepconv::Result<Layer>, Stri
                 .stride(stride.unwrap_or(1.into()))
                 .padding(padding)
                 .dilation(dilation)
+                .bias(bias)
+                .activation(activation)
+                .residual(residual)
                 .geometry(input)
                 .map(Layer::from)
         }
@@ -109,10 +120,11 @@ fn parse_layer(value: &Value, batch: u32) -> Result<sepconv::Result<Layer>, Stri
             }
             let layer = SeparableConv2d::new(channels, number("oc", None)?, kernel);
             let layer = layer.depth_multiplier(number("m", Some(1))?).stride(stride.unwrap_or(1.into()));
+            let layer = layer.bias(bias).activation(activation).residual(residual);
             layer.padding(padding).dilation(dilation).geometry(input).map(Layer::from)
         }
-        Some("max_pool") => {
-            none(&["oc", "g", "m"], "max pool")?;
+        Some("maxpool") => {
+            none(&["oc", "g", "m", "bias", "activation", "residual"], "max pool")?;
             let layer = MaxPool2d::new(kernel).stride(stride.unwrap_or(kernel));
             layer.padding(padding).dilation(dilation).geometry(input).map(Layer::from)
         }
@@ -151,11 +163,11 @@ impl Shape {
                 plans.push(plan);
             }
         }
-        let (data, parameters) = self.data();
-        let parameters = slices(&parameters);
-        let set = |_| LayerTensors::new(context, &self.layer, &data, &parameters);
+        let (data, parameters, residual) = self.data();
+        let (parameters, residual) = (slices(&parameters), residual.as_deref());
+        let set = |_| LayerTensors::new(context, &self.layer, &data, &parameters, residual);
         let sets = (0..set_count(self.bytes())).map(set).collect::<sepconv::Result<Vec<_>>>()?;
-        let expected = Expected::new(&self.layer, &data, &parameters);
+        let expected = Expected::new(&self.layer, &data, &parameters, residual);
         plans.iter().map(|plan| self.candidate(context, plan, &sets, &expected)).collect()
     }
 
@@ -180,15 +192,20 @@ impl Shape {
         Ok(Candidate { id, kernel, operations, error: expected.error(&result), bounds, outputs, result })
     }
 
-    /// The input, and weight and bias of each of the layer's convolutions.
-    fn data(&self) -> (Vec<f32>, Vec<[Vec<f32>; 2]>) {
-        let of_part = |part: Geometry| [part.weight_shape(), part.bias_shape()].map(values);
-        (values(self.layer.input_shape()), parts(&self.layer).into_iter().map(of_part).collect())
+    /// The input, weight and bias of each of the layer's convolutions, and what is added to its output.
+    fn data(&self) -> (Vec<f32>, Vec<Data>, Option<Vec<f32>>) {
+        let of_part = |part: Geometry| (values(part.weight_shape()), part.bias.then(|| values(part.bias_shape())));
+        let residual = self.has_residual().then(|| values(self.layer.output_shape()));
+        (values(self.layer.input_shape()), parts(&self.layer).into_iter().map(of_part).collect(), residual)
+    }
+
+    fn has_residual(&self) -> bool {
+        parts(&self.layer).iter().any(|part| part.residual)
     }
 
     /// The milliseconds that the reference takes for the layer's convolutions.
     pub fn time_reference(&self) -> f64 {
-        let (data, parameters) = self.data();
+        let (data, parameters, _) = self.data();
         let parameters = slices(&parameters);
         let start = Instant::now();
         by_reference(&parts(&self.layer), &data, &parameters);
@@ -209,9 +226,10 @@ impl Shape {
         parts(&self.layer).iter().map(Geometry::multiply_adds).sum()
     }
 
-    /// The bytes of input, parameters and output once each: not of the tensor between two parts.
+    /// The bytes of input, residual, parameters and output once each: not of the tensor between two parts.
     pub fn bytes(&self) -> u64 {
-        let ends = count(self.layer.input_shape()) + count(self.layer.output_shape());
+        let outputs = count(self.layer.output_shape());
+        let ends = count(self.layer.input_shape()) + if self.has_residual() { 2 * outputs } else { outputs };
         (ends + self.parameters()).saturating_mul(4)
     }
 
@@ -223,27 +241,28 @@ impl Shape {
         };
         let mut equivalent = *depthwise;
         (equivalent.out_channels, equivalent.groups) = (pointwise.out_channels, 1);
+        (equivalent.activation, equivalent.residual) = (pointwise.activation, pointwise.residual);
         equivalent == *normal
     }
 }
 
 /// What a layer's result must be.
 enum Expected {
-    /// These values, within what rounding allows for sums of so many terms.
-    Rounded(Reference, u64),
+    /// These values, within what rounding allows for sums of so many terms and this function of them.
+    Rounded(Reference, u64, Activation),
     /// These values.
     Exact(Vec<f32>),
 }
 
 impl Expected {
-    fn new(layer: &Layer, input: &[f32], parameters: &[Values]) -> Self {
+    fn new(layer: &Layer, input: &[f32], parameters: &[Values], residual: Option<&[f32]>) -> Self {
         match (layer, parameters) {
             (Layer::Conv2d(g), &[(weight, bias)]) => {
-                Self::Rounded(reference::conv2d(g, input, weight, bias, None), g.terms())
+                Self::Rounded(reference::conv2d(g, input, weight, bias, residual), g.terms(), g.activation)
             }
             (Layer::SeparableConv2d((d, p)), &[depthwise, pointwise]) => {
-                let reference = verify::separable_reference((d, p), input, depthwise, pointwise, None);
-                Self::Rounded(reference, d.terms() + p.terms())
+                let reference = verify::separable_reference((d, p), input, depthwise, pointwise, residual);
+                Self::Rounded(reference, d.terms() + p.terms(), p.activation)
             }
             (Layer::MaxPool2d(g), []) => Self::Exact(reference::max_pool2d(g, input)),
             _ => unreachable!("every layer of a shape is of one of these kinds"),
@@ -253,7 +272,7 @@ impl Expected {
     /// The largest error of a result as a multiple of the bound.
     fn error(&self, result: &[f32]) -> f64 {
         match self {
-            Self::Rounded(reference, terms) => verify::largest_error(reference, Activation::None, *terms, result),
+            Self::Rounded(reference, terms, function) => verify::largest_error(reference, *function, *terms, result),
             Self::Exact(values) if values == result => 0.0,
             Self::Exact(_) => f64::INFINITY,
         }
@@ -327,9 +346,12 @@ fn values(shape: [u32; 4]) -> Vec<f32> {
     (0..count(shape)).map(|_| 2.0 * random.f32() - 1.0).collect()
 }
 
-/// Weight and bias of each convolution, borrowed.
-fn slices(parameters: &[[Vec<f32>; 2]]) -> Vec<Values<'_>> {
-    parameters.iter().map(|[weight, bias]| (weight.as_slice(), Some(bias.as_slice()))).collect()
+/// The weight of a convolution, and its bias if it has one.
+type Data = (Vec<f32>, Option<Vec<f32>>);
+
+/// The same, borrowed.
+fn slices(parameters: &[Data]) -> Vec<Values<'_>> {
+    parameters.iter().map(|(weight, bias)| (weight.as_slice(), bias.as_deref())).collect()
 }
 
 /// A tensor in which a value that is never written shows.
@@ -387,6 +409,26 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_sums_is_said_too() {
+        let shapes = r#"[{"id": "a", "kind": "conv", "c": 2, "h": 8, "w": 8, "oc": 4, "k": 3, "p": 1, "bias": false,
+                          "activation": "ReLU", "residual": true},
+                         {"id": "b", "kind": "sep", "c": 2, "h": 8, "w": 8, "oc": 4, "k": 3, "p": 1, "bias": false,
+                          "activation": "relu", "residual": true},
+                         {"id": "c", "kind": "conv", "c": 2, "h": 8, "w": 8, "oc": 4, "k": 3, "p": 1}]"#;
+        let [a, b, c]: [Shape; 3] = parse(shapes, "the test", 1).unwrap().try_into().ok().unwrap();
+        let conv = Conv2d::new(2, 4, 3).padding(1).bias(false).activation(Activation::Relu).residual(true);
+        assert_eq!(a.layer, conv.geometry([1, 2, 8, 8]).unwrap().into());
+        let separable = SeparableConv2d::new(2, 4, 3).padding(1).bias(false).activation(Activation::Relu);
+        assert_eq!(b.layer, separable.residual(true).geometry([1, 2, 8, 8]).unwrap().into());
+        assert!(b.is_separable_form_of(&a) && !b.is_separable_form_of(&c));
+        assert_eq!((a.parameters(), c.parameters()), (72, 76));
+        assert_eq!(a.bytes(), 4 * (128 + 72 + 256 + 256));
+        let pool = r#"[{"id": "a", "kind": "Max-Pool", "c": 1, "h": 9, "w": 9, "k": 2, "bias": false}]"#;
+        let refused = parse(pool, "the test", 1).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("bias is false; a max pool has none"), "{refused}");
+    }
+
+    #[test]
     fn each_axis_may_have_its_own_sizes() {
         let shapes = r#"[{"id": "a", "kind": "conv", "c": 4, "h": 20, "w": 18, "oc": 8, "k": [1, 7], "s": [2, 1],
                           "p": [0, 3], "d": [1, 2], "g": 2},
@@ -407,6 +449,9 @@ mod tests {
             ("p", "[1, 2, 3]", "p is [1,2,3]: it has 3 numbers"),
             ("p", "\"some\"", "p is \"some\": it must be"),
             ("m", "2", "m is 2; a conv has none"),
+            ("bias", "1", "bias is 1; it must be true or false"),
+            ("residual", "\"yes\"", "residual is \"yes\"; it must be true or false"),
+            ("activation", "\"relu7\"", "activation is \"relu7\": it must be none"),
         ] {
             let text = format!(
                 r#"[{{"id": "a", "kind": "conv", "c": 1, "h": 9, "w": 9, "oc": 1, "k": 1, "{key}": {value}}}]"#
