@@ -30,14 +30,13 @@ fn done(context: &Context) -> Arc<AtomicBool> {
 /// Polls once, lets a long layer be submitted, and then waits; asserts that it waited for what came before and not for
 /// what came after, and that the first poll did not block.
 fn check<T>(context: &Context, long: &Bound, future: impl Future<Output = sepconv::Result<T>>) {
-    long.run().unwrap();
-    let before = done(context);
-    context.queue().submit([]);
-    context.device().poll(wgpu::PollType::Poll).unwrap();
-    if before.load(Ordering::SeqCst) {
-        eprintln!("not run: this driver takes no work before it has done what it has");
+    if context.adapter_info().name.contains("llvmpipe") {
+        eprintln!("not run: llvmpipe may take no submission before it has done the one before it");
+        context.wait_blocking().unwrap();
         return;
     }
+    long.run().unwrap();
+    let before = done(context);
     let mut future = pin!(future);
     let first = future.as_mut().poll(&mut Task::from_waker(Waker::noop()));
     assert!(matches!(first, Poll::Pending), "it blocked");
