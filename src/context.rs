@@ -67,7 +67,8 @@ impl Context {
     /// shaders and pipeline caches where it has them.
     ///
     /// # Errors
-    /// [`Error::NoDevice`] if it does not open.
+    /// [`Error::NoDevice`] if it does not open; [`Error::OutOfRange`], which names the limit, if a limit is below what the
+    /// kernels need.
     pub async fn from_adapter(adapter: &wgpu::Adapter) -> Result<Self> {
         Self::of(Device::open(adapter).await?)
     }

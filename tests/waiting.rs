@@ -77,3 +77,23 @@ fn nobody_needs_to_wait_to_the_end() {
     }
     context.wait_blocking().unwrap();
 }
+
+/// Whoever waits, waits for no submission of another thread, and is not forgotten because of one.
+#[test]
+fn another_thread_may_submit_meanwhile() {
+    let Some(context) = context() else { return };
+    let (sender, receiver) = std::sync::mpsc::channel();
+    // A wait that never ends must not hang the test.
+    std::thread::spawn(move || {
+        let bound = long_layer(context);
+        for round in 0..60 {
+            // It asks the driver for nothing itself.
+            std::thread::scope(|scope| {
+                scope.spawn(|| bound.run().unwrap());
+                if round % 2 == 0 { pollster::block_on(context.wait()) } else { context.wait_blocking() }.unwrap();
+            });
+        }
+        sender.send(()).unwrap();
+    });
+    receiver.recv_timeout(std::time::Duration::from_secs(120)).expect("a wait that ends");
+}

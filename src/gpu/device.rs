@@ -49,6 +49,12 @@ pub(crate) enum Wait {
     Aside,
 }
 
+/// Whether a buffer is surely not mapped. There is no other question for it: a view that is held hinders another one.
+#[cfg(not(target_arch = "wasm32"))]
+fn is_unmapped(buffer: &wgpu::Buffer) -> bool {
+    buffer.slice(..).get_mapped_range().is_err_and(|error| error.to_string().contains("Buffer is not mapped"))
+}
+
 fn lock(words: &Mutex<Option<String>>) -> std::sync::MutexGuard<'_, Option<String>> {
     // A panic leaves the words whole.
     words.lock().unwrap_or_else(PoisonError::into_inner)
@@ -158,8 +164,9 @@ impl Device {
         lock(&self.shared.health.lost).clone()
     }
 
-    /// Waits until the device has done all that was submitted to it before this call. No thread is blocked: natively,
-    /// where somebody has to ask the driver, a thread of its own does that until the device is done.
+    /// Waits until the device has done all that was submitted to it before this call. No thread is blocked, unless the
+    /// driver blocks in the submission itself, as llvmpipe does. Natively, where somebody has to ask the driver, a thread
+    /// of its own does that until the device is done; callbacks of yours may run on it.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] if the device is gone. In a browser, a device that this library opened answers only after
@@ -177,15 +184,22 @@ impl Device {
         pollster::block_on(self.wait_by(Wait::InPlace))
     }
 
+    /// An empty submission is behind all that came before it. A callback would not do: it may be that of a submission
+    /// which another thread has made meanwhile, and then nobody asks the driver for it.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) async fn wait_by(&self, wait: Wait) -> Result<()> {
+        let submission = self.guarded("a wait", 0, || self.queue().submit([]))?;
+        self.reach(submission, wait).await?;
+        self.check_alive()
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) async fn wait_by(&self, _: Wait) -> Result<()> {
         let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
-        // An empty submission is behind all the others.
-        let submission = self.queue().submit([]);
         self.queue().on_submitted_work_done(move || {
             // The receiver lives until it has received. If it is gone, nobody waits for this.
             let _ = sender.send(());
         });
-        self.reach(submission, wait).await?;
         receiver.receive().await;
         self.check_alive()
     }
@@ -253,8 +267,8 @@ impl Device {
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn owns(&self, buffer: &wgpu::Buffer) -> Result<bool> {
         let mappable = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::MAP_WRITE;
-        if buffer.usage().intersects(mappable) || buffer.slice(..).get_mapped_range().is_ok() {
-            // It may be mapped, and must stay so.
+        // Only a buffer that is not mapped may be asked: another must stay as it is, whatever views there are of it.
+        if buffer.usage().intersects(mappable) || !is_unmapped(buffer) {
             return Ok(true);
         }
         self.guarded("a buffer", 0, || ())?;
@@ -301,17 +315,19 @@ impl Device {
         Error::DeviceLost { reason }
     }
 
-    /// Whether the device can no longer be used. No error scope hears of a lost device, but a buffer that it is asked
-    /// for has no memory.
+    /// Whether the device can no longer be used. A buffer that it is asked for then has no memory, and no error scope
+    /// hears of it. If one does, the memory is full and the device is well.
     #[cfg(not(target_arch = "wasm32"))]
     fn is_gone(&self) -> bool {
+        let memory = self.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some("sepconv probe"),
             size: wgpu::COPY_BUFFER_ALIGNMENT,
             usage: wgpu::BufferUsages::MAP_WRITE,
             mapped_at_creation: true,
         });
-        buffer.slice(..).get_mapped_range_mut().is_err()
+        let has_none = buffer.slice(..).get_mapped_range_mut().is_err();
+        pollster::block_on(memory.pop()).is_none() && has_none
     }
 
     /// Runs calls on the device, and turns what the device objects to into an error. Otherwise `wgpu` would panic.

@@ -44,7 +44,7 @@ pub fn at_most(picture: Picture, side: u32) -> Picture {
             ImageBuffer::from_raw(picture.width, picture.height, plane.to_vec()).expect("as many values as pixels");
         imageops::resize(&plane, width, height, imageops::FilterType::Triangle).into_raw()
     });
-    Picture { height, width, values: planes.collect(), ..picture }
+    Picture { height, width, values: planes.collect(), alpha: None, is_deep: picture.is_deep }
 }
 
 /// The three ways, and how far each is from the reference.
