@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use command::{files, read_output, run_in, safetensors};
-use common::{check_plan, check_separable_in_turn, context, foreign_device, noop_context};
+use common::{check_plan, check_separable_as_planned, context, foreign_device, noop_context};
 use sepconv::tune::{inner_layers, tune_blocking};
 use sepconv::unstable::Planner;
 use sepconv::{
@@ -138,7 +138,7 @@ fn the_best_way_to_compute_a_separable_layer_is_right_and_in_the_plan() {
     for ((layer, shape), seed) in separable_layers().into_iter().zip(1..) {
         let choice = table.choice(&separable(&layer, shape), context.target()).unwrap();
         assert_planned(&tuned, &layer, shape, choice);
-        check_separable_in_turn(&tuned, &layer, shape, seed);
+        check_separable_as_planned(&tuned, &layer, shape, seed);
     }
 }
 

@@ -494,13 +494,22 @@ fn separable_plans(
 /// Runs a separable layer, in every way there is, and, where there is one, its equivalent normal layer under every kernel
 /// that supports it, on random data and on small integers, and compares all of it with one reference.
 pub fn check_separable(context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4], seed: u64) {
-    check_separable_with(context, layer, input_shape, seed, |_| true);
+    let ran = check_separable_with(context, layer, input_shape, seed, |_| true);
+    assert!(ran > 1, "{layer:?}");
 }
 
-/// [`check_separable`] with one in forty of the ways that there are, unless the sweep is to be whole.
-pub fn check_separable_in_turn(context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4], seed: u64) {
+/// [`check_separable`] with one in twenty of the ways that there are, unless the sweep is to be whole; returns how many ran:
+/// of one layer that may be none.
+pub fn check_separable_in_turn(context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4], seed: u64) -> usize {
     let whole = sweeps_whole();
-    check_separable_with(context, layer, input_shape, seed, |way| whole || (way as u64 + seed).is_multiple_of(40));
+    check_separable_with(context, layer, input_shape, seed, |way| whole || (way as u64 + seed).is_multiple_of(20))
+}
+
+/// [`check_separable`] with the planner's own way, unless the sweep is to be whole.
+pub fn check_separable_as_planned(context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4], seed: u64) {
+    let whole = sweeps_whole();
+    let ran = check_separable_with(context, layer, input_shape, seed, |way| whole || way == 0);
+    assert!(ran > 0, "{layer:?}");
 }
 
 fn check_separable_with(
@@ -509,7 +518,8 @@ fn check_separable_with(
     input_shape: [u32; 4],
     seed: u64,
     takes: impl Fn(usize) -> bool,
-) {
+) -> usize {
+    let mut ran = 0;
     let (depthwise, pointwise) = layer.geometry(input_shape).unwrap();
     let parts = (&depthwise, &pointwise);
     let terms = depthwise.terms() + pointwise.terms();
@@ -539,6 +549,7 @@ fn check_separable_with(
         let plans = separable_plans(context, layer, input_shape, &takes);
         let count = plans.len();
         for plan in plans.into_iter().flatten() {
+            ran += 1;
             for actual in data.run(context, parts, &plan) {
                 compare(terms, &actual, plan.kernel());
             }
@@ -549,6 +560,7 @@ fn check_separable_with(
         let supports = |kernel: &&&kernels::Kernel| kernel.supports(&geometry.into(), context.target()).is_ok();
         let ways = kernels::ALL.iter().filter(supports).zip(count..);
         for (kernel, _) in ways.filter(|(_, way)| takes(*way)) {
+            ran += 1;
             let plan = normal.plan_with_kernel(context, input_shape, kernel.name).unwrap();
             assert_eq!(plan.kernel(), kernel.name);
             for actual in folded.run(context, &plan) {
@@ -557,6 +569,7 @@ fn check_separable_with(
             }
         }
     }
+    ran
 }
 
 fn keeps_integers(activation: Activation) -> bool {
