@@ -1,6 +1,6 @@
 //! Which device computes: the best adapter, one named with `--device`, or the CPU reference.
 
-use sepconv::{Context, adapters};
+use sepconv::{Context, Error, adapters};
 
 use crate::arguments::is_cpu;
 use crate::cache;
@@ -34,15 +34,11 @@ impl Device {
         if name.is_some_and(is_cpu) {
             return Ok(Self::Reference);
         }
-        if let Some(name) = name {
-            return Self::on(&named(name)?, no_tune);
-        }
-        let adapters = pollster::block_on(adapters());
-        let Some(best) = adapters.first() else {
+        let Some(context) = context(name, no_tune)? else {
             complain(&format!("No adapter: the CPU reference computes instead. To get one, {DRIVER_HINT}."));
             return Ok(Self::Reference);
         };
-        Self::on(best, no_tune)
+        Ok(Self::Adapter(context))
     }
 
     /// The same, for what only an adapter does: `what` says what that is.
@@ -51,20 +47,8 @@ impl Device {
             let message = format!("--device is cpu; {what} an adapter: see `sepconv devices`");
             return Err(Failure::Request(message));
         }
-        if name.is_none() && pollster::block_on(adapters()).is_empty() {
-            let message = format!("{what} an adapter, and there is none. To get one, {DRIVER_HINT}");
-            return Err(Failure::Request(message));
-        }
-        match Self::open(name, no_tune)? {
-            Self::Adapter(context) => Ok(context),
-            Self::Reference => Err(Failure::Computation("the adapter is gone".to_owned())),
-        }
-    }
-
-    fn on(adapter: &wgpu::Adapter, no_tune: bool) -> Outcome<Self> {
-        let context = cache::with_pipelines(&pollster::block_on(Context::from_adapter(adapter))?);
-        let context = if no_tune { context } else { context.with_tuning(cache::tuning(&context.adapter_info())) };
-        Ok(Self::Adapter(Box::new(context)))
+        let none = || Failure::Request(format!("{what} an adapter, and there is none. To get one, {DRIVER_HINT}"));
+        context(name, no_tune)?.ok_or_else(none)
     }
 
     /// Keeps what this run's compilation can save the next one.
@@ -73,6 +57,21 @@ impl Device {
             cache::keep_pipelines(context);
         }
     }
+}
+
+/// The adapter of this name, or the best that opens; none if there is none.
+fn context(name: Option<&str>, no_tune: bool) -> Outcome<Option<Box<Context>>> {
+    let opened = match name {
+        Some(name) => pollster::block_on(Context::from_adapter(&named(name)?)),
+        None => Context::new_blocking(),
+    };
+    let opened = match opened {
+        Err(Error::NoAdapter { .. }) => return Ok(None),
+        opened => opened?,
+    };
+    let context = cache::with_pipelines(&opened);
+    let context = if no_tune { context } else { context.with_tuning(cache::tuning(&context.adapter_info())) };
+    Ok(Some(Box::new(context)))
 }
 
 /// The best adapter whose name holds `name`, in any case; an empty name names none.

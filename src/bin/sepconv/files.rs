@@ -73,25 +73,22 @@ pub fn check_out(path: &Path, formats: &[Format], inputs: &[&Path], overwrite: O
         let endings = endings.collect::<Vec<_>>().join(" or ");
         return Err(Failure::Request(format!("--out is {}; its name must end in {endings}", path.display())));
     }
-    let refused = check_place("--out", path, if overwrite.overwrite_input { &[] } else { inputs });
-    refused.map_err(|failure| match failure {
-        Failure::Request(message) if message.ends_with(IS_READ) => {
-            Failure::Request(format!("{message}; --overwrite-input allows that"))
-        }
-        failure => failure,
-    })
+    let hint = "; --overwrite-input allows that";
+    check_target("--out", path, if overwrite.overwrite_input { &[] } else { inputs }, hint)
 }
-
-/// Why a place is refused that an input is at.
-const IS_READ: &str = "this file is also read";
 
 /// Refuses a place where no file can be, or one of these inputs is, before anything is computed. `argument` is the
 /// option that names it.
 pub fn check_place(argument: &str, path: &Path, inputs: &[&Path]) -> Outcome {
+    check_target(argument, path, inputs, "")
+}
+
+/// [`check_place`], with a hint of what to do where an input is.
+fn check_target(argument: &str, path: &Path, inputs: &[&Path], hint: &str) -> Outcome {
     let target = fs::canonicalize(place(argument, path)?.0).ok();
     let is_target = |input: &&Path| target.is_some() && fs::canonicalize(input).ok() == target;
     if inputs.iter().any(is_target) {
-        return Err(Failure::Request(format!("{argument} {}: {IS_READ}", path.display())));
+        return Err(Failure::Request(format!("{argument} {}: this file is also read{hint}", path.display())));
     }
     Ok(())
 }

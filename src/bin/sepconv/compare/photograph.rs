@@ -98,7 +98,7 @@ pub fn compute(device: &Device, picture: &Picture) -> Outcome<Result> {
     })
 }
 
-/// The names of the pictures that are written.
+/// The names of the pictures that are written: one of each mix, and a sheet of everything.
 fn file_names() -> impl Iterator<Item = String> {
     MIXES.iter().map(|(name, ..)| *name).chain(["sheet"]).map(|name| format!("{name}.png"))
 }
@@ -122,12 +122,11 @@ impl Result {
     pub fn write(&self, picture: &Picture, directory: &Path) -> Outcome<Vec<String>> {
         let failed = |error| Failure::Request(format!("--out {}: {error}", directory.display()));
         std::fs::create_dir_all(directory).map_err(failed)?;
-        let maps =
-            MIXES.iter().enumerate().map(|(index, (name, ..))| (*name, plane(&self.output, index, picture).into()));
-        let sheet = ("sheet", DynamicImage::from(self.sheet(picture)));
-        maps.chain([sheet])
-            .map(|(name, map): (_, DynamicImage)| {
-                let name = format!("{name}.png");
+        let maps = (0..MIXES.len()).map(|index| DynamicImage::from(plane(&self.output, index, picture)));
+        let sheet = DynamicImage::from(self.sheet(picture));
+        file_names()
+            .zip(maps.chain([sheet]))
+            .map(|(name, map)| {
                 picture::save(&directory.join(&name), &map)?;
                 Ok(name)
             })
