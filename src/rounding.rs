@@ -6,6 +6,7 @@
 /// the bound of every kernel but `winograd`, whose errors grow with Σ|x| · Σ|w| over the values that an output's tile
 /// sees: a small value beside a large one can be lost, and so can an output whose filter or input is mostly zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Rounding {
     /// Any kernel.
     #[default]

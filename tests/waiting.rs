@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context as Task, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use common::context;
 use sepconv::{Bound, Context, Conv2d, Operands, Parameters, Tensor};
@@ -35,15 +36,19 @@ fn check<T>(context: &Context, long: &Bound, future: impl Future<Output = sepcon
         context.wait_blocking().unwrap();
         return;
     }
+    // As often as takes any device a fifth of a second.
+    let start = Instant::now();
     long.run().unwrap();
+    context.wait_blocking().unwrap();
+    let runs = (Duration::from_millis(200).as_nanos() / start.elapsed().as_nanos()).clamp(1, 5000);
+    let submit = |times| (0..times * runs).for_each(|_| long.run().unwrap());
+    submit(1);
     let before = done(context);
     let mut future = pin!(future);
     let first = future.as_mut().poll(&mut Task::from_waker(Waker::noop()));
     assert!(matches!(first, Poll::Pending), "it blocked");
     assert!(!before.load(Ordering::SeqCst), "it blocked");
-    for _ in 0..4 {
-        long.run().unwrap();
-    }
+    submit(4);
     let after = done(context);
     pollster::block_on(future).unwrap();
     assert!(before.load(Ordering::SeqCst), "it did not wait");
@@ -95,5 +100,5 @@ fn another_thread_may_submit_meanwhile() {
         }
         sender.send(()).unwrap();
     });
-    receiver.recv_timeout(std::time::Duration::from_secs(120)).expect("a wait that ends");
+    receiver.recv_timeout(Duration::from_secs(120)).expect("a wait that ends");
 }

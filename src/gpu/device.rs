@@ -253,7 +253,11 @@ impl Device {
                     let _ = sender.send(device.poll(aside));
                 });
                 match spawned {
-                    Ok(_) => receiver.receive().await.expect("the thread sends what it was told"),
+                    Ok(thread) => match receiver.receive().await {
+                        Some(polled) => polled,
+                        // A callback of the caller's panicked there: it is the caller's panic.
+                        None => std::panic::resume_unwind(thread.join().expect_err("it did not send")),
+                    },
                     // There are no more threads to be had.
                     Err(_) => self.device().poll(poll),
                 }
@@ -271,7 +275,7 @@ impl Device {
         if buffer.usage().intersects(mappable) || !is_unmapped(buffer) {
             return Ok(true);
         }
-        self.guarded("a buffer", 0, || ())?;
+        self.check_usable("a buffer")?;
         let scope = self.device().push_error_scope(wgpu::ErrorFilter::Validation);
         // It is not mapped, so this does nothing but object.
         buffer.unmap();
@@ -328,6 +332,11 @@ impl Device {
         });
         let has_none = buffer.slice(..).get_mapped_range_mut().is_err();
         pollster::block_on(memory.pop()).is_none() && has_none
+    }
+
+    /// An error if the device can no longer be used, whatever is asked of it next.
+    pub(crate) fn check_usable(&self, argument: &'static str) -> Result<()> {
+        self.guarded(argument, 0, || ())
     }
 
     /// Runs calls on the device, and turns what the device objects to into an error. Otherwise `wgpu` would panic.

@@ -32,7 +32,7 @@ impl Plan {
     /// geometries that nobody has changed since they were checked.
     pub(crate) fn new(device: &Device, program: Program) -> Result<Self> {
         // What is compiled already asks nothing of the device.
-        device.guarded("a plan", 0, || ())?;
+        device.check_usable("a plan")?;
         for step in program.prepare.iter().chain(&program.steps) {
             pipeline(device, step)?;
         }

@@ -76,8 +76,8 @@ impl Tensor {
     /// # Errors
     /// [`Error::Misaligned`], [`Error::OutsideBuffer`], [`Error::Usage`] if the buffer has no `STORAGE` usage, or
     /// [`Error::OtherContext`] if it is another device's and that device has a handler of its own for uncaptured errors
-    /// (without one: see below). A buffer that is or may be mapped is not asked whose it is,
-    /// and neither is any in a browser, which refuses another device's when it is bound.
+    /// (without one: see below). A buffer that is or may be mapped is not asked whose it is, and neither is any in a
+    /// browser, which refuses another device's when it is bound.
     ///
     /// # Panics
     /// The question is an error of the buffer's own device. If that is another one, `wgpu` hands it to the handler of

@@ -138,3 +138,19 @@ fn add_tensors(
     let bindings = [(6, between_weight), (7, between_bias.unwrap_or(between_weight))];
     Ok((tensors, bindings.map(|(number, buffer)| Binding::read(number, program.whole(buffer)))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conv::Conv2d;
+    use crate::kernels::EPILOGUE;
+    use crate::kernels::convolution::epilogue;
+
+    /// A tuned entry leaves out the constants of these names.
+    #[test]
+    fn what_follows_the_sums_is_all_there_is_of_it() {
+        let geometry = Conv2d::new(1, 1, 1).geometry([1, 1, 1, 1]).unwrap();
+        let constants = epilogue(&geometry).into_iter().chain(between_constants(&geometry));
+        assert_eq!(constants.map(|(name, _)| name).collect::<Vec<_>>(), EPILOGUE);
+    }
+}

@@ -41,7 +41,6 @@ fn variants(geometry: &PoolGeometry, _: &Target) -> Vec<Variant> {
 /// The depthwise convolution that has the same windows. The pool is cut as that would be.
 fn as_convolution(pool: &PoolGeometry) -> Geometry {
     Geometry {
-        rounding: Rounding::Fast,
         batch: pool.batch,
         in_channels: pool.channels,
         input: pool.input,
@@ -56,6 +55,7 @@ fn as_convolution(pool: &PoolGeometry) -> Geometry {
         bias: false,
         residual: false,
         activation: Activation::None,
+        rounding: Rounding::Fast,
     }
 }
 

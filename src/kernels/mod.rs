@@ -20,14 +20,14 @@ mod winograd;
 pub(crate) use row::Lowering;
 pub use row::{Kernel, Rank, Variant};
 
+use crate::error::{Error, Result};
+use crate::layer::Layer;
+use crate::target::Target;
+
 /// The names of the constants of what follows a kernel's sums: bias, residual and activation, after the last part and
 /// between two.
 pub(crate) const EPILOGUE: [&str; 5] =
     ["HAS_BIAS", "HAS_RESIDUAL", "ACTIVATION", "HAS_BETWEEN_BIAS", "BETWEEN_ACTIVATION"];
-
-use crate::error::{Error, Result};
-use crate::layer::Layer;
-use crate::target::Target;
 
 /// Every kernel: those for GPUs first, those for software drivers last.
 pub static ALL: &[&Kernel] = &[

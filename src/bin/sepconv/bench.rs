@@ -44,8 +44,8 @@ separable layer.
 
 A row of the JSON result: median_ms, p10_ms and p90_ms are the caller's wall clock, recording to done, and gflop_s, gb_s
 and roofline_percent are of that median and count the operations of the layer's definition; own_gflop_s counts those of
-the kernel's method, of which winograd has fewer; gpu_ms is the kernels alone by the device's timestamps, or null without; clock
-says which of the two clocks knows the kernels best; candidate is true in rows that are not the planner's choice.
+the kernel's method, of which winograd has fewer; gpu_ms is the kernels alone by the device's timestamps, or null without;
+clock says which of the two clocks knows the kernels best; candidate is true in rows that are not the planner's choice.
 
 With --compare, exit status 1 if a layer is slower by more than the noise, once everything is written: that is, if nine
 tenths of its runs took longer than nine tenths of the earlier ones did (p10_ms now above p90_ms then). A device may be
