@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Case, Random, SeparableData, check_plan, count, foreign_device, noop_context, poisoned};
+use common::{Case, Random, SeparableData, check_plan, count, first_of, foreign_device, noop_context, poisoned};
 use sepconv::roofline::Roofline;
 use sepconv::unstable::{Kind, Memory, Planner, Program, Step};
 use sepconv::{
@@ -187,11 +187,6 @@ fn first_grids(
     let plane = if is_pixelwise { [1, height * width] } else { [height, width] };
     let layer = layer.geometry([batch, channels, plane[0], plane[1]]).unwrap().into();
     [false, true].map(|software| kernel.variants(&layer, context.with_software(software).target())[0].grid)
-}
-
-/// A kernel's first variant.
-fn first_of(kernel: &str) -> Choice {
-    Choice::new(kernels::by_name(kernel).unwrap(), 0)
 }
 
 fn supports_some(kernel: &kernels::Kernel, target: &Target) -> bool {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sepconv::reference::{self, Reference};
 use sepconv::{
     Activation, Choice, Context, Conv2d, Error, Geometry, Layer, MaxPool2d, Operands, Parameters, Plan,
-    SeparableConv2d, Target, Tensor, kernels, verify,
+    SeparableConv2d, Target, Tensor, Weights, kernels, verify,
 };
 
 pub mod golden;
@@ -90,6 +90,11 @@ pub fn noop_context(limits: wgpu::Limits) -> Context {
     let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
     Context::from_wgpu(device, queue).unwrap()
+}
+
+/// A kernel's first variant.
+pub fn first_of(kernel: &str) -> Choice {
+    Choice::new(kernels::by_name(kernel).unwrap(), 0)
 }
 
 /// A small generator of reproducible data: `SplitMix64` (Steele, Lea and Flood 2014).
@@ -183,15 +188,21 @@ impl Data {
         let g = &self.geometry;
         let tensor = |shape, data: &[f32]| Tensor::from_slice(context, shape, data).unwrap();
         let input = tensor(g.input_shape(), &self.input);
-        let weight = tensor(g.weight_shape(), &self.weight);
-        let bias = self.bias.as_ref().map(|bias| tensor(g.bias_shape(), bias));
         let residual = self.residual.as_ref().map(|residual| tensor(g.output_shape(), residual));
-        let weights = plan.weights(&Parameters::new(&weight).bias(&bias)).unwrap();
+        let weights = self.weights(context, plan);
         [(); 3].map(|()| {
             let output = poisoned(context, plan.output_shape());
             plan.bind(&weights, Operands::new(&input, &output).residual(&residual)).unwrap().run().unwrap();
             output.read_blocking().unwrap()
         })
+    }
+
+    /// The layer's weights on a device, as a plan of it reads them.
+    pub fn weights(&self, context: &Context, plan: &Plan) -> Weights {
+        let tensor = |shape, data: &[f32]| Tensor::from_slice(context, shape, data).unwrap();
+        let weight = tensor(self.geometry.weight_shape(), &self.weight);
+        let bias = self.bias.as_ref().map(|bias| tensor(self.geometry.bias_shape(), bias));
+        plan.weights(&Parameters::new(&weight).bias(&bias)).unwrap()
     }
 }
 
