@@ -56,7 +56,7 @@ fn supports(geometry: &Geometry, target: &Target) -> std::result::Result<(), &'s
         return Err("it needs a 3 x 3 kernel, stride 1 and dilation 1");
     }
     if geometry.rounding == Rounding::Exact {
-        return Err("its rounding errors may pass the bound of a sum: it needs rounding fast, not exact");
+        return Err("it needs rounding fast, since its errors may pass the bound of a sum");
     }
     if geometry.in_channels_per_group().min(geometry.out_channels_per_group()) < FEWEST_CHANNELS {
         return Err("it needs 16 input and 16 output channels per group");
