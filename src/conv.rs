@@ -1,11 +1,14 @@
 //! `Conv2d`: a convolution layer described in PyTorch's words.
 
 use crate::activation::Activation;
+use crate::describe::{Describe, Given, Reference};
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
+use crate::reference;
 use crate::rounding::Rounding;
 use crate::size::{
-    Padding, PaddingMode, Sides, Size, check_input, check_range, check_window, element_count, extent, resolve, values,
+    Padding, PaddingMode, Sides, Size, check_input, check_range, check_window, element_count, extent, resolve,
+    shape_text, sides_text, size_text, values,
 };
 
 /// A 2-D convolution layer: what `torch.nn.Conv2d` takes, with its defaults.
@@ -218,13 +221,7 @@ impl Conv2d {
                 return Err(Error::NotDivisible { argument, value, groups: self.groups });
             }
         }
-        match self.activation {
-            Activation::LeakyRelu(slope) if !slope.is_finite() => Err(Error::Slope { slope }),
-            Activation::Clamp(minimum, maximum) if minimum > maximum || minimum.is_nan() || maximum.is_nan() => {
-                Err(Error::Clamp { minimum, maximum })
-            }
-            _ => Ok(()),
-        }
+        self.activation.check()
     }
 
     fn check_padding_mode(&self, padding: Sides, height: u32, width: u32) -> Result<()> {
@@ -242,6 +239,65 @@ impl Conv2d {
             check_range(argument, value.into(), 0, u64::from(size - spare))?;
         }
         Ok(())
+    }
+}
+
+/// What decides how fast a kernel computes a convolution.
+pub(crate) fn conv2d_text(g: &Geometry) -> String {
+    format!(
+        "input {} weight {} groups {} stride {} dilation {} padding {} {:?}{}",
+        shape_text(g.input_shape()),
+        shape_text(g.weight_shape()),
+        g.groups,
+        size_text(g.stride),
+        size_text(g.dilation),
+        sides_text(g.padding),
+        g.padding_mode,
+        if g.rounding == Rounding::Exact { " exact" } else { "" },
+    )
+}
+
+impl Describe for Geometry {
+    fn check(&self) -> Result<()> {
+        if Conv2d::of(self).geometry(self.input_shape())? == *self { Ok(()) } else { Err(Error::Altered) }
+    }
+
+    fn given(&self) -> Vec<Given> {
+        let mut given = vec![Given::input("input", self.input_shape())];
+        given.extend(self.residual.then(|| Given::input("residual", self.output_shape())));
+        given.push(Given::parameter("weight", self.weight_shape()));
+        given.extend(self.bias.then(|| Given::parameter("bias", self.bias_shape())));
+        given
+    }
+
+    fn output_shape(&self) -> [u32; 4] {
+        Self::output_shape(self)
+    }
+
+    fn text(&self) -> String {
+        conv2d_text(self)
+    }
+
+    fn terms(&self) -> u64 {
+        Self::terms(self)
+    }
+
+    fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    fn multiply_adds(&self) -> u64 {
+        Self::multiply_adds(self)
+    }
+
+    fn reference(&self, given: &[&[f32]]) -> Reference {
+        let mut given = given.iter().copied();
+        let mut next = || given.next().expect("all that is given");
+        let input = next();
+        let residual = self.residual.then(&mut next);
+        let weight = next();
+        let bias = self.bias.then(&mut next);
+        reference::conv2d(self, input, weight, bias, residual)
     }
 }
 

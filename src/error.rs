@@ -51,6 +51,14 @@ pub enum Error {
         /// How many values that shape takes.
         expected: u64,
     },
+    /// Two shapes of which neither can serve for the other.
+    #[error("shapes {a:?} and {b:?} do not go together; from the last axis on, sizes must be alike, or one of them 1")]
+    Unbroadcast {
+        /// The first.
+        a: Vec<u32>,
+        /// The second.
+        b: Vec<u32>,
+    },
     /// A kernel that spans more than the padded input, so that no output is left.
     #[error(
         "kernel_size spans {span} along the {axis} (dilation counted); the padded input has {padded}, \
@@ -106,11 +114,13 @@ pub enum Error {
         /// The upper end.
         maximum: f32,
     },
-    /// A leaky-ReLU slope that is not a finite number.
-    #[error("activation leaky_relu slope is {slope}; it must be a finite number")]
-    Slope {
+    /// A number of an activation that is infinite or none.
+    #[error("{argument} is {value}; it must be a finite number")]
+    NotFinite {
+        /// The argument's name.
+        argument: &'static str,
         /// What it was.
-        slope: f32,
+        value: f32,
     },
     /// A byte offset that is not a multiple of four.
     #[error("{argument} starts at byte {offset}; it must start at a multiple of {alignment}")]

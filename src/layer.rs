@@ -1,32 +1,44 @@
 //! `Layer`: what a user described, with every size checked. Kernels are asked for it.
 
-use crate::conv::Conv2d;
-use crate::error::{Error, Result};
+use crate::describe::Describe;
+use crate::error::Result;
 use crate::geometry::Geometry;
-use crate::pool::{MaxPool2d, PoolGeometry};
-use crate::rounding::Rounding;
-use crate::size::{Sides, Size};
-
-/// A layer of any kind whose sizes are known and checked.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub enum Layer {
-    /// One convolution.
-    Conv2d(Geometry),
-    /// A depthwise and a pointwise convolution.
-    SeparableConv2d((Geometry, Geometry)),
-    /// A max pool.
-    MaxPool2d(PoolGeometry),
-}
+use crate::layers::binary::Binary;
+use crate::layers::matmul::MatMul;
+use crate::layers::normalise::Normalise;
+use crate::layers::rearrange::Rearrange;
+use crate::layers::reduce::Reduce;
+use crate::layers::resize::Resize2d;
+use crate::layers::softmax::Softmax;
+use crate::layers::transposed::ConvTranspose2d;
+use crate::layers::unary::Unary;
+use crate::pool::PoolGeometry;
 
 /// The sizes of one kind of layer.
-pub trait Sizes: Copy + Into<Layer> + 'static {
+pub trait Sizes: Copy + Describe + Into<Layer> + 'static {
     /// The sizes of this layer, if it is of that kind.
     fn of(layer: &Layer) -> Option<&Self>;
 }
 
 macro_rules! kinds {
-    ($($kind:ident $sizes:ty)*) => {
+    ($($(#[$doc:meta])* $kind:ident $sizes:ty)*) => {
+        /// A layer of any kind whose sizes are known and checked.
+        #[derive(Debug, Clone, Copy, PartialEq)]
+        #[non_exhaustive]
+        pub enum Layer {
+            $($(#[$doc])* $kind($sizes),)*
+        }
+
+        impl Layer {
+            /// What the layer says of itself, whatever its kind.
+            #[must_use]
+            pub fn describe(&self) -> &dyn Describe {
+                match self {
+                    $(Self::$kind(sizes) => sizes,)*
+                }
+            }
+        }
+
         $(
             impl From<$sizes> for Layer {
                 fn from(sizes: $sizes) -> Self {
@@ -44,101 +56,74 @@ macro_rules! kinds {
 }
 
 kinds! {
+    /// One convolution.
     Conv2d Geometry
+    /// A depthwise and a pointwise convolution.
     SeparableConv2d (Geometry, Geometry)
-    MaxPool2d PoolGeometry
+    /// A transposed convolution.
+    ConvTranspose2d ConvTranspose2d
+    /// A max pool or an average pool.
+    Pool2d PoolGeometry
+    /// Planes of another size.
+    Resize2d Resize2d
+    /// A product of matrices.
+    MatMul MatMul
+    /// One value for all values along an axis.
+    Reduce Reduce
+    /// Values made into shares of a sum.
+    Softmax Softmax
+    /// Rows brought to mean 0 and variance 1.
+    Normalise Normalise
+    /// Two tensors, value by value.
+    Binary Binary
+    /// A function of each value.
+    Unary Unary
+    /// Values in another order.
+    Rearrange Rearrange
 }
 
 impl Layer {
     /// Checks the sizes again. A geometry's fields are public, so that a caller may have changed them since.
     ///
     /// # Errors
-    /// Those of the layer's own `geometry`, and [`Error::Altered`] if it would not give these sizes.
+    /// Those of the layer's own constructor, and [`Error::Altered`](crate::Error::Altered) if it would not give these
+    /// sizes.
     pub(crate) fn check(&self) -> Result<()> {
-        let is_whole = match self {
-            Self::Conv2d(geometry) => Conv2d::of(geometry).geometry(geometry.input_shape())? == *geometry,
-            Self::SeparableConv2d((depthwise, pointwise)) => {
-                Self::Conv2d(*depthwise).check()?;
-                Self::Conv2d(*pointwise).check()?;
-                depthwise.groups == depthwise.in_channels
-                    && !depthwise.residual
-                    && pointwise.input_shape() == depthwise.output_shape()
-                    && (pointwise.groups, pointwise.kernel_size, pointwise.stride) == (1, 1.into(), 1.into())
-                    && pointwise.input == pointwise.output
-            }
-            Self::MaxPool2d(geometry) => MaxPool2d::of(geometry).geometry(geometry.input_shape())? == *geometry,
-        };
-        if is_whole { Ok(()) } else { Err(Error::Altered) }
+        self.describe().check()
     }
 
     /// `[batch, channels, height, width]` of the input.
     #[must_use]
     pub fn input_shape(&self) -> [u32; 4] {
-        match self {
-            Self::Conv2d(geometry) | Self::SeparableConv2d((geometry, _)) => geometry.input_shape(),
-            Self::MaxPool2d(geometry) => geometry.input_shape(),
-        }
+        self.describe().given()[0].shape
     }
 
     /// `[batch, channels, height, width]` of the output.
     #[must_use]
     pub fn output_shape(&self) -> [u32; 4] {
-        match self {
-            Self::Conv2d(geometry) | Self::SeparableConv2d((_, geometry)) => geometry.output_shape(),
-            Self::MaxPool2d(geometry) => geometry.output_shape(),
-        }
+        self.describe().output_shape()
+    }
+
+    /// Its multiply-adds; of a layer that has none, its operations.
+    #[must_use]
+    pub fn multiply_adds(&self) -> u64 {
+        self.describe().multiply_adds()
     }
 
     /// Its sizes in one line: what decides how fast a kernel computes it, but not what follows its sums (bias, residual,
     /// activation), which takes hardly any time. A tuning table knows the layer by it.
     #[must_use]
     pub fn text(&self) -> String {
-        match self {
-            Self::Conv2d(geometry) => conv2d_text(geometry),
-            Self::SeparableConv2d((depthwise, pointwise)) => {
-                format!("depthwise {}, pointwise {}", conv2d_text(depthwise), conv2d_text(pointwise))
-            }
-            Self::MaxPool2d(g) => format!(
-                "max pool input {} kernel_size {} stride {} dilation {} padding {}",
-                shape_text(g.input_shape()),
-                size_text(g.kernel_size),
-                size_text(g.stride),
-                size_text(g.dilation),
-                sides_text(g.padding),
-            ),
-        }
+        self.describe().text()
     }
-}
-
-fn shape_text(shape: [u32; 4]) -> String {
-    shape.map(|size| size.to_string()).join("x")
-}
-
-fn size_text(size: Size) -> String {
-    format!("{}x{}", size.height, size.width)
-}
-
-fn sides_text(Sides { top, left, bottom, right }: Sides) -> String {
-    format!("{top},{left},{bottom},{right}")
-}
-
-fn conv2d_text(g: &Geometry) -> String {
-    format!(
-        "input {} weight {} groups {} stride {} dilation {} padding {} {:?}{}",
-        shape_text(g.input_shape()),
-        shape_text(g.weight_shape()),
-        g.groups,
-        size_text(g.stride),
-        size_text(g.dilation),
-        sides_text(g.padding),
-        g.padding_mode,
-        if g.rounding == Rounding::Exact { " exact" } else { "" },
-    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conv::Conv2d;
+    use crate::error::Error;
+    use crate::pool::MaxPool2d;
     use crate::separable::SeparableConv2d;
 
     #[test]
@@ -162,7 +147,7 @@ mod tests {
         let pool = MaxPool2d::new(2).geometry(shape).unwrap();
         let mut altered = pool;
         altered.output.width += 1;
-        assert_eq!([pool, altered].map(|pool| Layer::MaxPool2d(pool).check()), [Ok(()), Err(Error::Altered)]);
+        assert_eq!([pool, altered].map(|pool| Layer::Pool2d(pool).check()), [Ok(()), Err(Error::Altered)]);
         let (depthwise, pointwise) = SeparableConv2d::new(6, 5, 3).geometry(shape).unwrap();
         assert_eq!(Layer::SeparableConv2d((depthwise, pointwise)).check(), Ok(()));
         assert_eq!(Layer::SeparableConv2d((depthwise, geometry)).check(), Err(Error::Altered));

@@ -1,7 +1,11 @@
-//! `MaxPool2d`: the largest value under a window that moves over each channel.
+//! `MaxPool2d` and `AveragePool2d`: the largest value, or the mean, under a window that moves over each channel.
 
+use crate::describe::{Describe, Given, Reference, source};
 use crate::error::{Error, Result};
-use crate::size::{Padding, Sides, Size, check_input, check_window, element_count, extent, resolve, values};
+use crate::size::{
+    Padding, PaddingMode, Sides, Size, check_input, check_window, element_count, extent, resolve, shape_text,
+    sides_text, size_text, values,
+};
 
 /// A 2-D max pool: what `torch.nn.MaxPool2d` takes, with its defaults.
 ///
@@ -76,7 +80,17 @@ impl MaxPool2d {
         let (kernel_size, input) = (self.kernel_size, Size { height, width });
         let (padding, output) = resolve(input, kernel_size, self.stride, self.dilation, self.padding)?;
         let (stride, dilation) = (self.stride, self.dilation);
-        let geometry = PoolGeometry { batch, channels, input, output, kernel_size, stride, dilation, padding };
+        let geometry = PoolGeometry {
+            pooling: Pooling::Max,
+            batch,
+            channels,
+            input,
+            output,
+            kernel_size,
+            stride,
+            dilation,
+            padding,
+        };
         element_count("input", geometry.input_shape())?;
         element_count("output", geometry.output_shape())?;
         // An empty batch is no way round what one image may not have.
@@ -89,10 +103,26 @@ impl MaxPool2d {
     }
 }
 
-/// One max pool with every size known and checked. Only [`MaxPool2d::geometry`] makes one.
+/// What a pool makes of the values under its window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pooling {
+    /// The largest.
+    Max,
+    /// Their mean.
+    Average {
+        /// Whether padding counts, as zeros. Rows and columns past the padding, which only a rounded-up output size sees,
+        /// never do.
+        count_padding: bool,
+    },
+}
+
+/// One pool with every size known and checked. Only [`MaxPool2d::geometry`] and `AveragePool2d::geometry` make one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct PoolGeometry {
+    /// What it makes of the values under its window.
+    pub pooling: Pooling,
     /// Images in the batch.
     pub batch: u32,
     /// Channels of input and output.
@@ -123,4 +153,73 @@ impl PoolGeometry {
     pub fn output_shape(&self) -> [u32; 4] {
         [self.batch, self.channels, self.output.height, self.output.width]
     }
+}
+
+impl Describe for PoolGeometry {
+    fn check(&self) -> Result<()> {
+        if MaxPool2d::of(self).geometry(self.input_shape())? == *self { Ok(()) } else { Err(Error::Altered) }
+    }
+
+    fn given(&self) -> Vec<Given> {
+        vec![Given::input("input", self.input_shape())]
+    }
+
+    fn output_shape(&self) -> [u32; 4] {
+        Self::output_shape(self)
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "max pool input {} kernel_size {} stride {} dilation {} padding {}",
+            shape_text(self.input_shape()),
+            size_text(self.kernel_size),
+            size_text(self.stride),
+            size_text(self.dilation),
+            sides_text(self.padding),
+        )
+    }
+
+    fn multiply_adds(&self) -> u64 {
+        values(self.output_shape()) * self.kernel_size.area()
+    }
+
+    fn reference(&self, given: &[&[f32]]) -> Reference {
+        let values: Vec<f64> = max_pool2d(self, given[0]).into_iter().map(f64::from).collect();
+        Reference { magnitudes: vec![0.0; values.len()], values }
+    }
+}
+
+/// The largest value under each window. It is exact: nothing is rounded. A NaN in a window is its largest value; a
+/// window without a value gives minus infinity.
+///
+/// # Panics
+/// If the input is shorter than its shape.
+#[must_use]
+pub fn max_pool2d(geometry: &PoolGeometry, input: &[f32]) -> Vec<f32> {
+    let g = geometry;
+    let sources = |output: u32, taps: u32, stride: u32, dilation: u32, before: u32, size: u32| {
+        let positions = (0..taps).map(move |tap| {
+            i64::from(output) * i64::from(stride) + i64::from(tap) * i64::from(dilation) - i64::from(before)
+        });
+        positions.filter_map(move |position| source(PaddingMode::Zeros, position, size)).collect::<Vec<_>>()
+    };
+    let (kernel, stride, dilation) = (g.kernel_size, g.stride, g.dilation);
+    let rows: Vec<_> = (0..g.output.height)
+        .map(|row| sources(row, kernel.height, stride.height, dilation.height, g.padding.top, g.input.height))
+        .collect();
+    let columns: Vec<_> = (0..g.output.width)
+        .map(|column| sources(column, kernel.width, stride.width, dilation.width, g.padding.left, g.input.width))
+        .collect();
+    let width = g.input.width as usize;
+    let mut result = Vec::new();
+    for plane in input.chunks(g.input.height as usize * width) {
+        for rows in &rows {
+            for columns in &columns {
+                let values = rows.iter().flat_map(|row| columns.iter().map(move |column| plane[row * width + column]));
+                let larger = |a: f32, b: f32| if a >= b || a.is_nan() { a } else { b };
+                result.push(values.fold(f32::NEG_INFINITY, larger));
+            }
+        }
+    }
+    result
 }

@@ -1,18 +1,10 @@
 //! The definition of 2-D convolution, in `f64` on the CPU: what every kernel is checked against.
 
+use crate::describe::source;
 use crate::geometry::Geometry;
-use crate::pool::PoolGeometry;
-use crate::size::PaddingMode;
 
-/// Every output value with the magnitude that bounds its rounding error.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Reference {
-    /// The outputs, NCHW.
-    pub values: Vec<f64>,
-    /// Σ|x·w| + |b| + |residual| of each output, before the activation.
-    pub magnitudes: Vec<f64>,
-}
+pub use crate::describe::Reference;
+pub use crate::pool::max_pool2d;
 
 /// Convolves `input` with `weight`, both laid out as [`Geometry`] says, adds `bias` and `residual`
 /// and applies the activation, all in `f64`.
@@ -98,51 +90,4 @@ pub fn conv2d_at<T: Copy + Into<f64>>(
         result.magnitudes.push(magnitude);
     }
     result
-}
-
-/// The largest value under each window. It is exact: nothing is rounded. A NaN in a window is its largest value; a
-/// window without a value gives minus infinity.
-///
-/// # Panics
-/// If the input is shorter than its shape.
-#[must_use]
-pub fn max_pool2d(geometry: &PoolGeometry, input: &[f32]) -> Vec<f32> {
-    let g = geometry;
-    let sources = |output: u32, taps: u32, stride: u32, dilation: u32, before: u32, size: u32| {
-        let positions = (0..taps).map(move |tap| {
-            i64::from(output) * i64::from(stride) + i64::from(tap) * i64::from(dilation) - i64::from(before)
-        });
-        positions.filter_map(move |position| source(PaddingMode::Zeros, position, size)).collect::<Vec<_>>()
-    };
-    let (kernel, stride, dilation) = (g.kernel_size, g.stride, g.dilation);
-    let rows: Vec<_> = (0..g.output.height)
-        .map(|row| sources(row, kernel.height, stride.height, dilation.height, g.padding.top, g.input.height))
-        .collect();
-    let columns: Vec<_> = (0..g.output.width)
-        .map(|column| sources(column, kernel.width, stride.width, dilation.width, g.padding.left, g.input.width))
-        .collect();
-    let width = g.input.width as usize;
-    let mut result = Vec::new();
-    for plane in input.chunks(g.input.height as usize * width) {
-        for rows in &rows {
-            for columns in &columns {
-                let values = rows.iter().flat_map(|row| columns.iter().map(move |column| plane[row * width + column]));
-                let larger = |a: f32, b: f32| if a >= b || a.is_nan() { a } else { b };
-                result.push(values.fold(f32::NEG_INFINITY, larger));
-            }
-        }
-    }
-    result
-}
-
-/// Which index along an axis of `size` stands for `position`, which may lie in the padding.
-fn source(mode: PaddingMode, position: i64, size: u32) -> Option<usize> {
-    let last = i64::from(size) - 1;
-    let index = match mode {
-        PaddingMode::Zeros => Some(position).filter(|position| (0..=last).contains(position))?,
-        PaddingMode::Reflect => last - (last - position.abs()).abs(),
-        PaddingMode::Replicate => position.clamp(0, last),
-        PaddingMode::Circular => position.rem_euclid(last + 1),
-    };
-    usize::try_from(index).ok()
 }

@@ -4,10 +4,12 @@
 //! Howard et al., *`MobileNets`*, 2017.
 
 use crate::activation::Activation;
-use crate::conv::Conv2d;
+use crate::conv::{Conv2d, conv2d_text};
+use crate::describe::{Describe, Given, Reference};
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::size::{Padding, PaddingMode, Size, element_count, extent};
+use crate::verify;
 
 /// A depthwise-separable convolution: one filter per input channel, then a 1 × 1 convolution.
 ///
@@ -203,6 +205,62 @@ fn check_length(argument: &'static str, slice: &[f32], shape: [u32; 4]) -> Resul
     let expected = element_count(argument, shape)?;
     let length = slice.len();
     if length as u64 == expected { Ok(()) } else { Err(Error::Length { argument, length, shape, expected }) }
+}
+
+impl Describe for (Geometry, Geometry) {
+    fn check(&self) -> Result<()> {
+        let (depthwise, pointwise) = self;
+        depthwise.check()?;
+        pointwise.check()?;
+        let is_whole = depthwise.groups == depthwise.in_channels
+            && !depthwise.residual
+            && pointwise.input_shape() == depthwise.output_shape()
+            && (pointwise.groups, pointwise.kernel_size, pointwise.stride) == (1, 1.into(), 1.into())
+            && pointwise.input == pointwise.output;
+        if is_whole { Ok(()) } else { Err(Error::Altered) }
+    }
+
+    fn given(&self) -> Vec<Given> {
+        let (depthwise, pointwise) = self;
+        let mut given = vec![Given::input("input", depthwise.input_shape())];
+        given.extend(pointwise.residual.then(|| Given::input("residual", pointwise.output_shape())));
+        for (part, geometry) in [("depthwise", depthwise), ("pointwise", pointwise)] {
+            let parameter = |name, shape| Given { part: Some(part), ..Given::parameter(name, shape) };
+            given.push(parameter("weight", geometry.weight_shape()));
+            given.extend(geometry.bias.then(|| parameter("bias", geometry.bias_shape())));
+        }
+        given
+    }
+
+    fn output_shape(&self) -> [u32; 4] {
+        self.1.output_shape()
+    }
+
+    fn text(&self) -> String {
+        format!("depthwise {}, pointwise {}", conv2d_text(&self.0), conv2d_text(&self.1))
+    }
+
+    fn terms(&self) -> u64 {
+        self.0.terms() + self.1.terms()
+    }
+
+    fn activation(&self) -> Activation {
+        self.1.activation
+    }
+
+    fn multiply_adds(&self) -> u64 {
+        self.0.multiply_adds().saturating_add(self.1.multiply_adds())
+    }
+
+    fn reference(&self, given: &[&[f32]]) -> Reference {
+        let (depthwise, pointwise) = self;
+        let mut given = given.iter().copied();
+        let mut next = || given.next().expect("all that is given");
+        let input = next();
+        let residual = pointwise.residual.then(&mut next);
+        let [first, second] = [depthwise, pointwise].map(|part| (next(), part.bias.then(&mut next)));
+        verify::separable_reference((depthwise, pointwise), input, first, second, residual)
+    }
 }
 
 #[cfg(test)]

@@ -200,6 +200,40 @@ fn resolve_axis(
     Ok((narrow(before), narrow(after), narrow(output)))
 }
 
+/// The shape of a tensor that is seen as these sizes: `[1, first, second, third]`.
+pub(crate) fn in_a_row([first, second, third]: [u32; 3]) -> [u32; 4] {
+    [1, first, second, third]
+}
+
+/// Refuses sizes of which one is 0 or too large, and tensors that are too large.
+pub(crate) fn check_sizes(argument: &'static str, sizes: [u32; 3]) -> Result<()> {
+    for size in sizes {
+        extent(argument, size.into())?;
+    }
+    element_count(argument, in_a_row(sizes)).map(|_| ())
+}
+
+/// Refuses a tensor whose values a shader could not number.
+pub(crate) fn check_count(argument: &'static str, shape: [u32; 4]) -> Result<()> {
+    let count = element_count(argument, shape)?;
+    if count > u64::from(u32::MAX) { Err(Error::Overflow { argument, shape }) } else { Ok(()) }
+}
+
+/// A shape as a tuning table writes it.
+pub(crate) fn shape_text(shape: [u32; 4]) -> String {
+    shape.map(|size| size.to_string()).join("x")
+}
+
+/// A size as a tuning table writes it.
+pub(crate) fn size_text(size: Size) -> String {
+    format!("{}x{}", size.height, size.width)
+}
+
+/// Sides as a tuning table writes them.
+pub(crate) fn sides_text(Sides { top, left, bottom, right }: Sides) -> String {
+    format!("{top},{left},{bottom},{right}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -128,14 +128,26 @@ pub fn activation(text: &str) -> Result<Activation, String> {
             "silu" | "swish" => Ok(Activation::Silu),
             "hardswish" => Ok(Activation::HardSwish),
             "leakyrelu" => Ok(Activation::LeakyRelu(LEAKY_SLOPE)),
-            _ => Err("it must be none, relu, relu6, silu, hardswish, leaky-relu or clamp=LOW,HIGH".to_owned()),
+            "sigmoid" => Ok(Activation::Sigmoid),
+            "tanh" => Ok(Activation::Tanh),
+            "hardsigmoid" => Ok(Activation::HardSigmoid(1.0 / 6.0, 0.5)),
+            "elu" => Ok(Activation::Elu(1.0)),
+            "gelu" => Ok(Activation::Gelu),
+            "softplus" => Ok(Activation::Softplus),
+            "mish" => Ok(Activation::Mish),
+            _ => Err(
+                "it must be none, relu, relu6, silu, hardswish, leaky-relu, sigmoid, tanh, hardsigmoid, elu, gelu, \
+                      softplus, mish or clamp=LOW,HIGH"
+                    .to_owned(),
+            ),
         },
         ("leakyrelu", Some(slope)) => Ok(Activation::LeakyRelu(float(slope)?)),
+        ("elu", Some(scale)) => Ok(Activation::Elu(float(scale)?)),
         ("clamp", Some(limits)) => {
             let (low, high) = limits.split_once(',').ok_or("clamp takes two numbers: clamp=LOW,HIGH")?;
             Ok(Activation::Clamp(float(low)?, float(high)?))
         }
-        (_, Some(_)) => Err(format!("{name:?} takes no numbers; leaky-relu=SLOPE and clamp=LOW,HIGH do")),
+        (_, Some(_)) => Err(format!("{name:?} takes no numbers; leaky-relu=SLOPE, elu=SCALE and clamp=LOW,HIGH do")),
     }
 }
 

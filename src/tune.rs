@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use crate::activation::Activation;
 use crate::context::Context;
+use crate::describe::Given;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::gpu::{Bound, Operands, Parameters, Tensor};
 use crate::layer::Layer;
-use crate::pool::PoolGeometry;
+use crate::program::Name;
 use crate::reference::{self, Reference};
 use crate::size::values;
 use crate::timing::{Stopwatch, Timing, measure_in_turn};
@@ -146,43 +147,34 @@ const MULTIPLY_ADDS: u64 = 1 << 26;
 struct Data {
     layer: Layer,
     sample: Sample,
-    input: Tensor,
-    residual: Option<Tensor>,
-    /// Weight and bias of a convolution, or of both parts of a separable layer.
-    parameters: Vec<(Tensor, Option<Tensor>)>,
+    tensors: Vec<(Given, Tensor)>,
 }
 
 impl Data {
     fn new(context: &Context, layer: &Layer) -> Result<Self> {
-        let mut fill = Fill { context, tensors: 0 };
-        let (input, x) = fill.tensor(layer.input_shape())?;
-        match layer {
-            Layer::Conv2d(geometry) => fill.conv2d(geometry, input, &x),
-            Layer::SeparableConv2d(parts) => fill.separable(parts, input, &x),
-            Layer::MaxPool2d(geometry) => Ok(Self {
-                layer: *layer,
-                sample: pool_sample(geometry, &x),
-                input,
-                residual: None,
-                parameters: Vec::new(),
-            }),
-        }
+        let given = layer.describe().given();
+        let values: Vec<_> = (1..).zip(&given).map(|(number, given)| data(number, given.shape)).collect();
+        let tensors = given.into_iter().zip(&values).map(|(given, values)| {
+            let tensor = Tensor::from_slice(context, given.shape, values)?;
+            Ok((given, tensor))
+        });
+        Ok(Self { layer: *layer, tensors: tensors.collect::<Result<_>>()?, sample: Sample::new(layer, &values) })
     }
 
     /// Plans the layer with this choice and binds it to its tensors and to an output.
     fn bind(&self, context: &Context, choice: Choice, output: &Tensor) -> Result<Bound> {
         let plan = context.plan_with(self.layer, choice)?;
-        let operands = Operands::new(&self.input, output).residual(&self.residual);
-        let parameters = match &self.parameters[..] {
-            [] => return plan.bind(None, operands),
-            [(weight, bias)] => Parameters::new(weight).bias(bias),
-            [(depthwise, depthwise_bias), (pointwise, pointwise_bias), ..] => {
-                Parameters::separable(depthwise, pointwise)
-                    .depthwise_bias(depthwise_bias)
-                    .pointwise_bias(pointwise_bias)
-            }
+        let input = |name: &str| {
+            let mut inputs = self.tensors.iter().filter(|(given, _)| !given.is_parameter);
+            inputs.find(|(given, _)| given.name == name).map(|(_, tensor)| tensor)
         };
-        plan.bind(&plan.weights(&parameters)?, operands)
+        let operands = Operands::new(input("input").expect("every layer has an input"), output);
+        let operands = operands.residual(input("residual")).other(input("other"));
+        let parameters = self.tensors.iter().filter(|(given, _)| given.is_parameter);
+        let parameters: Parameters<'_> =
+            parameters.map(|(Given { part, name, .. }, tensor)| (Name { part: *part, name }, tensor)).collect();
+        let weights = plan.weights(&parameters)?;
+        plan.bind(&weights, operands)
     }
 
     /// Computes the layer with this choice; returns the error of the result, and the least time of the runs that
@@ -226,6 +218,52 @@ impl Data {
 }
 
 impl Sample {
+    /// What some outputs of a layer should be for these values of all that it is given: of a convolution as many as the
+    /// reference computes in some tenths of a second, of other layers all.
+    fn new(layer: &Layer, values: &[Vec<f32>]) -> Self {
+        match layer {
+            Layer::Conv2d(geometry) => Self::conv2d(geometry, values),
+            Layer::SeparableConv2d(parts) => Self::separable(parts, values),
+            _ => {
+                let given: Vec<_> = values.iter().map(Vec::as_slice).collect();
+                let expected = layer.describe().reference(&given);
+                Self::of(layer, (0..expected.values.len()).collect(), expected)
+            }
+        }
+    }
+
+    fn of(layer: &Layer, outputs: Vec<usize>, expected: Reference) -> Self {
+        let (activation, terms) = (layer.describe().activation(), layer.describe().terms());
+        Self { output_shape: layer.output_shape(), activation, terms, outputs, expected }
+    }
+
+    fn conv2d(g: &Geometry, given: &[Vec<f32>]) -> Self {
+        let mut given = given.iter().map(Vec::as_slice);
+        let mut next = || given.next().expect("all that is given");
+        let input = next();
+        let residual = g.residual.then(&mut next);
+        let weight = next();
+        let bias = g.bias.then(&mut next);
+        let outputs = spread(values(g.output_shape()), MULTIPLY_ADDS / g.terms());
+        let expected = reference::conv2d_at(g, outputs.iter().copied(), input, weight, bias, residual);
+        Self::of(&Layer::Conv2d(*g), outputs, expected)
+    }
+
+    /// All channels of some pixels. Of the tensor in between, only those pixels are then needed.
+    fn separable((d, p): &(Geometry, Geometry), given: &[Vec<f32>]) -> Self {
+        let mut given = given.iter().map(Vec::as_slice);
+        let mut next = || given.next().expect("all that is given");
+        let input = next();
+        let residual = p.residual.then(&mut next);
+        let [depthwise, pointwise] = [d, p].map(|part| (next(), part.bias.then(&mut next)));
+        // For each pixel the pointwise part is computed twice: for values and for magnitudes.
+        let multiply_adds = values(d.weight_shape()).saturating_add(2 * values(p.weight_shape()));
+        let all_pixels = values([d.batch, 1, d.output.height, d.output.width]);
+        let pixels = spread(all_pixels, MULTIPLY_ADDS / multiply_adds);
+        let expected = verify::separable_reference_at((d, p), &pixels, input, depthwise, pointwise, residual);
+        Self::of(&Layer::SeparableConv2d((*d, *p)), verify::outputs_at(p, &pixels), expected)
+    }
+
     fn error(&self, actual: &[f32]) -> f64 {
         // All values are finite, so a NaN is an output that was not written.
         if actual.iter().any(|value| value.is_nan()) {
@@ -245,83 +283,6 @@ fn is_refusal(error: &Error) -> bool {
             true
         }
         _ => false,
-    }
-}
-
-/// Makes a layer's tensors, no two of which begin with the same values.
-struct Fill<'a> {
-    context: &'a Context,
-    /// How many it has made.
-    tensors: u32,
-}
-
-/// A tensor and its values, if it is there.
-type Filled = (Option<Tensor>, Option<Vec<f32>>);
-
-impl Fill<'_> {
-    fn tensor(&mut self, shape: [u32; 4]) -> Result<(Tensor, Vec<f32>)> {
-        self.tensors += 1;
-        let values = data(self.tensors, shape);
-        Ok((Tensor::from_slice(self.context, shape, &values)?, values))
-    }
-
-    fn optional(&mut self, is_there: bool, shape: [u32; 4]) -> Result<Filled> {
-        Ok(is_there.then(|| self.tensor(shape)).transpose()?.unzip())
-    }
-
-    /// A sample of a convolution.
-    fn conv2d(&mut self, g: &Geometry, input: Tensor, x: &[f32]) -> Result<Data> {
-        let (weight, weight_values) = self.tensor(g.weight_shape())?;
-        let (bias, bias_values) = self.optional(g.bias, g.bias_shape())?;
-        let (residual, residual_values) = self.optional(g.residual, g.output_shape())?;
-        let outputs = spread(values(g.output_shape()), MULTIPLY_ADDS / g.terms());
-        let (bias_values, residual_values) = (bias_values.as_deref(), residual_values.as_deref());
-        let places = outputs.iter().copied();
-        let sample = Sample {
-            output_shape: g.output_shape(),
-            activation: g.activation,
-            terms: g.terms(),
-            expected: reference::conv2d_at(g, places, x, &weight_values, bias_values, residual_values),
-            outputs,
-        };
-        Ok(Data { layer: Layer::Conv2d(*g), sample, input, residual, parameters: vec![(weight, bias)] })
-    }
-
-    /// A sample of a separable layer: all channels of some pixels. Of the tensor in between, only those pixels are then
-    /// needed.
-    fn separable(&mut self, (d, p): &(Geometry, Geometry), input: Tensor, x: &[f32]) -> Result<Data> {
-        let (depthwise_weight, dw) = self.tensor(d.weight_shape())?;
-        let (depthwise_bias, db) = self.optional(d.bias, d.bias_shape())?;
-        let (pointwise_weight, pw) = self.tensor(p.weight_shape())?;
-        let (pointwise_bias, pb) = self.optional(p.bias, p.bias_shape())?;
-        let (residual, r) = self.optional(p.residual, p.output_shape())?;
-        // For each pixel the pointwise part is computed twice: for values and for magnitudes.
-        let multiply_adds = values(d.weight_shape()).saturating_add(2 * values(p.weight_shape()));
-        let all_pixels = values([d.batch, 1, d.output.height, d.output.width]);
-        let pixels = spread(all_pixels, MULTIPLY_ADDS / multiply_adds);
-        let (depthwise, pointwise) = ((dw.as_slice(), db.as_deref()), (pw.as_slice(), pb.as_deref()));
-        let sample = Sample {
-            output_shape: p.output_shape(),
-            activation: p.activation,
-            terms: d.terms() + p.terms(),
-            expected: verify::separable_reference_at((d, p), &pixels, x, depthwise, pointwise, r.as_deref()),
-            outputs: verify::outputs_at(p, &pixels),
-        };
-        let parameters = vec![(depthwise_weight, depthwise_bias), (pointwise_weight, pointwise_bias)];
-        Ok(Data { layer: Layer::SeparableConv2d((*d, *p)), sample, input, residual, parameters })
-    }
-}
-
-/// All outputs of a max pool, which rounds nothing.
-fn pool_sample(geometry: &PoolGeometry, x: &[f32]) -> Sample {
-    let expected = reference::max_pool2d(geometry, x);
-    let values = expected.into_iter().map(f64::from).collect::<Vec<_>>();
-    Sample {
-        output_shape: geometry.output_shape(),
-        activation: Activation::None,
-        terms: 0,
-        outputs: (0..values.len()).collect(),
-        expected: Reference { magnitudes: vec![0.0; values.len()], values },
     }
 }
 

@@ -25,13 +25,14 @@ pub fn largest_error(reference: &Reference, activation: Activation, terms: u64, 
     if actual.len() != reference.values.len() {
         return f64::INFINITY;
     }
-    let (slope, roundings) = stretch(activation);
+    let Stretch { slope, roundings, own, growth, constant } = stretch(activation);
     let relative = slope * (terms + EXTRA_ROUNDINGS + roundings) as f64 * UNIT_ROUNDOFF;
     // A device may flush each product that is too small for a normal number to zero.
-    let absolute = (terms + EXTRA_ROUNDINGS) as f64 * f64::from(f32::MIN_POSITIVE);
+    let absolute = (terms + EXTRA_ROUNDINGS) as f64 * f64::from(f32::MIN_POSITIVE) + constant * UNIT_ROUNDOFF;
     let errors =
         reference.values.iter().zip(&reference.magnitudes).zip(actual).map(|((&expected, magnitude), &actual)| {
-            let bound = relative * magnitude + absolute;
+            let of_its_own = (own + growth * magnitude) * UNIT_ROUNDOFF * expected.abs();
+            let bound = relative * magnitude + of_its_own + absolute;
             let error = (f64::from(actual) - expected).abs();
             if actual == expected as f32 || (actual.is_nan() && expected.is_nan()) {
                 0.0
@@ -44,14 +45,42 @@ pub fn largest_error(reference: &Reference, activation: Activation, terms: u64, 
     errors.fold(0.0, f64::max)
 }
 
-/// How much an activation can stretch an error of its argument, and how many roundings of its own it adds.
-fn stretch(activation: Activation) -> (f64, u64) {
+/// What an activation makes of an error of its argument, and what it adds.
+struct Stretch {
+    /// The most that it stretches an error by.
+    slope: f64,
+    /// How many roundings of the argument's size it adds.
+    roundings: u64,
+    /// How many roundings of its value's size it adds.
+    own: f64,
+    /// How many more of those for each unit of the argument's size.
+    growth: f64,
+    /// How many roundings of 1 it adds.
+    constant: f64,
+}
+
+/// WGSL allows exp an error of 3 + 2|x| units in the last place, of which at most 4 are left after division, and log one
+/// of 3 units; a division 2.5.
+fn stretch(activation: Activation) -> Stretch {
+    let stretch = |slope, roundings, own, growth| Stretch { slope, roundings, own, growth, constant: 0.0 };
     match activation {
-        Activation::LeakyRelu(slope) => (f64::from(slope).abs().max(1.0), 1),
-        // WGSL allows exp an error of 3 + 2|x| units in the last place, of which at most 4 are left after division.
-        Activation::Silu => (1.1, 8),
-        Activation::HardSwish => (1.5, 4),
-        Activation::None | Activation::Relu | Activation::Relu6 | Activation::Clamp(..) => (1.0, 0),
+        Activation::LeakyRelu(slope) => stretch(f64::from(slope).abs().max(1.0), 1, 0.0, 0.0),
+        Activation::Silu => stretch(1.1, 8, 0.0, 0.0),
+        Activation::HardSwish => stretch(1.5, 4, 0.0, 0.0),
+        Activation::Elu(scale) => stretch(f64::from(scale).abs().max(1.0), 8, 12.0, 0.0),
+        Activation::HardSigmoid(slope, offset) | Activation::Linear(slope, offset) => {
+            Stretch { constant: 2.0 * f64::from(offset).abs(), ..stretch(f64::from(slope).abs(), 2, 2.0, 0.0) }
+        }
+        Activation::Sigmoid => stretch(0.25, 8, 12.0, 0.0),
+        Activation::Tanh => stretch(1.0, 8, 12.0, 0.0),
+        // Their error function is off by 1.5e-7, which is 3 units of roundoff.
+        Activation::Gelu | Activation::GeluTanh | Activation::Mish => stretch(1.2, 24, 0.0, 0.0),
+        Activation::Erf => stretch(1.2, 12, 12.0, 0.0),
+        Activation::Softplus => stretch(1.0, 8, 16.0, 0.0),
+        Activation::Exp => stretch(0.0, 0, 16.0, 8.0),
+        Activation::Log => stretch(0.0, 0, 16.0, 0.0),
+        Activation::Sqrt | Activation::Reciprocal => stretch(0.0, 0, 8.0, 0.0),
+        _ => stretch(1.0, 0, 0.0, 0.0),
     }
 }
 
@@ -120,7 +149,7 @@ fn mixed(
     let values = convolve(&between.values, weight, bias).values;
     let absolute = |slice: &[f32]| slice.iter().map(|value| value.abs()).collect::<Vec<_>>();
     // What the activation made of each sum's error, or the value itself if that is larger.
-    let (slope, _) = stretch(between_activation);
+    let Stretch { slope, .. } = stretch(between_activation);
     let sums = between.magnitudes.iter().zip(&between.values);
     let carried: Vec<f64> = sums.map(|(magnitude, value)| (slope * magnitude).max(value.abs())).collect();
     let magnitudes = convolve(&carried, &absolute(weight), bias.map(absolute).as_deref()).magnitudes;

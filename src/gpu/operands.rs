@@ -52,11 +52,18 @@ impl<'a> Parameters<'a> {
     }
 }
 
+impl<'a> FromIterator<(Name, &'a Tensor)> for Parameters<'a> {
+    fn from_iter<I: IntoIterator<Item = (Name, &'a Tensor)>>(tensors: I) -> Self {
+        Self { tensors: tensors.into_iter().collect() }
+    }
+}
+
 /// The tensors of one run of a layer.
 #[derive(Debug, Clone, Copy)]
 pub struct Operands<'a> {
     pub(crate) input: &'a Tensor,
     pub(crate) residual: Option<&'a Tensor>,
+    pub(crate) other: Option<&'a Tensor>,
     pub(crate) output: &'a Tensor,
     pub(crate) workspace: Option<&'a Workspace>,
 }
@@ -65,13 +72,21 @@ impl<'a> Operands<'a> {
     /// The two tensors that every layer has. The output needs a buffer that no other tensor of the layer lies in.
     #[must_use]
     pub fn new(input: &'a Tensor, output: &'a Tensor) -> Self {
-        Self { input, residual: None, output, workspace: None }
+        Self { input, residual: None, other: None, output, workspace: None }
     }
 
     /// A tensor of the output's shape; takes a tensor or an `Option` of one.
     #[must_use]
     pub fn residual(mut self, residual: impl Into<Option<&'a Tensor>>) -> Self {
         self.residual = residual.into();
+        self
+    }
+
+    /// The second tensor of a [`Binary`](crate::Binary) layer or a [`MatMul`](crate::MatMul); takes a tensor or an
+    /// `Option` of one.
+    #[must_use]
+    pub fn other(mut self, other: impl Into<Option<&'a Tensor>>) -> Self {
+        self.other = other.into();
         self
     }
 

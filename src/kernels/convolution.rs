@@ -2,7 +2,6 @@
 
 use super::parts::{Part, Stretch, Sum, Window, parts};
 use super::row::{Kernel, Lowering, Variant};
-use crate::activation::Activation;
 use crate::crop;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
@@ -46,30 +45,8 @@ pub(super) fn epilogue(geometry: &Geometry) -> [(&'static str, u32); 3] {
     [
         ("HAS_BIAS", geometry.bias.into()),
         ("HAS_RESIDUAL", geometry.residual.into()),
-        ("ACTIVATION", activation(geometry.activation)),
+        ("ACTIVATION", geometry.activation.number()),
     ]
-}
-
-/// The number by which the shaders know an activation.
-pub(super) fn activation(activation: Activation) -> u32 {
-    match activation {
-        Activation::None => 0,
-        Activation::Relu | Activation::Relu6 | Activation::Clamp(..) => 1,
-        Activation::LeakyRelu(_) => 2,
-        Activation::Silu => 3,
-        Activation::HardSwish => 4,
-    }
-}
-
-/// The two numbers that a shader's activation reads: its limits, or its slope.
-pub(super) fn activation_limits(activation: Activation) -> [f32; 2] {
-    match activation {
-        Activation::Relu => [0.0, f32::INFINITY],
-        Activation::Relu6 => [0.0, 6.0],
-        Activation::Clamp(minimum, maximum) => [minimum, maximum],
-        Activation::LeakyRelu(slope) => [slope, 0.0],
-        Activation::None | Activation::Silu | Activation::HardSwish => [0.0, 0.0],
-    }
 }
 
 /// How much of the input lies under `tile` neighbouring outputs along one axis.
@@ -181,7 +158,7 @@ pub(super) fn extent(part: &Part) -> Extent {
         last_row: row(part.rows.end - 1),
         first_in_channel: part.in_channels.start,
         last_in_channel: part.in_channels.end,
-        activation_limits: activation_limits(g.activation),
+        activation_limits: g.activation.parameters(),
         ..Extent::default()
     }
 }

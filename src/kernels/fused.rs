@@ -1,6 +1,6 @@
 //! What the kernels of a whole separable layer share: they compute the depthwise part as they go.
 
-use super::convolution::{Tensors, activation, activation_limits, check_buffers, cut, extent, shader};
+use super::convolution::{Tensors, check_buffers, cut, extent, shader};
 use super::parts::{MAXIMUM_TERMS, Sum, parts};
 use super::row::{Kernel, Lowering, Variant};
 use crate::error::{Error, Result};
@@ -48,7 +48,7 @@ fn sum(depthwise: &Geometry, pointwise: &Geometry) -> Sum {
 
 /// The constants of what such a kernel does to a value in between.
 pub(super) fn between_constants(depthwise: &Geometry) -> [(&'static str, u32); 2] {
-    [("HAS_BETWEEN_BIAS", depthwise.bias.into()), ("BETWEEN_ACTIVATION", activation(depthwise.activation))]
+    [("HAS_BETWEEN_BIAS", depthwise.bias.into()), ("BETWEEN_ACTIVATION", depthwise.activation.number())]
 }
 
 /// As far as anyone knows they all cost the same, so all are tried.
@@ -96,11 +96,8 @@ pub(super) fn lower(
         let weight = Slice { buffer: tensors.weight, start, length };
         let mut bindings = tensors.bindings(&part, weight);
         bindings.extend(between);
-        let extent = Extent {
-            depth_multiplier: multiplier,
-            between_limits: activation_limits(depthwise.activation),
-            ..extent(&part)
-        };
+        let extent =
+            Extent { depth_multiplier: multiplier, between_limits: depthwise.activation.parameters(), ..extent(&part) };
         program.dispatch(
             Step::new(shader(kernel), "main", constants, extent.words(), bindings),
             grid,

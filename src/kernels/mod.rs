@@ -12,9 +12,11 @@ mod pointwise;
 mod register_tile;
 mod row;
 mod separable;
+mod simple;
 mod software;
 mod tiled_gemm;
 mod tiling;
+mod unary;
 mod winograd;
 
 pub(crate) use row::Lowering;
@@ -40,6 +42,7 @@ pub static ALL: &[&Kernel] = &[
     &separable::KERNEL,
     &chained::KERNEL,
     &max_pool::KERNEL,
+    &unary::KERNEL,
     &software::subgroup_pointwise::KERNEL,
     &software::subgroup_gemm::KERNEL,
     &software::subgroup_separable::KERNEL,

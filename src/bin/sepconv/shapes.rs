@@ -219,7 +219,7 @@ impl Shape {
 
     /// Multiply-adds; of a pool its comparisons, one for each value under each window.
     pub fn multiply_adds(&self) -> u64 {
-        if let Layer::MaxPool2d(pool) = &self.layer {
+        if let Layer::Pool2d(pool) = &self.layer {
             let window = pool.kernel_size;
             return count(pool.output_shape()) * u64::from(window.height) * u64::from(window.width);
         }
@@ -264,7 +264,7 @@ impl Expected {
                 let reference = verify::separable_reference((d, p), input, depthwise, pointwise, residual);
                 Self::Rounded(reference, d.terms() + p.terms(), p.activation)
             }
-            (Layer::MaxPool2d(g), []) => Self::Exact(reference::max_pool2d(g, input)),
+            (Layer::Pool2d(g), []) => Self::Exact(reference::max_pool2d(g, input)),
             _ => unreachable!("every layer of a shape is of one of these kinds"),
         }
     }

@@ -47,7 +47,7 @@ impl<'a> Point<'a> {
     fn colour(&self) -> RGBColor {
         match self.row.shape.layer {
             Layer::SeparableConv2d(_) => SEPARABLE,
-            Layer::MaxPool2d(_) => POOL,
+            Layer::Pool2d(_) => POOL,
             _ => NORMAL,
         }
     }

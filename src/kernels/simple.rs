@@ -1,0 +1,53 @@
+//! What the kernels of layers besides convolutions share: one step reads all that the layer is given, and writes its
+//! output.
+
+use super::convolution::shader;
+use super::row::{Kernel, Lowering, Variant};
+use crate::error::{Error, Result};
+use crate::layer::Sizes;
+use crate::program::{Binding, Kind, Name, OFFSETS, Program, Step};
+use crate::size::values;
+use crate::target::Target;
+
+/// A uniform: where the step starts in its grid, where its tensors start in their bindings, and then these words.
+pub(super) fn uniform(words: impl IntoIterator<Item = u32>) -> Vec<u32> {
+    [0; 3 + OFFSETS].into_iter().chain(words).collect()
+}
+
+/// The program of a layer in one step. Its inputs and parameters are at the bindings 1, 2, 3 and so on, in the order in
+/// which it is given them, and its output is at 5.
+///
+/// # Errors
+/// [`Error::Limit`] for a tensor larger than a binding.
+pub(super) fn lower<S: Sizes>(
+    kernel: &Kernel,
+    layer: &S,
+    variant: usize,
+    words: impl IntoIterator<Item = u32>,
+    lowering: &Lowering<'_>,
+) -> Result<Program> {
+    let target = lowering.target;
+    let mut program = Program::new(kernel.name);
+    let mut bindings = Vec::new();
+    for (number, given) in (1..).zip(layer.given()) {
+        check_binding(given.name, given.shape, target)?;
+        let kind = if given.is_parameter { Kind::Parameter } else { Kind::Input };
+        let buffer = program.buffer(kind, Name { part: given.part, name: given.name }, given.shape);
+        bindings.push(Binding::read(number, program.whole(buffer)));
+    }
+    check_binding("output", layer.output_shape(), target)?;
+    let output = program.buffer(Kind::Output, "output", layer.output_shape());
+    bindings.push(Binding::write(5, program.whole(output)));
+    let Variant { constants, grid } = kernel.variant(&(*layer).into(), target, variant);
+    program.dispatch(Step::new(shader(kernel), "main", constants, uniform(words), bindings), grid, &target.limits)?;
+    Ok(program)
+}
+
+fn check_binding(argument: &'static str, shape: [u32; 4], target: &Target) -> Result<()> {
+    let (length, maximum) = (values(shape), target.binding_values());
+    if length > maximum {
+        let limit = "max_storage_buffer_binding_size";
+        return Err(Error::Limit { argument, bytes: 4 * length, limit, maximum: 4 * maximum });
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! Values in another order: transposing, slicing, padding, joining, repeating.
+
+use crate::describe::{Describe, Given, Reference};
+use crate::error::Result;
+use crate::size::{PaddingMode, check_count, extent};
+
+pub use super::binary::AXES;
+
+/// How the output's places along one axis follow from the input's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Axis {
+    /// How many places the output has.
+    pub size: u32,
+    /// How many the input has.
+    pub input_size: u32,
+    /// How far apart neighbours are in the input, in values.
+    pub input_stride: u32,
+    /// The place of the input that the first place of the output shows; it may lie in the padding.
+    pub first: i32,
+    /// How many places of the input further the next one is; below 0 it runs backwards, and 0 repeats.
+    pub step: i32,
+}
+
+impl Axis {
+    /// An axis that is copied as it is.
+    #[must_use]
+    pub fn new(size: u32, input_stride: u32) -> Self {
+        Self { size, input_size: size, input_stride, first: 0, step: 1 }
+    }
+}
+
+/// A tensor whose values are the input's in another order, or padding.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Rearrange {
+    /// How many values the input has.
+    pub input_length: u32,
+    /// The output's axes, the last one being contiguous.
+    pub axes: [Axis; AXES],
+    /// What stands where a place lies outside of the input.
+    pub padding_mode: PaddingMode,
+    /// The value of constant padding: with [`PaddingMode::Zeros`].
+    pub value: f32,
+}
+
+impl Rearrange {
+    /// Axes of size 1 in front make up for those that are missing.
+    ///
+    /// # Errors
+    /// A size that is out of its range.
+    pub fn new(input_length: u32, axes: &[Axis]) -> Result<Self> {
+        let mut all = [Axis::new(1, 0); AXES];
+        extent("axes", axes.len() as u64)?;
+        crate::size::check_range("axes", axes.len() as u64, 1, AXES as u64)?;
+        all[AXES - axes.len()..].copy_from_slice(axes);
+        let rearrange = Self { input_length, axes: all, padding_mode: PaddingMode::Zeros, value: 0.0 };
+        rearrange.check()?;
+        Ok(rearrange)
+    }
+
+    /// What stands outside of the input. Default: zeros.
+    #[must_use]
+    pub fn padding(mut self, padding_mode: PaddingMode, value: f32) -> Self {
+        (self.padding_mode, self.value) = (padding_mode, value);
+        self
+    }
+
+    /// Whether no place lies outside of the input.
+    #[must_use]
+    pub fn is_inside(&self) -> bool {
+        self.axes.iter().all(|axis| {
+            let last = i64::from(axis.first) + i64::from(axis.size - 1) * i64::from(axis.step);
+            [i64::from(axis.first), last].iter().all(|place| (0..i64::from(axis.input_size)).contains(place))
+        })
+    }
+
+    fn shape(&self) -> [u32; 4] {
+        let [a, b, c, d, e, f] = self.axes.map(|axis| axis.size);
+        [a.saturating_mul(b).saturating_mul(c), d, e, f]
+    }
+
+    /// The place of the input, or none in constant padding.
+    fn source(&self, axis: &Axis, position: u32) -> Option<u64> {
+        let place = i64::from(axis.first) + i64::from(position) * i64::from(axis.step);
+        crate::describe::source(self.padding_mode, place, axis.input_size).map(|place| place as u64)
+    }
+}
+
+impl Describe for Rearrange {
+    fn check(&self) -> Result<()> {
+        for axis in self.axes {
+            extent("size", axis.size.into())?;
+            extent("input size", axis.input_size.into())?;
+            let last = i64::from(axis.first) + i64::from(axis.size - 1) * i64::from(axis.step);
+            let most = i64::from(i32::MAX);
+            for place in [i64::from(axis.first), last] {
+                crate::size::check_range("place", place.unsigned_abs(), 0, most.unsigned_abs())?;
+                // Mirrored once, and repeated once, it must be inside.
+                if self.padding_mode != PaddingMode::Zeros {
+                    let size = i64::from(axis.input_size);
+                    let beyond = (-place).max(place - size + 1).max(0);
+                    let most = match self.padding_mode {
+                        PaddingMode::Reflect => size - 1,
+                        PaddingMode::Circular => size,
+                        _ => most,
+                    };
+                    crate::size::check_range("padding", beyond.unsigned_abs(), 0, most.unsigned_abs())?;
+                }
+            }
+        }
+        let last: u64 =
+            self.axes.iter().map(|axis| u64::from(axis.input_size - 1) * u64::from(axis.input_stride)).sum();
+        crate::size::check_range("input", last, 0, u64::from(self.input_length).saturating_sub(1))?;
+        check_count("output", self.shape())
+    }
+
+    fn given(&self) -> Vec<Given> {
+        vec![Given::input("input", [1, 1, 1, self.input_length])]
+    }
+
+    fn output_shape(&self) -> [u32; 4] {
+        self.shape()
+    }
+
+    fn text(&self) -> String {
+        let axes = self.axes.map(|axis| format!("{}:{}x{}+{}", axis.size, axis.input_stride, axis.step, axis.first));
+        format!("rearrange {} {:?}", axes.join(" "), self.padding_mode)
+    }
+
+    fn multiply_adds(&self) -> u64 {
+        crate::size::values(self.shape())
+    }
+
+    fn reference(&self, given: &[&[f32]]) -> Reference {
+        let mut result = Vec::new();
+        for index in 0..crate::size::values(self.shape()) {
+            let mut rest = index;
+            let mut place = Some(0);
+            for axis in self.axes.iter().rev() {
+                #[expect(clippy::cast_possible_truncation, reason = "less than a u32")]
+                let position = (rest % u64::from(axis.size)) as u32;
+                rest /= u64::from(axis.size);
+                let source = self.source(axis, position);
+                place = place.zip(source).map(|(place, source)| place + source * u64::from(axis.input_stride));
+            }
+            let value = place.map_or(self.value, |place| given[0][usize::try_from(place).unwrap()]);
+            result.push(f64::from(value));
+        }
+        Reference { magnitudes: vec![0.0; result.len()], values: result }
+    }
+}
