@@ -45,6 +45,8 @@ pub mod part {
         INPUT "shared/input.wgsl"
         WEIGHT "shared/weight.wgsl"
         OUTPUT "shared/output.wgsl"
+        VALUES "shared/values.wgsl"
+        NAN "shared/nan.wgsl"
         WINDOW "shared/window.wgsl"
         PADDING "shared/padding.wgsl"
         ACTIVATION "shared/activation.wgsl"

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use sepconv::unstable::{Planner, Step, specialise};
-use sepconv::{Activation, Choice, Conv2d, Geometry, Layer, MaxPool2d, PaddingMode, kernels};
+use sepconv::{Activation, Binary, Choice, Conv2d, Geometry, Layer, MaxPool2d, PaddingMode, Unary, kernels};
 
 const SHADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
 
@@ -69,7 +69,50 @@ fn layers() -> Vec<Layer> {
         let pool = MaxPool2d::new(geometry.kernel_size).stride(geometry.stride).dilation(geometry.dilation);
         Some(pool.geometry(geometry.input_shape()).ok()?.into())
     });
-    geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools).collect()
+    let all = geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools);
+    all.chain(functions()).chain(operations()).collect()
+}
+
+/// Every number by which the shaders know an activation.
+const ACTIVATIONS: [Activation; 22] = [
+    Activation::None,
+    Activation::Relu6,
+    Activation::LeakyRelu(0.1),
+    Activation::Silu,
+    Activation::HardSwish,
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::HardSigmoid(0.2, 0.5),
+    Activation::Elu(1.0),
+    Activation::Gelu,
+    Activation::GeluTanh,
+    Activation::Softplus,
+    Activation::Mish,
+    Activation::Linear(2.0, 1.0),
+    Activation::Erf,
+    Activation::Exp,
+    Activation::Log,
+    Activation::Sqrt,
+    Activation::Abs,
+    Activation::Reciprocal,
+    Activation::Floor,
+    Activation::Ceil,
+];
+
+fn functions() -> impl Iterator<Item = Layer> {
+    ACTIVATIONS.into_iter().map(|activation| Unary::new([1, 2, 3, 4], activation).unwrap().into())
+}
+
+/// Each operation, with every number of axes.
+fn operations() -> impl Iterator<Item = Layer> {
+    let of = |operation| {
+        (1..=6).map(move |axes| {
+            let rows: Vec<u32> = (0..axes).map(|axis| 1 + axis % 2).collect();
+            let activation = ACTIVATIONS[axes as usize];
+            Binary::new(operation, [&vec![2; rows.len()], &rows], activation).unwrap().into()
+        })
+    };
+    common::OPERATIONS.into_iter().flat_map(of)
 }
 
 /// A shader with every text that it is compiled to: as it is, and with each set of constants that a kernel's variant or a

@@ -1,5 +1,6 @@
 //! The kernels: one row each, beside the `.wgsl` of the same name in `shaders/`.
 
+mod binary;
 mod chained;
 mod convolution;
 mod depthwise;
@@ -42,6 +43,7 @@ pub static ALL: &[&Kernel] = &[
     &separable::KERNEL,
     &chained::KERNEL,
     &max_pool::KERNEL,
+    &binary::KERNEL,
     &unary::KERNEL,
     &software::subgroup_pointwise::KERNEL,
     &software::subgroup_gemm::KERNEL,
