@@ -12,14 +12,15 @@ const OPERATION: u32 = 0u;  // see src/layers/binary.rs
 const AXES: u32 = 1u;  // the last so many of six; before them there is one place
 const ACTIVATION: u32 = 0u;  // see activation.wgsl
 
+// An axis: its size, and how far apart neighbours are in both tensors.
+struct Axis { @align(16) size: u32, input_stride: u32, other_stride: u32 }
+
 struct Extent {
     first_workgroup_x: u32, first_workgroup_y: u32, first_workgroup_z: u32,
     input_offset: u32, other_offset: u32, offset_3: u32, offset_4: u32, output_offset: u32, offset_6: u32, offset_7: u32,
     count: u32,
     a: f32, b: f32,
-    unused_1: u32, unused_2: u32, unused_3: u32,
-    // From the last axis to the first: its size, and how far apart neighbours are in both tensors.
-    axes: array<vec4u, 6>,
+    @align(16) axes: array<Axis, 6>,  // the last one first
 }
 
 @group(0) @binding(0) var<uniform> extent: Extent;
@@ -29,15 +30,15 @@ fn value_of(index: u32) -> f32 {
     var first = extent.input_offset;
     var second = extent.other_offset;
     var rest = index;
-    for (var axis = 0u; axis < AXES; axis++) {
-        let sizes = extent.axes[axis];
+    for (var a = 0u; a < AXES; a++) {
+        let axis = extent.axes[a];
         var position = rest;
-        if axis + 1u < AXES {
-            rest = position / sizes.x;
-            position -= rest * sizes.x;
+        if a + 1u < AXES {
+            rest = position / axis.size;
+            position -= rest * axis.size;
         }
-        first += position * sizes.y;
-        second += position * sizes.z;
+        first += position * axis.input_stride;
+        second += position * axis.other_stride;
     }
     return activate(operate(input_at(first), f32(other[second])), ACTIVATION, extent.a, extent.b);
 }

@@ -48,6 +48,7 @@ pub mod part {
         VALUES "shared/values.wgsl"
         NAN "shared/nan.wgsl"
         WINDOW "shared/window.wgsl"
+        SOURCE "shared/source.wgsl"
         PADDING "shared/padding.wgsl"
         ACTIVATION "shared/activation.wgsl"
         EPILOGUE "shared/epilogue.wgsl"

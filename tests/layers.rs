@@ -2,10 +2,15 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{OPERATIONS, Random, context};
 use sepconv::reference::Reference;
 use sepconv::unstable::{Describe, Given};
-use sepconv::{Activation, Binary, BinaryOperation, Choice, Context, Error, Layer, Operands, Tensor, Unary, verify};
+use sepconv::{
+    Activation, Axis, Binary, BinaryOperation, Choice, Context, Error, Layer, Operands, PaddingMode, Rearrange, Tensor,
+    Unary, verify,
+};
 
 /// Computes a layer in every variant of every kernel that supports it, three times, with and without runtime checks, from
 /// values that `fill` makes, and gives each result to `compare`, with the reference and the kernel's name.
@@ -196,4 +201,138 @@ fn shapes_that_do_not_go_together_are_refused() {
     let mut altered = new(&[2, 3], &[1, 3]).unwrap();
     altered.sizes[2] = 0;
     assert!(altered.check().is_err());
+}
+
+/// An axis of a rearrangement: how many places the output and the input have, how far apart neighbours are in the input, the
+/// first place and the step.
+fn axis(size: u32, input_size: u32, input_stride: u32, first: i32, step: i32) -> Axis {
+    let mut axis = Axis::new(size, input_stride);
+    (axis.input_size, axis.first, axis.step) = (input_size, first, step);
+    axis
+}
+
+/// Axes that are copied whole.
+fn whole(axes: &[(u32, u32)]) -> Vec<Axis> {
+    axes.iter().map(|&(size, stride)| Axis::new(size, stride)).collect()
+}
+
+/// Rearranges an input whose values all differ, and compares the result with the reference bit by bit.
+fn check_rearranged(context: &Context, layer: Rearrange) {
+    let differing = |_: &Given, count: usize| (1..=count).map(|index| index as f32).collect();
+    compute(context, layer.into(), differing, |expected, actual, kernel| {
+        assert_eq!(actual, common::narrow(&expected.values), "{kernel} of {}", layer.text());
+    });
+}
+
+/// With how many axes the shader computes a rearrangement, and whether without padding.
+fn axes_of(layer: Rearrange) -> (u32, bool) {
+    let [target, ..] = common::targets();
+    let (_, variant) = &Choice::all(&layer.into(), &target)[0];
+    let constant = |name: &str| variant.constants.iter().find(|(other, _)| *other == name).unwrap().1;
+    (constant("AXES"), constant("IS_INSIDE") == 1)
+}
+
+#[test]
+fn transposes_slices_and_repeats() {
+    let Some(context) = context() else { return };
+    let strides = [(2, 60), (3, 20), (4, 5), (5, 1)];
+    let mut met = BTreeSet::new();
+    for order in 0..256_usize {
+        let order = [order >> 6, order >> 4 & 3, order >> 2 & 3, order & 3];
+        if BTreeSet::from(order).len() == 4 {
+            let layer = Rearrange::new(120, &whole(&order.map(|axis| strides[axis]))).unwrap();
+            met.insert(axes_of(layer));
+            check_rearranged(context, layer);
+        }
+    }
+    assert_eq!(met, BTreeSet::from([(1, true), (2, true), (3, true), (4, true)]));
+    for (length, axes, needed) in [
+        (1, whole(&[(1, 1)]), 1),
+        // A matrix transposed, a batch of them, and a channel's pixels brought together.
+        (33 * 70, whole(&[(70, 1), (33, 70)]), 2),
+        (3 * 33 * 70, whole(&[(3, 33 * 70), (1, 9), (70, 1), (33, 70)]), 3),
+        (2 * 12 * 5 * 7, whole(&[(2, 420), (3, 140), (5, 7), (2, 70), (7, 1), (2, 35)]), 5),
+        (64, whole(&[(2, 1), (2, 2), (2, 4), (2, 8), (2, 16), (2, 32)]), 6),
+        // Slices: a run, every second, backwards, backwards by threes.
+        (100, vec![axis(31, 100, 1, 7, 1)], 1),
+        (6 * 50, vec![axis(4, 6, 50, 1, 1), axis(24, 50, 1, 1, 2)], 2),
+        (6 * 50, vec![axis(6, 6, 50, 5, -1), axis(50, 50, 1, 49, -1)], 1),
+        (6 * 50, vec![axis(6, 6, 50, 5, -1), axis(17, 50, 1, 49, -3)], 2),
+        // Repeats: of each value, of the whole, of one.
+        (300, vec![axis(300, 300, 1, 0, 1), axis(4, 1, 0, 0, 0)], 2),
+        (300, vec![axis(4, 1, 0, 0, 0), axis(300, 300, 1, 0, 1)], 2),
+        (9, vec![axis(5, 1, 0, 0, 0), axis(60, 9, 1, 3, 0)], 1),
+        // One of several along an axis in the middle.
+        (7 * 8 * 9, vec![axis(7, 7, 72, 0, 1), axis(1, 8, 9, 5, 1), axis(9, 9, 1, 0, 1)], 2),
+    ] {
+        let layer = Rearrange::new(length, &axes).unwrap();
+        assert_eq!(axes_of(layer), (needed, true), "{axes:?}");
+        check_rearranged(context, layer);
+    }
+}
+
+#[test]
+fn padding_of_every_mode() {
+    let Some(context) = context() else { return };
+    let modes = [PaddingMode::Zeros, PaddingMode::Reflect, PaddingMode::Replicate, PaddingMode::Circular];
+    for mode in modes {
+        for (length, axes, needed) in [
+            // Planes with margins, at one axis and at both; then transposed, backwards, and by twos.
+            (2 * 3 * 5 * 6, vec![axis(6, 6, 30, 0, 1), axis(5, 5, 6, 0, 1), axis(11, 6, 1, -3, 1)], 2),
+            (
+                2 * 3 * 5 * 6,
+                vec![axis(2, 2, 90, 0, 1), axis(3, 3, 30, 0, 1), axis(9, 5, 6, -2, 1), axis(8, 6, 1, -1, 1)],
+                3,
+            ),
+            (5 * 6, vec![axis(10, 6, 1, -2, 1), axis(9, 5, 6, -3, 1)], 2),
+            (5 * 6, vec![axis(9, 5, 6, 7, -1), axis(10, 6, 1, 7, -1)], 2),
+            (5 * 6, vec![axis(4, 5, 6, 6, -2), axis(5, 6, 1, -1, 2)], 2),
+            // Margins before and behind, at six axes.
+            (64, (0..6).map(|place| axis(3, 2, 1 << place, if place % 2 == 0 { -1 } else { 0 }, 1)).collect(), 6),
+            // Beside an axis that runs backwards and one that is repeated.
+            (5 * 6, vec![axis(4, 1, 0, 0, 0), axis(5, 5, 6, 4, -1), axis(9, 6, 1, -2, 1)], 3),
+            // Nothing but padding along an axis of one place.
+            (5 * 6, vec![axis(1, 5, 6, -2, 1), axis(6, 6, 1, 0, 1)], 2),
+        ] {
+            for value in if mode == PaddingMode::Zeros { vec![0.0, -2.5, f32::NEG_INFINITY] } else { vec![9.0] } {
+                let layer = Rearrange::new(length, &axes).unwrap().padding(mode, value);
+                assert_eq!((axes_of(layer), layer.is_inside()), ((needed, false), false), "{axes:?}");
+                check_rearranged(context, layer);
+            }
+        }
+        // Of any mode, as there is none.
+        let inside = Rearrange::new(30, &whole(&[(6, 1), (5, 6)])).unwrap().padding(mode, 1.0);
+        assert_eq!(axes_of(inside), (2, true));
+        check_rearranged(context, inside);
+    }
+}
+
+#[test]
+fn rearrangements_out_of_range_are_refused() {
+    let refused = |length, axes: &[Axis], name: &str| match Rearrange::new(length, axes) {
+        Err(Error::OutOfRange { argument, .. } | Error::Overflow { argument, .. }) => assert_eq!(argument, name),
+        other => panic!("{other:?} for {axes:?}"),
+    };
+    refused(9, &[], "axes");
+    refused(9, &whole(&[(1, 1); 7]), "axes");
+    refused(0, &whole(&[(1, 1)]), "input");
+    refused(9, &whole(&[(0, 1)]), "size");
+    refused(9, &[axis(9, 0, 1, 0, 1)], "input size");
+    refused(9, &whole(&[(10, 1)]), "input");
+    refused(9, &whole(&[(5, 2), (2, 2)]), "input");
+    refused(9, &whole(&[(1 << 30, u32::MAX); 6]), "output");
+    refused(9, &[axis(1, i32::MAX as u32, u32::MAX, 0, 1); 6], "input");
+    refused(9, &whole(&[(1 << 11, 0), (1 << 11, 0), (1 << 11, 0), (1, 0), (1, 0), (1, 0)]), "output");
+    refused(9, &[axis(3, 9, 1, i32::MIN, 1)], "place");
+    refused(9, &[axis(3, 9, 1, i32::MAX, 1)], "place");
+    refused(9, &[axis(3, 9, 1, 0, i32::MIN)], "place");
+    for (first, mode, most) in [(-8, PaddingMode::Reflect, 8), (-9, PaddingMode::Circular, 9)] {
+        let new = |first| Rearrange::new(9, &[axis(9, 9, 1, first, 1)]).unwrap().padding(mode, 0.0);
+        assert_eq!(new(first).check(), Ok(()));
+        let (argument, value) = ("padding", u64::from(first.unsigned_abs()) + 1);
+        assert_eq!(new(first - 1).check(), Err(Error::OutOfRange { argument, value, minimum: 0, maximum: most }));
+        // The last place shown is the first one and 8.
+        assert_eq!(new(-first).check(), Ok(()));
+        assert!(new(1 - first).check().is_err());
+    }
 }

@@ -9,7 +9,9 @@ use std::sync::OnceLock;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use sepconv::unstable::{Planner, Step, specialise};
-use sepconv::{Activation, Binary, Choice, Conv2d, Geometry, Layer, MaxPool2d, PaddingMode, Unary, kernels};
+use sepconv::{
+    Activation, Axis, Binary, Choice, Conv2d, Geometry, Layer, MaxPool2d, PaddingMode, Rearrange, Unary, kernels,
+};
 
 const SHADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
 
@@ -70,7 +72,7 @@ fn layers() -> Vec<Layer> {
         Some(pool.geometry(geometry.input_shape()).ok()?.into())
     });
     let all = geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools);
-    all.chain(functions()).chain(operations()).collect()
+    all.chain(functions()).chain(operations()).chain(rearrangements()).collect()
 }
 
 /// Every number by which the shaders know an activation.
@@ -113,6 +115,18 @@ fn operations() -> impl Iterator<Item = Layer> {
         })
     };
     common::OPERATIONS.into_iter().flat_map(of)
+}
+
+/// Every number of axes, with every padding mode and without padding.
+fn rearrangements() -> impl Iterator<Item = Layer> {
+    let modes = [PaddingMode::Zeros, PaddingMode::Reflect, PaddingMode::Replicate, PaddingMode::Circular];
+    (1..=6).flat_map(move |count| {
+        let mut axes: Vec<_> = (0..count).map(|axis| Axis::new(2, 1 << axis)).collect();
+        let inside = Rearrange::new(64, &axes).unwrap();
+        axes[0].first = -1;
+        let padded = Rearrange::new(64, &axes).unwrap();
+        modes.map(|mode| padded.padding(mode, 0.0)).into_iter().chain([inside]).map(Layer::from)
+    })
 }
 
 /// A shader with every text that it is compiled to: as it is, and with each set of constants that a kernel's variant or a

@@ -10,6 +10,7 @@ mod gemm;
 mod max_pool;
 mod parts;
 mod pointwise;
+mod rearrange;
 mod register_tile;
 mod row;
 mod separable;
@@ -44,6 +45,7 @@ pub static ALL: &[&Kernel] = &[
     &chained::KERNEL,
     &max_pool::KERNEL,
     &binary::KERNEL,
+    &rearrange::KERNEL,
     &unary::KERNEL,
     &software::subgroup_pointwise::KERNEL,
     &software::subgroup_gemm::KERNEL,

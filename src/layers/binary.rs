@@ -168,21 +168,31 @@ impl Binary {
     }
 
     fn shape(&self) -> [u32; 4] {
-        let [a, b, c, d, e, f] = self.sizes;
-        [a.saturating_mul(b).saturating_mul(c), d, e, f]
+        shape_of(self.sizes)
     }
+}
+
+/// The shape of an output that is seen with six axes.
+pub(super) fn shape_of(sizes: [u32; AXES]) -> [u32; 4] {
+    let outer = sizes[..3].iter().fold(1, |count: u32, &size| count.saturating_mul(size));
+    [outer, sizes[3], sizes[4], sizes[5]]
+}
+
+/// Refuses sizes of which one is 0 or too large, and outputs whose values a shader could not number.
+pub(super) fn check_axes(sizes: [u32; AXES]) -> Result<()> {
+    for size in sizes {
+        extent("size", size.into())?;
+    }
+    if sizes[..3].iter().map(|&size| u128::from(size)).product::<u128>() > u32::MAX.into() {
+        return Err(Error::Overflow { argument: "output", shape: shape_of(sizes) });
+    }
+    check_count("output", shape_of(sizes))
 }
 
 impl Describe for Binary {
     fn check(&self) -> Result<()> {
         self.activation.check()?;
-        for size in self.sizes {
-            extent("size", size.into())?;
-        }
-        if self.sizes[..3].iter().map(|&size| u64::from(size)).product::<u64>() > u64::from(u32::MAX) {
-            return Err(Error::Overflow { argument: "output", shape: self.shape() });
-        }
-        check_count("output", self.shape())
+        check_axes(self.sizes)
     }
 
     fn given(&self) -> Vec<Given> {
