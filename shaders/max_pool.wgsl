@@ -11,15 +11,8 @@
 const CONTINUES: bool = false;  // whether an earlier part began these windows
 const WORKGROUP_SIZE: u32 = 64u;
 
-// The bits of minus infinity. WGSL has no constant for it, and a compiler may answer a comparison with a NaN as it
-// likes, so both are found by their bits.
+// The bits of minus infinity, for which WGSL has no constant.
 const LOWEST: u32 = 0xff800000u;
-
-// The larger of two values, or a NaN if one of them is.
-fn larger(a: f32, b: f32) -> f32 {
-    let b_is_nan = (bitcast<u32>(b) & 0x7fffffffu) > 0x7f800000u;
-    return select(a, b, b > a || b_is_nan);
-}
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u) {

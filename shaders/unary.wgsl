@@ -1,15 +1,13 @@
 // unary: a function of each value.
 //
 // Formula    y[i] = f(x[i])
-// Mapping    One invocation: VALUES values, WORKGROUP_SIZE apart, so that neighbouring invocations read neighbouring values.
+// Mapping    One invocation: VALUES values, as values.wgsl says.
 // Traffic    Each value is read once and written once.
 // Needs      Nothing.
 // Bound by   Memory.
 // Rust row   src/kernels/unary.rs
 
 const ACTIVATION: u32 = 0u;  // see activation.wgsl
-const WORKGROUP_SIZE: u32 = 64u;
-const VALUES: u32 = 4u;
 
 struct Extent {
     first_workgroup_x: u32, first_workgroup_y: u32, first_workgroup_z: u32,
@@ -20,13 +18,6 @@ struct Extent {
 
 @group(0) @binding(0) var<uniform> extent: Extent;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u) {
-    let first = (workgroup.x + extent.first_workgroup_x) * WORKGROUP_SIZE * VALUES + local.x;
-    for (var v = 0u; v < VALUES; v++) {
-        let index = first + v * WORKGROUP_SIZE;
-        if index < extent.count {
-            store(activate(input_at(extent.input_offset + index), ACTIVATION, extent.a, extent.b), index);
-        }
-    }
+fn value_of(index: u32) -> f32 {
+    return activate(input_at(extent.input_offset + index), ACTIVATION, extent.a, extent.b);
 }

@@ -90,9 +90,8 @@ impl Activation {
                 let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
                 0.5 * x * (1.0 + inner.tanh())
             }
-            Self::Softplus if x.is_nan() => x,
+            Self::Softplus | Self::Mish if x.is_nan() => x,
             Self::Softplus => softplus(),
-            Self::Mish if x.is_nan() => x,
             Self::Mish => x * softplus().tanh(),
             Self::Linear(slope, offset) => line(slope, offset),
             Self::Erf => error_function(x),

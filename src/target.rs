@@ -50,7 +50,7 @@ impl Target {
             ("max_bindings_per_bind_group", limits.max_bindings_per_bind_group.into(), 6),
             ("max_storage_buffers_per_shader_stage", limits.max_storage_buffers_per_shader_stage.into(), 5),
             ("max_uniform_buffers_per_shader_stage", limits.max_uniform_buffers_per_shader_stage.into(), 1),
-            ("max_uniform_buffer_binding_size", limits.max_uniform_buffer_binding_size, 128),
+            ("max_uniform_buffer_binding_size", limits.max_uniform_buffer_binding_size, 256),
             ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup.into(), 64),
             ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x.into(), 64),
             ("max_compute_workgroup_size_y", limits.max_compute_workgroup_size_y.into(), 8),

@@ -2,18 +2,28 @@
 
 mod common;
 
-use common::{Random, context};
-use sepconv::unstable::Given;
-use sepconv::{Activation, Choice, Context, Layer, Operands, Tensor, Unary, verify};
+use std::collections::BTreeSet;
+
+use common::{OPERATIONS, Random, context};
+use sepconv::reference::Reference;
+use sepconv::unstable::{Describe, Given};
+use sepconv::{
+    Activation, Axis, Binary, BinaryOperation, Choice, Context, Error, Layer, Operands, PaddingMode, Rearrange, Tensor,
+    Unary, verify,
+};
 
 /// Computes a layer in every variant of every kernel that supports it, three times, with and without runtime checks, from
-/// values that `fill` makes, and compares each result with the reference.
-fn check_with(context: &Context, layer: Layer, mut fill: impl FnMut(&Given, usize) -> Vec<f32>) {
+/// values that `fill` makes, and gives each result to `compare`, with the reference and the kernel's name.
+fn compute(
+    context: &Context,
+    layer: Layer,
+    mut fill: impl FnMut(&Given, usize) -> Vec<f32>,
+    compare: impl Fn(&Reference, &[f32], &str),
+) {
     let given = layer.describe().given();
     let values: Vec<_> = given.iter().map(|given| fill(given, common::count(given.shape))).collect();
     let slices: Vec<_> = values.iter().map(Vec::as_slice).collect();
     let expected = layer.describe().reference(&slices);
-    let (activation, terms) = (layer.describe().activation(), layer.describe().terms());
     let choices = Choice::all(&layer, context.target());
     assert!(!choices.is_empty(), "no kernel for {}", layer.text());
     for (choice, _) in choices {
@@ -35,11 +45,32 @@ fn check_with(context: &Context, layer: Layer, mut fill: impl FnMut(&Given, usiz
                 let output = common::poisoned(context, layer.output_shape());
                 let operands = Operands::new(input("input").unwrap(), &output).other(input("other"));
                 plan.bind(&weights, operands).unwrap().run().unwrap();
-                let error = verify::largest_error(&expected, activation, terms, &output.read_blocking().unwrap());
-                assert!(error <= 1.0, "{} of {}: {error} of the bound", choice.kernel.name, layer.text());
+                compare(&expected, &output.read_blocking().unwrap(), choice.kernel.name);
             }
         }
     }
+}
+
+/// [`compute`], the results being as near to the reference as rounding allows.
+fn check_with(context: &Context, layer: Layer, fill: impl FnMut(&Given, usize) -> Vec<f32>) {
+    let (activation, terms) = (layer.describe().activation(), layer.describe().terms());
+    compute(context, layer, fill, |expected, actual, kernel| {
+        let error = verify::largest_error(expected, activation, terms, actual);
+        assert!(error <= 1.0, "{kernel} of {}: {error} of the bound", layer.text());
+    });
+}
+
+/// [`compute`] from whole numbers, the results being the reference's to the last bit.
+fn check_exact(context: &Context, layer: impl Into<Layer>, seed: u64) {
+    let (layer, mut random) = (layer.into(), Random(seed));
+    compute(
+        context,
+        layer,
+        |_, count| random.integers(count),
+        |expected, actual, kernel| {
+            assert_eq!(actual, common::narrow(&expected.values), "{kernel} of {}", layer.text());
+        },
+    );
 }
 
 /// [`check_with`] random values from -1 to 1.
@@ -53,5 +84,255 @@ fn functions() {
     let Some(context) = context() else { return };
     for shape in [[1, 1, 1, 1], [1, 3, 5, 7], [2, 4, 16, 33]] {
         check(context, Unary::new(shape, Activation::Sigmoid).unwrap(), 1);
+    }
+}
+
+/// Two shapes, and how many axes they are seen with.
+type Broadcast = ([&'static [u32]; 2], usize);
+
+const BROADCASTS: [Broadcast; 13] = [
+    // The same shape.
+    ([&[2, 3, 5, 7], &[2, 3, 5, 7]], 1),
+    ([&[1], &[1]], 0),
+    // A scalar on either side.
+    ([&[2, 3, 50], &[1, 1, 1]], 1),
+    ([&[1, 1], &[30, 9]], 1),
+    // One value for each channel, for each row, for each column.
+    ([&[2, 3, 5, 7], &[1, 3, 1, 1]], 3),
+    ([&[1, 3, 5, 7], &[1, 3, 1, 1]], 2),
+    ([&[2, 3, 5, 7], &[2, 3, 5, 1]], 2),
+    ([&[2, 3, 5, 7], &[1, 1, 1, 7]], 2),
+    // Both are broadcast.
+    ([&[9, 1], &[1, 33]], 2),
+    ([&[4, 1, 6], &[1, 5, 6]], 3),
+    ([&[2, 1, 3, 1, 4], &[1, 5, 1, 2, 1]], 5),
+    ([&[2, 3, 2, 3, 2], &[2, 1, 2, 1, 2]], 5),
+    ([&[2, 3, 2, 3, 2, 300], &[1, 3, 1, 3, 1, 300]], 6),
+];
+
+#[test]
+fn operations_on_two_tensors() {
+    let Some(context) = context() else { return };
+    for (shapes, axes) in BROADCASTS {
+        let layer = |operation, activation| Binary::new(operation, shapes, activation).unwrap();
+        let sizes = layer(BinaryOperation::Add, Activation::None).sizes;
+        assert_eq!(sizes.iter().skip_while(|&&size| size == 1).count(), axes, "{shapes:?}");
+        for (index, operation) in OPERATIONS.into_iter().enumerate() {
+            // Each shape has every third operation, in turn.
+            if !common::sweeps_whole() && !(index + sizes[5] as usize).is_multiple_of(3) {
+                continue;
+            }
+            check(context, layer(operation, Activation::None), index as u64);
+            check(context, layer(operation, Activation::Sigmoid), index as u64);
+            if ![BinaryOperation::Div, BinaryOperation::Pow].contains(&operation) {
+                check_exact(context, layer(operation, Activation::Clamp(-5.0, 6.0)), index as u64);
+            }
+        }
+    }
+}
+
+/// Every pair of numbers that have rules of their own.
+#[test]
+fn operations_on_numbers_with_rules_of_their_own() {
+    const NUMBERS: [f32; 26] = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        2.0,
+        -2.0,
+        3.0,
+        -3.0,
+        4.0,
+        5.0,
+        -5.0,
+        0.5,
+        -0.5,
+        2.5,
+        -2.5,
+        0.1,
+        1.000_000_1,
+        0.999_999_9,
+        16_777_215.0,
+        16_777_216.0,
+        -16_777_215.0,
+        1e30,
+        -1e-30,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+    ];
+    let Some(context) = context() else { return };
+    let count = u32::try_from(NUMBERS.len()).unwrap();
+    for operation in OPERATIONS {
+        let layer = Binary::new(operation, [&[count, 1], &[1, count]], Activation::None).unwrap();
+        check_with(context, layer.into(), |_, _| NUMBERS.to_vec());
+    }
+}
+
+/// Whole exponents up to 3 are products, so that squares of whole numbers are whole.
+#[test]
+fn powers_of_whole_numbers_are_whole() {
+    let Some(context) = context() else { return };
+    let layer = Binary::new(BinaryOperation::Pow, [&[9, 1], &[1, 4]], Activation::None).unwrap();
+    let whole = |given: &Given, count: usize| -> Vec<f32> {
+        let first = if given.name == "input" { -4.0 } else { 0.0 };
+        (0..count).map(|index| first + index as f32).collect()
+    };
+    compute(context, layer.into(), whole, |expected, actual, kernel| {
+        assert_eq!(actual, common::narrow(&expected.values), "{kernel}");
+    });
+}
+
+#[test]
+fn shapes_that_do_not_go_together_are_refused() {
+    let new = |a: &[u32], b: &[u32]| Binary::new(BinaryOperation::Add, [a, b], Activation::None);
+    let refused: [[&[u32]; 2]; 4] =
+        [[&[2, 3], &[3]], [&[2, 3], &[2, 4]], [&[2, 3], &[3, 2]], [&[2, 1, 2, 1, 2, 1, 2], &[1, 2, 1, 2, 1, 2, 1]]];
+    for [a, b] in refused {
+        assert_eq!(new(a, b), Err(Error::Unbroadcast { a: a.to_vec(), b: b.to_vec() }));
+    }
+    for [a, b] in [[&[0], &[0]], [&[1], &[0]], [&[0], &[1]]] {
+        assert!(matches!(new(a, b), Err(Error::OutOfRange { argument: "size", value: 0, .. })), "{a:?} {b:?}");
+    }
+    assert!(new(&[1 << 30, 8], &[1 << 30, 8]).is_err() && new(&[1 << 30, 1], &[1, 8]).is_err());
+    let infinite = Binary::new(BinaryOperation::Add, [&[2], &[2]], Activation::Elu(f32::INFINITY));
+    assert!(matches!(infinite, Err(Error::NotFinite { .. })));
+    let mut altered = new(&[2, 3], &[1, 3]).unwrap();
+    altered.sizes[2] = 0;
+    assert!(altered.check().is_err());
+}
+
+/// An axis of a rearrangement: how many places the output and the input have, how far apart neighbours are in the input, the
+/// first place and the step.
+fn axis(size: u32, input_size: u32, input_stride: u32, first: i32, step: i32) -> Axis {
+    let mut axis = Axis::new(size, input_stride);
+    (axis.input_size, axis.first, axis.step) = (input_size, first, step);
+    axis
+}
+
+/// Axes that are copied whole.
+fn whole(axes: &[(u32, u32)]) -> Vec<Axis> {
+    axes.iter().map(|&(size, stride)| Axis::new(size, stride)).collect()
+}
+
+/// Rearranges an input whose values all differ, and compares the result with the reference bit by bit.
+fn check_rearranged(context: &Context, layer: Rearrange) {
+    let differing = |_: &Given, count: usize| (1..=count).map(|index| index as f32).collect();
+    compute(context, layer.into(), differing, |expected, actual, kernel| {
+        assert_eq!(actual, common::narrow(&expected.values), "{kernel} of {}", layer.text());
+    });
+}
+
+/// With how many axes the shader computes a rearrangement, and whether without padding.
+fn axes_of(layer: Rearrange) -> (u32, bool) {
+    let [target, ..] = common::targets();
+    let (_, variant) = &Choice::all(&layer.into(), &target)[0];
+    let constant = |name: &str| variant.constants.iter().find(|(other, _)| *other == name).unwrap().1;
+    (constant("AXES"), constant("IS_INSIDE") == 1)
+}
+
+#[test]
+fn transposes_slices_and_repeats() {
+    let Some(context) = context() else { return };
+    let strides = [(2, 60), (3, 20), (4, 5), (5, 1)];
+    let mut met = BTreeSet::new();
+    for order in 0..256_usize {
+        let order = [order >> 6, order >> 4 & 3, order >> 2 & 3, order & 3];
+        if BTreeSet::from(order).len() == 4 {
+            let layer = Rearrange::new(120, &whole(&order.map(|axis| strides[axis]))).unwrap();
+            met.insert(axes_of(layer));
+            check_rearranged(context, layer);
+        }
+    }
+    assert_eq!(met, BTreeSet::from([(1, true), (2, true), (3, true), (4, true)]));
+    for (length, axes, needed) in [
+        (1, whole(&[(1, 1)]), 1),
+        // A matrix transposed, a batch of them, and a channel's pixels brought together.
+        (33 * 70, whole(&[(70, 1), (33, 70)]), 2),
+        (3 * 33 * 70, whole(&[(3, 33 * 70), (1, 9), (70, 1), (33, 70)]), 3),
+        (2 * 12 * 5 * 7, whole(&[(2, 420), (3, 140), (5, 7), (2, 70), (7, 1), (2, 35)]), 5),
+        (64, whole(&[(2, 1), (2, 2), (2, 4), (2, 8), (2, 16), (2, 32)]), 6),
+        // Slices: a run, every second, backwards, backwards by threes.
+        (100, vec![axis(31, 100, 1, 7, 1)], 1),
+        (6 * 50, vec![axis(4, 6, 50, 1, 1), axis(24, 50, 1, 1, 2)], 2),
+        (6 * 50, vec![axis(6, 6, 50, 5, -1), axis(50, 50, 1, 49, -1)], 1),
+        (6 * 50, vec![axis(6, 6, 50, 5, -1), axis(17, 50, 1, 49, -3)], 2),
+        // Repeats: of each value, of the whole, of one.
+        (300, vec![axis(300, 300, 1, 0, 1), axis(4, 1, 0, 0, 0)], 2),
+        (300, vec![axis(4, 1, 0, 0, 0), axis(300, 300, 1, 0, 1)], 2),
+        (9, vec![axis(5, 1, 0, 0, 0), axis(60, 9, 1, 3, 0)], 1),
+        // One of several along an axis in the middle.
+        (7 * 8 * 9, vec![axis(7, 7, 72, 0, 1), axis(1, 8, 9, 5, 1), axis(9, 9, 1, 0, 1)], 2),
+    ] {
+        let layer = Rearrange::new(length, &axes).unwrap();
+        assert_eq!(axes_of(layer), (needed, true), "{axes:?}");
+        check_rearranged(context, layer);
+    }
+}
+
+#[test]
+fn padding_of_every_mode() {
+    let Some(context) = context() else { return };
+    let modes = [PaddingMode::Zeros, PaddingMode::Reflect, PaddingMode::Replicate, PaddingMode::Circular];
+    for mode in modes {
+        for (length, axes, needed) in [
+            // Planes with margins, at one axis and at both; then transposed, backwards, and by twos.
+            (2 * 3 * 5 * 6, vec![axis(6, 6, 30, 0, 1), axis(5, 5, 6, 0, 1), axis(11, 6, 1, -3, 1)], 2),
+            (
+                2 * 3 * 5 * 6,
+                vec![axis(2, 2, 90, 0, 1), axis(3, 3, 30, 0, 1), axis(9, 5, 6, -2, 1), axis(8, 6, 1, -1, 1)],
+                3,
+            ),
+            (5 * 6, vec![axis(10, 6, 1, -2, 1), axis(9, 5, 6, -3, 1)], 2),
+            (5 * 6, vec![axis(9, 5, 6, 7, -1), axis(10, 6, 1, 7, -1)], 2),
+            (5 * 6, vec![axis(4, 5, 6, 6, -2), axis(5, 6, 1, -1, 2)], 2),
+            // Margins before and behind, at six axes.
+            (64, (0..6).map(|place| axis(3, 2, 1 << place, if place % 2 == 0 { -1 } else { 0 }, 1)).collect(), 6),
+            // Beside an axis that runs backwards and one that is repeated.
+            (5 * 6, vec![axis(4, 1, 0, 0, 0), axis(5, 5, 6, 4, -1), axis(9, 6, 1, -2, 1)], 3),
+            // Nothing but padding along an axis of one place.
+            (5 * 6, vec![axis(1, 5, 6, -2, 1), axis(6, 6, 1, 0, 1)], 2),
+        ] {
+            for value in if mode == PaddingMode::Zeros { vec![0.0, -2.5, f32::NEG_INFINITY] } else { vec![9.0] } {
+                let layer = Rearrange::new(length, &axes).unwrap().padding(mode, value);
+                assert_eq!((axes_of(layer), layer.is_inside()), ((needed, false), false), "{axes:?}");
+                check_rearranged(context, layer);
+            }
+        }
+        // Of any mode, as there is none.
+        let inside = Rearrange::new(30, &whole(&[(6, 1), (5, 6)])).unwrap().padding(mode, 1.0);
+        assert_eq!(axes_of(inside), (2, true));
+        check_rearranged(context, inside);
+    }
+}
+
+#[test]
+fn rearrangements_out_of_range_are_refused() {
+    let refused = |length, axes: &[Axis], name: &str| match Rearrange::new(length, axes) {
+        Err(Error::OutOfRange { argument, .. } | Error::Overflow { argument, .. }) => assert_eq!(argument, name),
+        other => panic!("{other:?} for {axes:?}"),
+    };
+    refused(9, &[], "axes");
+    refused(9, &whole(&[(1, 1); 7]), "axes");
+    refused(0, &whole(&[(1, 1)]), "input");
+    refused(9, &whole(&[(0, 1)]), "size");
+    refused(9, &[axis(9, 0, 1, 0, 1)], "input size");
+    refused(9, &whole(&[(10, 1)]), "input");
+    refused(9, &whole(&[(5, 2), (2, 2)]), "input");
+    refused(9, &whole(&[(1 << 30, u32::MAX); 6]), "output");
+    refused(9, &[axis(1, i32::MAX as u32, u32::MAX, 0, 1); 6], "input");
+    refused(9, &whole(&[(1 << 11, 0), (1 << 11, 0), (1 << 11, 0), (1, 0), (1, 0), (1, 0)]), "output");
+    refused(9, &[axis(3, 9, 1, i32::MIN, 1)], "place");
+    refused(9, &[axis(3, 9, 1, i32::MAX, 1)], "place");
+    refused(9, &[axis(3, 9, 1, 0, i32::MIN)], "place");
+    for (first, mode, most) in [(-8, PaddingMode::Reflect, 8), (-9, PaddingMode::Circular, 9)] {
+        let new = |first| Rearrange::new(9, &[axis(9, 9, 1, first, 1)]).unwrap().padding(mode, 0.0);
+        assert_eq!(new(first).check(), Ok(()));
+        let (argument, value) = ("padding", u64::from(first.unsigned_abs()) + 1);
+        assert_eq!(new(first - 1).check(), Err(Error::OutOfRange { argument, value, minimum: 0, maximum: most }));
+        // The last place shown is the first one and 8.
+        assert_eq!(new(-first).check(), Ok(()));
+        assert!(new(1 - first).check().is_err());
     }
 }

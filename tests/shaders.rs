@@ -9,7 +9,9 @@ use std::sync::OnceLock;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use sepconv::unstable::{Planner, Step, specialise};
-use sepconv::{Activation, Choice, Conv2d, Geometry, Layer, MaxPool2d, PaddingMode, kernels};
+use sepconv::{
+    Activation, Axis, Binary, Choice, Conv2d, Geometry, Layer, MaxPool2d, PaddingMode, Rearrange, Unary, kernels,
+};
 
 const SHADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
 
@@ -69,7 +71,62 @@ fn layers() -> Vec<Layer> {
         let pool = MaxPool2d::new(geometry.kernel_size).stride(geometry.stride).dilation(geometry.dilation);
         Some(pool.geometry(geometry.input_shape()).ok()?.into())
     });
-    geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools).collect()
+    let all = geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools);
+    all.chain(functions()).chain(operations()).chain(rearrangements()).collect()
+}
+
+/// Every number by which the shaders know an activation.
+const ACTIVATIONS: [Activation; 22] = [
+    Activation::None,
+    Activation::Relu6,
+    Activation::LeakyRelu(0.1),
+    Activation::Silu,
+    Activation::HardSwish,
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::HardSigmoid(0.2, 0.5),
+    Activation::Elu(1.0),
+    Activation::Gelu,
+    Activation::GeluTanh,
+    Activation::Softplus,
+    Activation::Mish,
+    Activation::Linear(2.0, 1.0),
+    Activation::Erf,
+    Activation::Exp,
+    Activation::Log,
+    Activation::Sqrt,
+    Activation::Abs,
+    Activation::Reciprocal,
+    Activation::Floor,
+    Activation::Ceil,
+];
+
+fn functions() -> impl Iterator<Item = Layer> {
+    ACTIVATIONS.into_iter().map(|activation| Unary::new([1, 2, 3, 4], activation).unwrap().into())
+}
+
+/// Each operation, with every number of axes.
+fn operations() -> impl Iterator<Item = Layer> {
+    let of = |operation| {
+        (1..=6).map(move |axes| {
+            let rows: Vec<u32> = (0..axes).map(|axis| 1 + axis % 2).collect();
+            let activation = ACTIVATIONS[axes as usize];
+            Binary::new(operation, [&vec![2; rows.len()], &rows], activation).unwrap().into()
+        })
+    };
+    common::OPERATIONS.into_iter().flat_map(of)
+}
+
+/// Every number of axes, with every padding mode and without padding.
+fn rearrangements() -> impl Iterator<Item = Layer> {
+    let modes = [PaddingMode::Zeros, PaddingMode::Reflect, PaddingMode::Replicate, PaddingMode::Circular];
+    (1..=6).flat_map(move |count| {
+        let mut axes: Vec<_> = (0..count).map(|axis| Axis::new(2, 1 << axis)).collect();
+        let inside = Rearrange::new(64, &axes).unwrap();
+        axes[0].first = -1;
+        let padded = Rearrange::new(64, &axes).unwrap();
+        modes.map(|mode| padded.padding(mode, 0.0)).into_iter().chain([inside]).map(Layer::from)
+    })
 }
 
 /// A shader with every text that it is compiled to: as it is, and with each set of constants that a kernel's variant or a

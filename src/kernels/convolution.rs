@@ -25,13 +25,13 @@ pub(super) fn window(geometry: &Geometry) -> [(&'static str, u32); 7] {
         ("STRIDE_WIDTH", geometry.stride.width),
         ("DILATION_HEIGHT", geometry.dilation.height),
         ("DILATION_WIDTH", geometry.dilation.width),
-        padding_mode(geometry),
+        padding_mode(geometry.padding_mode),
     ]
 }
 
 /// The constant of every kernel that reads what may lie in the padding.
-pub(super) fn padding_mode(geometry: &Geometry) -> (&'static str, u32) {
-    let number = match geometry.padding_mode {
+pub(super) fn padding_mode(mode: PaddingMode) -> (&'static str, u32) {
+    let number = match mode {
         PaddingMode::Zeros => 0,
         PaddingMode::Reflect => 1,
         PaddingMode::Replicate => 2,

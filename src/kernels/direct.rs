@@ -15,7 +15,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "direct",
         own: include_str!("../../shaders/direct.wgsl"),
-        parts: &[&SUMS, &[part::WINDOW, part::PADDING]],
+        parts: &[&SUMS, &[part::WINDOW, part::SOURCE, part::PADDING]],
     }),
     rules: &Rules::<Geometry> {
         supports: |_, _| Ok(()),

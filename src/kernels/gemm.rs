@@ -16,7 +16,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "gemm",
         own: include_str!("../../shaders/gemm.wgsl"),
-        parts: &[&SUMS, &[part::WINDOW, part::PADDING, part::REGISTER_TILE]],
+        parts: &[&SUMS, &[part::WINDOW, part::SOURCE, part::PADDING, part::REGISTER_TILE]],
     }),
     rules: &Rules::<Geometry> {
         supports,

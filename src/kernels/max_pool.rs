@@ -22,7 +22,16 @@ pub(super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "max_pool",
         own: include_str!("../../shaders/max_pool.wgsl"),
-        parts: &[&[part::EXTENT, part::ELEMENT, part::INPUT, part::OUTPUT, part::WINDOW, part::PADDING]],
+        parts: &[&[
+            part::EXTENT,
+            part::ELEMENT,
+            part::INPUT,
+            part::OUTPUT,
+            part::WINDOW,
+            part::SOURCE,
+            part::PADDING,
+            part::NAN,
+        ]],
     }),
     rules: &Rules::<PoolGeometry> { supports: |_, _| Ok(()), suits: |_, _| true, variants, cost: |_, _, _| 0.0, lower },
 };

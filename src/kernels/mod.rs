@@ -1,5 +1,6 @@
 //! The kernels: one row each, beside the `.wgsl` of the same name in `shaders/`.
 
+mod binary;
 mod chained;
 mod convolution;
 mod depthwise;
@@ -9,6 +10,7 @@ mod gemm;
 mod max_pool;
 mod parts;
 mod pointwise;
+mod rearrange;
 mod register_tile;
 mod row;
 mod separable;
@@ -42,6 +44,8 @@ pub static ALL: &[&Kernel] = &[
     &separable::KERNEL,
     &chained::KERNEL,
     &max_pool::KERNEL,
+    &binary::KERNEL,
+    &rearrange::KERNEL,
     &unary::KERNEL,
     &software::subgroup_pointwise::KERNEL,
     &software::subgroup_gemm::KERNEL,

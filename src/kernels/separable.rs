@@ -17,7 +17,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "separable",
         own: include_str!("../../shaders/separable.wgsl"),
-        parts: &[&SUMS, &[part::WINDOW, part::PADDING, part::BETWEEN, part::WORKGROUP_TILE]],
+        parts: &[&SUMS, &[part::WINDOW, part::SOURCE, part::PADDING, part::BETWEEN, part::WORKGROUP_TILE]],
     }),
     rules: &Rules::<(Geometry, Geometry)> {
         supports,

@@ -14,6 +14,26 @@ pub(super) fn uniform(words: impl IntoIterator<Item = u32>) -> Vec<u32> {
     [0; 3 + OFFSETS].into_iter().chain(words).collect()
 }
 
+/// How many values a layer's output has.
+pub(super) fn count(layer: &impl Sizes) -> u32 {
+    u32::try_from(values(layer.output_shape())).expect("fewer than 2^32 values, which was checked")
+}
+
+/// How many axes there are, from the last one: those before have size 1.
+pub(super) fn axes<const AXES: usize>(sizes: [u32; AXES]) -> u32 {
+    let missing = sizes[..AXES - 1].iter().take_while(|&&size| size == 1).count();
+    u32::try_from(AXES - missing).expect("few axes")
+}
+
+/// The one variant of a kernel with the loop of `shaders/shared/values.wgsl`.
+pub(super) fn each_value(layer: &impl Sizes, own: impl IntoIterator<Item = (&'static str, u32)>) -> Vec<Variant> {
+    const WORKGROUP_SIZE: u32 = 64;
+    const VALUES: u32 = 4;
+    let grid = [values(layer.output_shape()).div_ceil((WORKGROUP_SIZE * VALUES).into()), 1, 1];
+    let constants = own.into_iter().chain([("WORKGROUP_SIZE", WORKGROUP_SIZE), ("VALUES", VALUES)]);
+    vec![Variant::new(constants, grid)]
+}
+
 /// The program of a layer in one step. Its inputs and parameters are at the bindings 1, 2, 3 and so on, in the order in
 /// which it is given them, and its output is at 5.
 ///

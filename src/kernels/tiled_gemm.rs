@@ -16,7 +16,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "tiled_gemm",
         own: include_str!("../../shaders/tiled_gemm.wgsl"),
-        parts: &[&SUMS, &[part::WINDOW, part::PADDING, part::WORKGROUP_TILE]],
+        parts: &[&SUMS, &[part::WINDOW, part::SOURCE, part::PADDING, part::WORKGROUP_TILE]],
     }),
     rules: &Rules::<Geometry> {
         supports,

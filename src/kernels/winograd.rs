@@ -31,7 +31,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "winograd",
         own: include_str!("../../shaders/winograd.wgsl"),
-        parts: &[&SUMS, &[part::PADDING]],
+        parts: &[&SUMS, &[part::SOURCE, part::PADDING]],
     }),
     rules: &Rules::<Geometry> { supports, suits, variants, cost, lower },
 };
@@ -88,7 +88,7 @@ fn suits(geometry: &Geometry, target: &Target) -> bool {
 }
 
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
-    let own = [padding_mode(geometry), ("WORKGROUP_WIDTH", WORKGROUP_WIDTH)];
+    let own = [padding_mode(geometry.padding_mode), ("WORKGROUP_WIDTH", WORKGROUP_WIDTH)];
     vec![Variant::new(
         own.into_iter().chain(epilogue(geometry)),
         grid(u64::from(geometry.in_channels) * tiles(geometry)),

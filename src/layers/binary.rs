@@ -68,6 +68,23 @@ impl BinaryOperation {
         }
     }
 
+    /// How many roundings of its result WGSL allows, but at least the three that every result is given. A unit in the last
+    /// place is two roundings.
+    fn roundings(self, a: f64, b: f64) -> f64 {
+        match self {
+            // 2.5 units.
+            Self::Div => 5.0,
+            // It is exp2(b · log2(a)), and exp2 of x may be off by 3 + 2|x| units. What log2 and the product are off by
+            // comes on top: log2 3 units, but from 0.5 to 2 it is 2^-21.
+            Self::Pow => {
+                let exponent = (b * a.abs().log2()).abs();
+                let logarithm = if (0.5..=2.0).contains(&a.abs()) { 8.0 * b.abs() } else { 6.0 * exponent };
+                6.0 + 4.0 * exponent + std::f64::consts::LN_2 * (exponent + logarithm)
+            }
+            _ => 3.0,
+        }
+    }
+
     /// The number by which the shader knows it.
     pub(crate) fn number(self) -> u32 {
         self as u32
@@ -151,21 +168,31 @@ impl Binary {
     }
 
     fn shape(&self) -> [u32; 4] {
-        let [a, b, c, d, e, f] = self.sizes;
-        [a.saturating_mul(b).saturating_mul(c), d, e, f]
+        shape_of(self.sizes)
     }
+}
+
+/// The shape of an output that is seen with six axes.
+pub(super) fn shape_of(sizes: [u32; AXES]) -> [u32; 4] {
+    let outer = sizes[..3].iter().fold(1, |count: u32, &size| count.saturating_mul(size));
+    [outer, sizes[3], sizes[4], sizes[5]]
+}
+
+/// Refuses sizes of which one is 0 or too large, and outputs whose values a shader could not number.
+pub(super) fn check_axes(sizes: [u32; AXES]) -> Result<()> {
+    for size in sizes {
+        extent("size", size.into())?;
+    }
+    if sizes[..3].iter().map(|&size| u128::from(size)).product::<u128>() > u32::MAX.into() {
+        return Err(Error::Overflow { argument: "output", shape: shape_of(sizes) });
+    }
+    check_count("output", shape_of(sizes))
 }
 
 impl Describe for Binary {
     fn check(&self) -> Result<()> {
         self.activation.check()?;
-        for size in self.sizes {
-            extent("size", size.into())?;
-        }
-        if self.sizes[..3].iter().map(|&size| u64::from(size)).product::<u64>() > u64::from(u32::MAX) {
-            return Err(Error::Overflow { argument: "output", shape: self.shape() });
-        }
-        check_count("output", self.shape())
+        check_axes(self.sizes)
     }
 
     fn given(&self) -> Vec<Given> {
@@ -204,16 +231,8 @@ impl Describe for Binary {
             }
             let [a, b] = [0, 1].map(|tensor| f64::from(given[tensor][usize::try_from(places[tensor]).unwrap()]));
             let y = self.operation.apply(a, b);
-            let magnitude = match self.operation {
-                BinaryOperation::Add | BinaryOperation::Sub => a.abs() + b.abs(),
-                // WGSL computes a power as exp2(b · log2(a)): what log2 rounds is multiplied by b.
-                BinaryOperation::Pow => {
-                    y.abs() * (1.0 + 8.0 * (b * a.abs().max(f64::MIN_POSITIVE).log2()).abs() + 8.0 * b.abs())
-                }
-                _ => y.abs(),
-            };
             reference.values.push(self.activation.apply(y));
-            reference.magnitudes.push(magnitude);
+            reference.magnitudes.push(y.abs() * self.operation.roundings(a, b) / 3.0);
         }
         reference
     }

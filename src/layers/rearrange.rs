@@ -1,8 +1,9 @@
 //! Values in another order: transposing, slicing, padding, joining, repeating.
 
+use super::binary::{check_axes, shape_of};
 use crate::describe::{Describe, Given, Reference, source};
 use crate::error::Result;
-use crate::size::{PaddingMode, check_count, extent};
+use crate::size::{MAXIMUM_EXTENT, PaddingMode, check_range, extent, values};
 
 pub use super::binary::AXES;
 
@@ -28,6 +29,17 @@ impl Axis {
     pub fn new(size: u32, input_stride: u32) -> Self {
         Self { size, input_size: size, input_stride, first: 0, step: 1 }
     }
+
+    /// The places of the input that its first and its last one show.
+    fn ends(&self) -> [i64; 2] {
+        let first = i64::from(self.first);
+        [first, first + i64::from(self.size.saturating_sub(1)) * i64::from(self.step)]
+    }
+
+    /// Whether no place lies outside of the input.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.ends().iter().all(|place| (0..i64::from(self.input_size)).contains(place))
+    }
 }
 
 /// A tensor whose values are the input's in another order, or padding.
@@ -51,8 +63,7 @@ impl Rearrange {
     /// A size that is out of its range.
     pub fn new(input_length: u32, axes: &[Axis]) -> Result<Self> {
         let mut all = [Axis::new(1, 0); AXES];
-        extent("axes", axes.len() as u64)?;
-        crate::size::check_range("axes", axes.len() as u64, 1, AXES as u64)?;
+        check_range("axes", axes.len() as u64, 1, AXES as u64)?;
         all[AXES - axes.len()..].copy_from_slice(axes);
         let rearrange = Self { input_length, axes: all, padding_mode: PaddingMode::Zeros, value: 0.0 };
         rearrange.check()?;
@@ -69,20 +80,16 @@ impl Rearrange {
     /// Whether no place lies outside of the input.
     #[must_use]
     pub fn is_inside(&self) -> bool {
-        self.axes.iter().all(|axis| {
-            let last = i64::from(axis.first) + i64::from(axis.size - 1) * i64::from(axis.step);
-            [i64::from(axis.first), last].iter().all(|place| (0..i64::from(axis.input_size)).contains(place))
-        })
+        self.axes.iter().all(Axis::is_inside)
     }
 
     fn shape(&self) -> [u32; 4] {
-        let [a, b, c, d, e, f] = self.axes.map(|axis| axis.size);
-        [a.saturating_mul(b).saturating_mul(c), d, e, f]
+        shape_of(self.axes.map(|axis| axis.size))
     }
 
     /// Where each value of the output lies in the input; none in constant padding.
     pub(crate) fn places(&self) -> impl Iterator<Item = Option<usize>> + '_ {
-        (0..crate::size::values(self.shape())).map(|index| {
+        (0..values(self.shape())).map(|index| {
             let mut rest = index;
             let mut place = Some(0);
             for axis in self.axes.iter().rev() {
@@ -99,30 +106,25 @@ impl Rearrange {
 
 impl Describe for Rearrange {
     fn check(&self) -> Result<()> {
+        check_axes(self.axes.map(|axis| axis.size))?;
+        check_range("input", self.input_length.into(), 1, u32::MAX.into())?;
+        let mut last = 0_u64;
         for axis in self.axes {
-            extent("size", axis.size.into())?;
             extent("input size", axis.input_size.into())?;
-            let last = i64::from(axis.first) + i64::from(axis.size - 1) * i64::from(axis.step);
-            let most = i64::from(i32::MAX);
-            for place in [i64::from(axis.first), last] {
-                crate::size::check_range("place", place.unsigned_abs(), 0, most.unsigned_abs())?;
-                // Mirrored once, and repeated once, it must be inside.
-                if self.padding_mode != PaddingMode::Zeros {
-                    let size = i64::from(axis.input_size);
-                    let beyond = (-place).max(place - size + 1).max(0);
-                    let most = match self.padding_mode {
-                        PaddingMode::Reflect => size - 1,
-                        PaddingMode::Circular => size,
-                        _ => most,
-                    };
-                    crate::size::check_range("padding", beyond.unsigned_abs(), 0, most.unsigned_abs())?;
+            last = last.saturating_add(u64::from(axis.input_size - 1) * u64::from(axis.input_stride));
+            for place in axis.ends() {
+                check_range("place", place.unsigned_abs(), 0, MAXIMUM_EXTENT)?;
+                // Mirrored once, or repeated once, it must be inside.
+                let size = i64::from(axis.input_size);
+                let beyond = (-place).max(place - size + 1).max(0).unsigned_abs();
+                match self.padding_mode {
+                    PaddingMode::Reflect => check_range("padding", beyond, 0, u64::from(axis.input_size - 1))?,
+                    PaddingMode::Circular => check_range("padding", beyond, 0, axis.input_size.into())?,
+                    PaddingMode::Zeros | PaddingMode::Replicate => {}
                 }
             }
         }
-        let last: u64 =
-            self.axes.iter().map(|axis| u64::from(axis.input_size - 1) * u64::from(axis.input_stride)).sum();
-        crate::size::check_range("input", last, 0, u64::from(self.input_length).saturating_sub(1))?;
-        check_count("output", self.shape())
+        check_range("input", last, 0, u64::from(self.input_length - 1))
     }
 
     fn given(&self) -> Vec<Given> {
@@ -134,12 +136,14 @@ impl Describe for Rearrange {
     }
 
     fn text(&self) -> String {
-        let axes = self.axes.map(|axis| format!("{}:{}x{}+{}", axis.size, axis.input_stride, axis.step, axis.first));
+        let axes = self.axes.map(|axis| {
+            format!("{}:{}x{}+{}/{}", axis.size, axis.input_stride, axis.step, axis.first, axis.input_size)
+        });
         format!("rearrange {} {:?}", axes.join(" "), self.padding_mode)
     }
 
     fn multiply_adds(&self) -> u64 {
-        crate::size::values(self.shape())
+        values(self.shape())
     }
 
     fn reference(&self, given: &[&[f32]]) -> Reference {

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sepconv::reference::{self, Reference};
 use sepconv::{
-    Activation, Choice, Context, Conv2d, Error, Geometry, Layer, MaxPool2d, Operands, Parameters, Plan,
-    SeparableConv2d, Target, Tensor, Weights, kernels, verify,
+    Activation, BinaryOperation, Choice, Context, Conv2d, Error, Geometry, Layer, MaxPool2d, Operands, Parameters,
+    Plan, SeparableConv2d, Target, Tensor, Weights, kernels, verify,
 };
 
 pub mod golden;
@@ -142,6 +142,18 @@ pub const ACTIVATIONS: [Activation; 7] = [
     Activation::HardSwish,
     Activation::LeakyRelu(0.1),
     Activation::Clamp(-0.75, 1.5),
+];
+
+/// Every operation on two tensors.
+pub const OPERATIONS: [BinaryOperation; 8] = [
+    BinaryOperation::Add,
+    BinaryOperation::Sub,
+    BinaryOperation::Mul,
+    BinaryOperation::Div,
+    BinaryOperation::Pow,
+    BinaryOperation::Min,
+    BinaryOperation::Max,
+    BinaryOperation::PRelu,
 ];
 
 /// Whether the activation of a whole number below 2^24 is one `f32`, whichever way it is computed.

@@ -1,0 +1,40 @@
+//! The row of `shaders/binary.wgsl`.
+
+use super::row::{Kernel, Lowering, Rank, Rules, Variant};
+use super::simple;
+use crate::error::Result;
+use crate::layers::binary::{AXES, Binary};
+use crate::program::Program;
+use crate::shader::{Shader, part};
+use crate::target::Target;
+
+pub(super) static KERNEL: Kernel = Kernel {
+    name: "binary",
+    summary: "an operation on two tensors, value by value, with broadcasting",
+    chosen: "for every operation on two tensors",
+    bound_by: "memory",
+    rank: Rank::Fallback,
+    shader: Some(Shader {
+        name: "binary",
+        own: include_str!("../../shaders/binary.wgsl"),
+        parts: &[&[part::ELEMENT, part::INPUT, part::OUTPUT, part::VALUES, part::NAN, part::ACTIVATION]],
+    }),
+    rules: &Rules::<Binary> { supports: |_, _| Ok(()), suits: |_, _| true, variants, cost: |_, _, _| 0.0, lower },
+};
+
+fn variants(layer: &Binary, _: &Target) -> Vec<Variant> {
+    let constants = [
+        ("OPERATION", layer.operation.number()),
+        ("AXES", simple::axes(layer.sizes)),
+        ("ACTIVATION", layer.activation.number()),
+    ];
+    simple::each_value(layer, constants)
+}
+
+fn lower(layer: &Binary, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
+    let [a, b] = layer.activation.parameters().map(f32::to_bits);
+    let [first, second] = [0, 1].map(|tensor| layer.strides(tensor));
+    let axes = (0..AXES).rev().flat_map(|axis| [layer.sizes[axis], first[axis], second[axis], 0]);
+    let words = [simple::count(layer), a, b, 0, 0, 0].into_iter().chain(axes);
+    simple::lower(&KERNEL, layer, variant, words, lowering)
+}
