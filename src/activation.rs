@@ -39,6 +39,8 @@ pub enum Activation {
     Mish,
     /// slope · x + offset
     Linear(f32, f32),
+    /// slope · `HardSwish` + offset, as the learnable affine blocks of `PP-LCNet` have it
+    HardSwishLinear(f32, f32),
     /// The error function.
     Erf,
     /// eˣ
@@ -94,6 +96,9 @@ impl Activation {
             Self::Softplus => softplus(),
             Self::Mish => x * softplus().tanh(),
             Self::Linear(slope, offset) => line(slope, offset),
+            Self::HardSwishLinear(slope, offset) => {
+                f64::from(slope) * Self::HardSwish.apply(x) + f64::from(offset)
+            }
             Self::Erf => error_function(x),
             Self::Exp => x.exp(),
             Self::Log => x.ln(),
@@ -120,7 +125,7 @@ impl Activation {
                 finite("activation hard_sigmoid slope", slope)?;
                 finite("activation hard_sigmoid offset", offset)
             }
-            Self::Linear(slope, offset) => {
+            Self::Linear(slope, offset) | Self::HardSwishLinear(slope, offset) => {
                 finite("activation linear slope", slope)?;
                 finite("activation linear offset", offset)
             }
@@ -153,6 +158,7 @@ impl Activation {
             Self::Reciprocal => 19,
             Self::Floor => 20,
             Self::Ceil => 21,
+            Self::HardSwishLinear(..) => 22,
         }
     }
 
@@ -161,7 +167,9 @@ impl Activation {
         match self {
             Self::Relu => [0.0, f32::INFINITY],
             Self::Relu6 => [0.0, 6.0],
-            Self::Clamp(a, b) | Self::HardSigmoid(a, b) | Self::Linear(a, b) => [a, b],
+            Self::Clamp(a, b) | Self::HardSigmoid(a, b) | Self::Linear(a, b) | Self::HardSwishLinear(a, b) => {
+                [a, b]
+            },
             Self::LeakyRelu(a) | Self::Elu(a) => [a, 0.0],
             _ => [0.0, 0.0],
         }

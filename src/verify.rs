@@ -71,6 +71,9 @@ fn stretch(activation: Activation) -> Stretch {
         Activation::HardSigmoid(slope, offset) | Activation::Linear(slope, offset) => {
             Stretch { constant: 2.0 * f64::from(offset).abs(), ..stretch(f64::from(slope).abs(), 2, 2.0, 0.0) }
         }
+        Activation::HardSwishLinear(slope, offset) => {
+            Stretch { constant: 2.0 * f64::from(offset).abs(), ..stretch(1.5 * f64::from(slope).abs(), 6, 2.0, 0.0) }
+        }
         Activation::Sigmoid => stretch(0.25, 8, 12.0, 0.0),
         Activation::Tanh => stretch(1.0, 8, 12.0, 0.0),
         // Their error function is off by 1.5e-7, which is 3 units of roundoff.

@@ -84,3 +84,24 @@ fn five_networks() {
         }
     }
 }
+
+#[test]
+fn debug_layers() {
+    let Some(folder) = folder() else { return };
+    let cases: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("cases.json")).unwrap()).unwrap();
+    for case in cases.as_array().unwrap() {
+        let model = case["model"].as_str().unwrap();
+        let network = Network::from_onnx(&std::fs::read(folder.join(model)).unwrap()).unwrap();
+        let golden = tensors(&folder.join(case["golden"].as_str().unwrap()));
+        let shapes: Vec<(&str, &[u32])> = golden
+            .iter()
+            .filter_map(|(name, (shape, _))| Some((name.strip_prefix("input:")?, shape.as_slice())))
+            .collect();
+        println!("== {model}");
+        let layers = network.layers(&shapes).unwrap_or_else(|error| panic!("{model}: {error}"));
+        println!("{} layers", layers.len());
+        for (name, layer) in layers {
+            println!("{name}: {} -> {}", layer.text(), format!("{:?}", layer.describe().activation()));
+        }
+    }
+}

@@ -9,7 +9,7 @@ fn activate(x: f32, activation: u32, a: f32, b: f32) -> f32 {
         case 1u: { return limit(x, a, b); }
         case 2u: { return select(x, x * a, x < 0.0); }
         case 3u: { return x / (1.0 + exp(-x)); }
-        case 4u: { return select(x * (min(x + 3.0, 6.0) / 6.0), 0.0, x <= -3.0); }
+        case 4u: { return hard_swish(x); }
         case 5u: { return sigmoid(x); }
         case 6u: { return hyperbolic_tangent(x); }
         case 7u: { return limit(x * a + b, 0.0, 1.0); }
@@ -27,6 +27,7 @@ fn activate(x: f32, activation: u32, a: f32, b: f32) -> f32 {
         case 19u: { return 1.0 / x; }
         case 20u: { return floor(x); }
         case 21u: { return ceil(x); }
+        case 22u: { return hard_swish(x) * a + b; }
         default: { return x; }
     }
 }
@@ -35,6 +36,8 @@ fn limit(x: f32, low: f32, high: f32) -> f32 {
     let raised = select(x, low, x < low);
     return select(raised, high, x > high);
 }
+
+fn hard_swish(x: f32) -> f32 { return select(x * (min(x + 3.0, 6.0) / 6.0), 0.0, x <= -3.0); }
 
 fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp(-x)); }
 

@@ -28,6 +28,7 @@ pub use plan::{NetworkPlan, PlannedLayer, Port};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::gpu::Plan;
+use crate::layer::Layer;
 use crate::planner::Planner;
 use crate::pool::{MaxPool2d, PoolGeometry};
 use graph::{Constant, Graph, Node, TensorKind};
@@ -203,6 +204,14 @@ impl Network {
     #[cfg(feature = "unstable")]
     pub fn program(&self, planner: &Planner, shapes: &[(&str, &[u32])]) -> Result<crate::program::Program> {
         Ok(lower::lower(&self.resolve(shapes)?, planner)?.program)
+    }
+
+    /// The layers that a plan for inputs of these shapes has, with the names of the nodes that they began as.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan), but for the planner's and the device's own.
+    pub fn layers(&self, shapes: &[(&str, &[u32])]) -> Result<Vec<(String, Layer)>> {
+        Ok(self.resolve(shapes)?.layers.into_iter().map(|layer| (layer.name, layer.layer)).collect())
     }
 
     fn resolve(&self, shapes: &[(&str, &[u32])]) -> Result<Resolved> {

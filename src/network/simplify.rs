@@ -9,7 +9,7 @@ use super::resolve::{Known, Place, Resolved, ResolvedLayer, Source};
 use crate::activation::Activation;
 use crate::geometry::Geometry;
 use crate::layer::Layer;
-use crate::layers::binary::BinaryOperation;
+use crate::layers::binary::{Binary, BinaryOperation};
 use crate::layers::unary::Unary;
 use crate::size::{Size, values};
 
@@ -21,7 +21,8 @@ pub(crate) fn simplify(resolved: &mut Resolved) {
         let changed = (0..resolved.layers.len()).any(|index| {
             identity(resolved, &uses, index)
                 || written_out(resolved, &uses, index)
-                || functions_in_a_row(resolved, &uses, index)
+                || multiple_of_itself(resolved, &uses, index)
+                || line_into_convolution(resolved, &uses, index)
                 || factor_into_convolution(resolved, &uses, index)
                 || function_into_layer(resolved, &uses, index)
                 || sum_into_convolution(resolved, &uses, index)
@@ -123,20 +124,16 @@ fn is_smooth(activation: Activation) -> bool {
     )
 }
 
-/// Layer `index` takes in the function behind it.
+/// A layer takes in the function behind it, the one that it ends with included.
 fn function_into_layer(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
     let Layer::Unary(function) = resolved.layers[index].layer else { return false };
     if !is_smooth(function.activation) {
         return false;
     }
     let Some(writer) = uses.own_writer(resolved, &resolved.layers[index].sources[0]) else { return false };
-    if matches!(resolved.layers[writer].layer, Layer::Unary(_)) {
-        return false;
-    }
-    match activation_of(&mut resolved.layers[writer].layer) {
-        Some(activation) if *activation == Activation::None => *activation = function.activation,
-        _ => return false,
-    }
+    let Some(own) = activation_of(&mut resolved.layers[writer].layer) else { return false };
+    let Some(both) = composed(*own, function.activation) else { return false };
+    *own = both;
     take_over(resolved, writer, index);
     true
 }
@@ -185,10 +182,12 @@ fn composed(first: Activation, second: Activation) -> Option<Activation> {
     match (first, second) {
         (None, other) | (other, None) => Some(other),
         (other, Linear(1.0, 0.0)) | (Linear(1.0, 0.0), other) => Some(other),
-        // Only where nothing is lost: a factor of a power of two, or no summand in between.
-        (Linear(a, b), Linear(c, 0.0)) => Some(Linear(nearly_round(a * c), b * c)),
-        (Linear(a, 0.0), Linear(c, d)) => Some(Linear(a * c, d)),
-        (Linear(1.0, b), Linear(1.0, d)) => Some(Linear(1.0, b + d)),
+        (Linear(a, b), Linear(c, d)) => Some(Linear(nearly_round(a * c), b * c + d)),
+        (Activation::HardSwish, Linear(c, d)) => Some(Activation::HardSwishLinear(c, d)),
+        (Activation::HardSwishLinear(a, b), Linear(c, d)) => match (nearly_round(a * c), b * c + d) {
+            (1.0, 0.0) => Some(Activation::HardSwish),
+            (slope, offset) => Some(Activation::HardSwishLinear(slope, offset)),
+        },
         (Linear(slope, offset), clamp) if limits(clamp) == Some((0.0, 1.0)) => Some(HardSigmoid(slope, offset)),
         (first, second) => {
             let ((low, high), (least, most)) = (limits(first)?, limits(second)?);
@@ -200,17 +199,6 @@ fn composed(first: Activation, second: Activation) -> Option<Activation> {
 /// A factor that is 1 but for rounding: 6 times what a file has for a sixth.
 fn nearly_round(factor: f32) -> f32 {
     if (factor - 1.0).abs() < 1e-6 { 1.0 } else { factor }
-}
-
-/// Two functions in a row become one.
-fn functions_in_a_row(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
-    let Layer::Unary(second) = resolved.layers[index].layer else { return false };
-    let Some(writer) = uses.own_writer(resolved, &resolved.layers[index].sources[0]) else { return false };
-    let Layer::Unary(first) = resolved.layers[writer].layer else { return false };
-    let Some(activation) = composed(first.activation, second.activation) else { return false };
-    resolved.layers[writer].layer = Layer::Unary(Unary { activation, ..first });
-    take_over(resolved, writer, index);
-    true
 }
 
 /// The functions that lead from a tensor to this place, the first one first, as long as nobody else reads what is between.
@@ -329,6 +317,55 @@ fn is_factor(geometry: &Geometry) -> bool {
         && !geometry.residual
 }
 
+/// x + x · s is x · (s + 1). Where s is one number for each channel, that saves a pass over the planes.
+fn multiple_of_itself(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
+    let Layer::Binary(sum) = resolved.layers[index].layer else { return false };
+    if sum.operation != BinaryOperation::Add || sum.varies.concat().contains(&false) {
+        return false;
+    }
+    for side in [0, 1] {
+        let [product, x] = [side, 1 - side].map(|side| resolved.layers[index].sources[side].clone());
+        let Some(writer) = uses.own_writer(resolved, &product) else { continue };
+        let Layer::Binary(binary) = resolved.layers[writer].layer else { continue };
+        let is_product = binary.operation == BinaryOperation::Mul && binary.activation == Activation::None;
+        let Some(own) = (0..2).find(|&own| resolved.layers[writer].sources[own] == x) else { continue };
+        let factor = resolved.layers[writer].sources[1 - own].clone();
+        let Source::Place(place) = factor else { continue };
+        if !is_product || !binary.varies[1 - own].contains(&false) {
+            continue;
+        }
+        let count = u32::try_from(place.length).expect("no longer than the product");
+        let storage = resolved.storages.len();
+        resolved.storages.push(super::resolve::Storage { length: place.length, is_input: false });
+        let raised = Place { storage, start: 0, length: place.length };
+        let name = resolved.layers[index].name.clone();
+        let more = Layer::Unary(Unary { shape: [1, 1, 1, count], activation: Activation::Linear(1.0, 1.0) });
+        let output = resolved.layers[index].output;
+        let layer = &mut resolved.layers[writer];
+        (layer.output, layer.sources[1 - own]) = (output, Source::Place(raised));
+        layer.layer = Layer::Binary(Binary { activation: sum.activation, ..binary });
+        resolved.layers.remove(index);
+        resolved.layers.insert(writer, ResolvedLayer { name, layer: more, sources: vec![factor], output: raised });
+        return true;
+    }
+    false
+}
+
+/// A convolution without a function takes the factor and the summand behind it into its weights.
+fn line_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
+    let Layer::Unary(Unary { activation: Activation::Linear(slope, offset), .. }) = resolved.layers[index].layer else {
+        return false;
+    };
+    let Some(writer) = uses.own_writer(resolved, &resolved.layers[index].sources[0]) else { return false };
+    let channels = match resolved.layers[writer].layer {
+        Layer::Conv2d(geometry) => geometry.out_channels as usize,
+        Layer::ConvTranspose2d(layer) => layer.out_channels as usize,
+        _ => return false,
+    };
+    let shifts = (offset != 0.0).then(|| vec![offset; channels]);
+    scale_convolution(resolved, [writer, index], &vec![slope; channels], shifts.as_deref(), Activation::None)
+}
+
 /// A convolution without a function takes the factors and summands behind it into its weights.
 fn factor_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
     let Layer::Conv2d(factor) = resolved.layers[index].layer else { return false };
@@ -336,17 +373,29 @@ fn factor_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) -
         return false;
     }
     let Some(writer) = uses.own_writer(resolved, &resolved.layers[index].sources[0]) else { return false };
-    let factors = constant(&resolved.layers[index], 1);
+    let Some(factors) = constant(&resolved.layers[index], 1) else { return false };
     let shifts = constant(&resolved.layers[index], 2);
-    let Some(factors) = factors else { return false };
+    scale_convolution(resolved, [writer, index], &factors, shifts.as_deref(), factor.activation)
+}
+
+/// Multiplies a convolution's output channels by factors and adds shifts, in its weights. The layer that did so goes.
+fn scale_convolution(
+    resolved: &mut Resolved,
+    [writer, later]: [usize; 2],
+    factors: &[f32],
+    shifts: Option<&[f32]>,
+    activation: Activation,
+) -> bool {
     let before = &resolved.layers[writer];
     let (Some(weight), bias) = (constant(before, 1), constant(before, 2)) else { return false };
     let channels = factors.len();
     let (weight, out_channels, is_plain) = match before.layer {
         Layer::Conv2d(geometry) => {
             let filter = usize::try_from(geometry.terms()).expect("a filter in memory");
-            let scaled = weight.chunks(filter).zip(factors.iter()).flat_map(|(filter, factor)| filter.iter().map(move |w| w * factor));
-            (scaled.collect::<Vec<f32>>(), geometry.out_channels, geometry.activation == Activation::None && !geometry.residual)
+            let filters = weight.chunks(filter).zip(factors);
+            let scaled = filters.flat_map(|(filter, factor)| filter.iter().map(move |weight| weight * factor));
+            let is_plain = geometry.activation == Activation::None && !geometry.residual;
+            (scaled.collect::<Vec<f32>>(), geometry.out_channels, is_plain)
         }
         Layer::ConvTranspose2d(layer) => {
             // Weights are by input channel, then by output channel of the group.
@@ -354,9 +403,8 @@ fn factor_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) -
             let per_group = (layer.out_channels / layer.groups) as usize;
             let in_group = (layer.in_channels / layer.groups) as usize;
             let scaled = weight.chunks(taps).enumerate().flat_map(|(filter, weights)| {
-                let channel = filter / per_group / in_group * per_group + filter % per_group;
-                let factor = factors[channel];
-                weights.iter().map(move |w| w * factor)
+                let factor = factors[filter / per_group / in_group * per_group + filter % per_group];
+                weights.iter().map(move |weight| weight * factor)
             });
             (scaled.collect(), layer.out_channels, layer.activation == Activation::None)
         }
@@ -365,17 +413,15 @@ fn factor_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) -
     if !is_plain || out_channels as usize != channels {
         return false;
     }
-    let bias: Vec<f32> = (0..channels)
-        .map(|channel| {
-            let own = bias.as_ref().map_or(0.0, |bias| bias[channel]);
-            own * factors[channel] + shifts.as_ref().map_or(0.0, |shifts| shifts[channel])
-        })
-        .collect();
-    let has_bias = shifts.is_some() || constant(before, 2).is_some();
+    let has_bias = shifts.is_some() || bias.is_some();
+    let shifted = (0..channels).map(|channel| {
+        bias.as_ref().map_or(0.0, |bias| bias[channel]) * factors[channel] + shifts.map_or(0.0, |shifts| shifts[channel])
+    });
+    let bias: Vec<f32> = shifted.collect();
     let before = &mut resolved.layers[writer];
     match &mut before.layer {
-        Layer::Conv2d(geometry) => (geometry.bias, geometry.activation) = (has_bias, factor.activation),
-        Layer::ConvTranspose2d(layer) => (layer.bias, layer.activation) = (has_bias, factor.activation),
+        Layer::Conv2d(geometry) => (geometry.bias, geometry.activation) = (has_bias, activation),
+        Layer::ConvTranspose2d(layer) => (layer.bias, layer.activation) = (has_bias, activation),
         _ => unreachable!("it was one of these"),
     }
     before.sources.truncate(1);
@@ -383,7 +429,7 @@ fn factor_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) -
     if has_bias {
         before.sources.push(Source::Constant(bias.into()));
     }
-    take_over(resolved, writer, index);
+    take_over(resolved, writer, later);
     true
 }
 
