@@ -11,6 +11,7 @@ mod geometry;
 mod gpu;
 pub mod kernels;
 mod layer;
+mod layer_tensors;
 mod layers;
 mod memory;
 pub mod network;
@@ -63,6 +64,7 @@ pub use wgpu;
 #[cfg(feature = "unstable")]
 pub mod unstable {
     pub use crate::describe::{Describe, Given};
+    pub use crate::layer_tensors::LayerTensors;
     pub use crate::memory::Memory;
     pub use crate::planner::Planner;
     pub use crate::program::{Binding, Buffer, Kind, Name, Program, Slice, Step};

@@ -52,56 +52,81 @@ fn run(context: &Context, plan: &NetworkPlan, inputs: &[(&str, &[f32])]) -> Vec<
     results
 }
 
+/// A network, what it is given, and what another engine made of that.
+struct Case {
+    name: String,
+    network: Network,
+    golden: BTreeMap<String, (Vec<u32>, Vec<f32>)>,
+    /// How far a right result may be from it, as [`ratio`] says.
+    allowed: f64,
+}
+
+impl Case {
+    fn inputs(&self) -> impl Iterator<Item = (&str, &[u32], &[f32])> {
+        self.golden.iter().filter_map(|(name, (shape, values))| {
+            Some((name.strip_prefix("input:")?, shape.as_slice(), values.as_slice()))
+        })
+    }
+}
+
+fn cases(folder: &Path) -> Vec<Case> {
+    let cases: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("cases.json")).unwrap()).unwrap();
+    let case = |case: &serde_json::Value| {
+        let name = case["model"].as_str().unwrap();
+        Case {
+            name: name.to_owned(),
+            network: Network::from_onnx(&std::fs::read(folder.join(name)).unwrap()).unwrap(),
+            golden: tensors(&folder.join(case["golden"].as_str().unwrap())),
+            allowed: (20.0 * case["order_of_sums"].as_f64().unwrap()).max(1e-4),
+        }
+    };
+    cases.as_array().unwrap().iter().map(case).collect()
+}
+
 #[test]
 fn five_networks() {
     let (Some(context), Some(folder)) = (context(), folder()) else { return };
-    let cases: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("cases.json")).unwrap()).unwrap();
-    for case in cases.as_array().unwrap() {
-        let model = case["model"].as_str().unwrap();
-        let network = Network::from_onnx(&std::fs::read(folder.join(model)).unwrap()).unwrap();
-        let golden = tensors(&folder.join(case["golden"].as_str().unwrap()));
-        let shapes: Vec<(&str, &[u32])> = golden
-            .iter()
-            .filter_map(|(name, (shape, _))| Some((name.strip_prefix("input:")?, shape.as_slice())))
-            .collect();
-        let plan = network.plan(context, &shapes).unwrap_or_else(|error| panic!("{model}: {error}"));
-        let inputs: Vec<_> = golden
-            .iter()
-            .filter_map(|(name, (_, values))| Some((name.strip_prefix("input:")?, values.as_slice())))
-            .collect();
-        eprintln!("{model}: {} steps, {} bytes between layers, {} of weights", plan.steps(), plan.workspace_bytes(), plan.weight_bytes());
+    for case in cases(&folder) {
+        let shapes: Vec<_> = case.inputs().map(|(name, shape, _)| (name, shape)).collect();
+        let inputs: Vec<_> = case.inputs().map(|(name, _, values)| (name, values)).collect();
+        let plan = case.network.plan(context, &shapes).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        let (between, weights) = (plan.workspace_bytes(), plan.weight_bytes());
+        eprintln!("{}: {} steps, {between} bytes between layers, {weights} of weights", case.name, plan.steps());
         for (name, actual) in run(context, &plan, &inputs) {
-            let (_, expected) = &golden[&format!("output:{name}")];
-            assert_eq!(actual.len(), expected.len());
-            let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-            let error = actual.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0_f32, |error, difference| {
-                if difference.is_nan() { f32::INFINITY } else { error.max(difference) }
-            });
-            let ratio = f64::from(error / largest);
-            let allowed = (20.0 * case["order_of_sums"].as_f64().unwrap()).max(1e-4);
-            eprintln!("  {name}: {ratio:.2e} of {allowed:.1e}");
-            assert!(ratio <= allowed, "{model} {name}: {ratio} of {allowed}");
+            let (_, expected) = &case.golden[&format!("output:{name}")];
+            let ratio = ratio(&actual, expected);
+            eprintln!("  {name}: {ratio:.2e} of {:.1e}", case.allowed);
+            assert!(ratio <= case.allowed, "{} {name}: {ratio} of {}", case.name, case.allowed);
         }
     }
 }
 
+/// The largest difference over the largest value.
+fn ratio(actual: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(actual.len(), expected.len());
+    let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let error = actual.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0_f32, |error, difference| {
+        if difference.is_nan() { f32::INFINITY } else { error.max(difference) }
+    });
+    f64::from(error / largest)
+}
+
 #[test]
-fn debug_layers() {
+fn the_reference_of_five_networks() {
     let Some(folder) = folder() else { return };
-    let cases: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("cases.json")).unwrap()).unwrap();
-    for case in cases.as_array().unwrap() {
-        let model = case["model"].as_str().unwrap();
-        let network = Network::from_onnx(&std::fs::read(folder.join(model)).unwrap()).unwrap();
-        let golden = tensors(&folder.join(case["golden"].as_str().unwrap()));
-        let shapes: Vec<(&str, &[u32])> = golden
-            .iter()
-            .filter_map(|(name, (shape, _))| Some((name.strip_prefix("input:")?, shape.as_slice())))
-            .collect();
-        println!("== {model}");
-        let layers = network.layers(&shapes).unwrap_or_else(|error| panic!("{model}: {error}"));
-        println!("{} layers", layers.len());
-        for (name, layer) in layers {
-            println!("{name}: {} -> {}", layer.text(), format!("{:?}", layer.describe().activation()));
+    for case in cases(&folder) {
+        let inputs: Vec<_> = case.inputs().collect();
+        let mut layers = 0;
+        let outputs = case.network.reference(&inputs, |_| {
+            layers += 1;
+            Ok(())
+        });
+        for output in outputs.unwrap_or_else(|error| panic!("{}: {error}", case.name)) {
+            let (shape, expected) = &case.golden[&format!("output:{}", output.name)];
+            assert_eq!(output.shape, *shape, "{}", case.name);
+            let ratio = ratio(&output.values, expected);
+            eprintln!("{}, {layers} layers, {}: {ratio:.2e} of {:.1e}", case.name, output.name, case.allowed);
+            assert!(ratio <= case.allowed, "{} {}: {ratio} of {}", case.name, output.name, case.allowed);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::bound::{Bound, Place};
-use super::compile::pipeline;
+use super::compile::compile_all;
 use super::device::Device;
 use super::operands::{Operands, Parameters};
 use super::tensor::Tensor;
@@ -31,11 +31,18 @@ impl Plan {
     /// Compiles what a program needs. Not public: shaders run unchecked, so a program must have been lowered from
     /// geometries that nobody has changed since they were checked.
     pub(crate) fn new(device: &Device, program: Program) -> Result<Self> {
+        Self::with_progress(device, program, &|_, _| ())
+    }
+
+    /// [`new`](Self::new), telling how many of how many pipelines are compiled.
+    pub(crate) fn with_progress(
+        device: &Device,
+        program: Program,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Self> {
         // What is compiled already asks nothing of the device.
         device.check_usable("a plan")?;
-        for step in program.prepare.iter().chain(&program.steps) {
-            pipeline(device, step)?;
-        }
+        compile_all(device, program.prepare.iter().chain(&program.steps), progress)?;
         let memory = Memory::new(&program);
         Ok(Self { shared: Arc::new(Shared { device: device.clone(), program, memory }) })
     }

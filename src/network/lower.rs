@@ -31,9 +31,8 @@ pub(crate) struct LoweredLayer {
     pub layer: Layer,
     pub kernel: String,
     pub steps: std::ops::Range<usize>,
-    /// Where each thing that it is given lies, in its order, and where its output does.
+    /// Where each thing that it is given lies, in its order.
     pub sources: Vec<Slice>,
-    pub output: Slice,
     pub packed_bytes: u64,
 }
 
@@ -160,7 +159,7 @@ impl Lowering {
         self.lowered.program.append(program, &given)?;
         let steps = first..self.lowered.program.steps.len();
         let name = name.to_owned();
-        self.lowered.layers.push(LoweredLayer { name, layer, kernel, steps, sources, output, packed_bytes });
+        self.lowered.layers.push(LoweredLayer { name, layer, kernel, steps, sources, packed_bytes });
         Ok(())
     }
 

@@ -17,6 +17,7 @@ mod numbers;
 mod onnx;
 mod operation;
 mod plan;
+mod reference;
 mod resolve;
 mod simplify;
 
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 pub use operation::Operation;
 pub use plan::{NetworkPlan, PlannedLayer, Port};
+pub use reference::{ReferenceLayer, ReferenceOutput};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -191,10 +193,39 @@ impl Network {
     /// [`Error::UnknownTensor`] for a name that is no input's; [`Error::Node`], which names the node that cannot have these
     /// shapes; those of [`Context::plan`].
     pub fn plan(&self, context: &Context, shapes: &[(&str, &[u32])]) -> Result<NetworkPlan> {
+        self.plan_with_progress(context, shapes, &|_, _| ())
+    }
+
+    /// [`plan`](Self::plan), telling how many of how many pipelines are compiled. That takes most of the time, and several
+    /// threads do it.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan).
+    pub fn plan_with_progress(
+        &self,
+        context: &Context,
+        shapes: &[(&str, &[u32])],
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<NetworkPlan> {
         let resolved = self.resolve(shapes)?;
         let lowered = lower::lower(&resolved, context.planner())?;
-        let plan = Plan::new(context, lowered.program.clone())?;
+        let plan = Plan::with_progress(context, lowered.program.clone(), progress)?;
         Ok(NetworkPlan::new(plan, &resolved, lowered))
+    }
+
+    /// Computes the network in `f64` on the CPU, each layer from the `f32` values of the one before: the definition that
+    /// results are compared with. `visit` sees every layer in turn.
+    ///
+    /// # Errors
+    /// [`Error::Node`] for an input that is missing or has another length than its shape; those of [`plan`](Self::plan), but
+    /// for the device's own.
+    pub fn reference(
+        &self,
+        inputs: &[(&str, &[u32], &[f32])],
+        visit: impl FnMut(&ReferenceLayer<'_>) -> Result<()>,
+    ) -> Result<Vec<ReferenceOutput>> {
+        let shapes: Vec<(&str, &[u32])> = inputs.iter().map(|(name, shape, _)| (*name, *shape)).collect();
+        reference::run(&self.resolve(&shapes)?, inputs, visit)
     }
 
     /// [`plan`](Self::plan) without a device: what would run.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::graph::{Constant, Data, Graph, Node, TensorKind};
+use super::graph::{Constant, Graph, Node, TensorKind};
 use super::operation::Operation;
 use super::{movement, numbers};
 use crate::activation::Activation;
@@ -1008,14 +1008,4 @@ fn transposed_sides(
     let (top, bottom) = axis(height, kernel.height, stride.height, dilation.height, more.height, wanted(|size| size.height), (explicit.top, explicit.bottom))?;
     let (left, right) = axis(width, kernel.width, stride.width, dilation.width, more.width, wanted(|size| size.width), (explicit.left, explicit.right))?;
     Ok(Sides { top, left, bottom, right })
-}
-
-impl Data {
-    /// How many values there are.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::F32(values) => values.len(),
-            Self::I64(values) => values.len(),
-        }
-    }
 }
