@@ -8,8 +8,8 @@ use common::{OPERATIONS, Random, context};
 use sepconv::reference::Reference;
 use sepconv::unstable::{Describe, Given};
 use sepconv::{
-    Activation, Axis, Binary, BinaryOperation, Choice, Context, Error, Layer, Operands, PaddingMode, Rearrange, Tensor,
-    Unary, verify,
+    Activation, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Error, Layer, Operands, PaddingMode,
+    Rearrange, Sides, Tensor, Unary, verify,
 };
 
 /// Computes a layer in every variant of every kernel that supports it, three times, with and without runtime checks, from
@@ -334,5 +334,131 @@ fn rearrangements_out_of_range_are_refused() {
         // The last place shown is the first one and 8.
         assert_eq!(new(-first).check(), Ok(()));
         assert!(new(1 - first).check().is_err());
+    }
+}
+
+fn sides([top, left, bottom, right]: [u32; 4]) -> Sides {
+    Sides { top, left, bottom, right }
+}
+
+/// [`check`] and [`check_exact`], with the variants for this device and those for a GPU.
+fn check_sums(context: &Context, layer: impl Into<Layer>, seed: u64) {
+    let layer = layer.into();
+    for context in [true, false].map(|software| context.with_software(software)) {
+        let context = &context;
+        check(context, layer, seed);
+        if common::keeps_integers(layer.describe().activation()) {
+            check_exact(context, layer, seed);
+        }
+    }
+}
+
+/// The input's shape, the output channels, the kernel's size, and the output padding with what else is changed.
+type Transposed = ([u32; 4], u32, [u32; 2], [u32; 2], fn(&mut ConvTranspose2d));
+
+const TRANSPOSED: [Transposed; 20] = [
+    ([1, 1, 1, 1], 1, [1, 1], [0, 0], |_| {}),
+    ([2, 3, 5, 7], 4, [2, 2], [0, 0], |layer| layer.stride = 2.into()),
+    ([1, 24, 8, 8], 24, [2, 2], [0, 0], |layer| layer.stride = 2.into()),
+    ([1, 24, 9, 7], 1, [2, 2], [0, 0], |layer| (layer.stride, layer.activation) = (2.into(), Activation::Sigmoid)),
+    // Past the edges of the tiles of channels and of pixels.
+    ([2, 5, 9, 33], 29, [3, 3], [0, 0], |layer| (layer.stride, layer.bias) = (2.into(), false)),
+    ([1, 5, 17, 33], 9, [1, 1], [0, 0], |_| {}),
+    ([1, 4, 16, 16], 8, [4, 4], [0, 0], |layer| (layer.stride, layer.padding) = (2.into(), sides([1; 4]))),
+    ([1, 4, 5, 6], 3, [3, 3], [1, 1], |layer| (layer.stride, layer.padding) = (2.into(), sides([1; 4]))),
+    ([1, 2, 6, 5], 2, [3, 3], [0, 0], |layer| layer.padding = sides([1; 4])),
+    ([2, 6, 4, 5], 4, [3, 2], [0, 1], |layer| (layer.stride, layer.groups) = ([1, 2].into(), 2)),
+    // Every channel by itself.
+    ([2, 6, 5, 4], 6, [4, 3], [1, 0], |layer| {
+        (layer.stride, layer.groups, layer.activation) = ([3, 2].into(), 6, Activation::HardSwish);
+    }),
+    ([1, 4, 5, 6], 12, [3, 3], [0, 0], |layer| (layer.groups, layer.bias) = (4, false)),
+    // Outputs between the windows, which see no tap.
+    ([1, 2, 5, 4], 3, [2, 1], [2, 3], |layer| layer.stride = [3, 4].into()),
+    ([1, 2, 3, 3], 3, [1, 1], [0, 0], |layer| (layer.stride, layer.activation) = (3.into(), Activation::Relu6)),
+    // Dilations: without a divisor in common with the stride, with one, and a multiple of it.
+    ([1, 3, 6, 5], 5, [3, 4], [0, 0], |layer| (layer.stride, layer.dilation) = (2.into(), 3.into())),
+    ([1, 3, 6, 5], 5, [3, 4], [1, 2], |layer| (layer.stride, layer.dilation) = ([4, 6].into(), [6, 4].into())),
+    ([2, 3, 5, 6], 2, [3, 3], [0, 0], |layer| {
+        (layer.stride, layer.dilation, layer.padding) = ([2, 3].into(), [4, 3].into(), sides([3, 1, 2, 5]));
+    }),
+    ([1, 2, 7, 6], 2, [4, 5], [0, 0], |layer| layer.dilation = [2, 3].into()),
+    // More is taken off than one stride.
+    ([1, 3, 8, 9], 2, [3, 5], [0, 0], |layer| (layer.stride, layer.padding) = (2.into(), sides([5, 0, 0, 7]))),
+    ([0, 3, 4, 4], 2, [2, 2], [0, 0], |layer| layer.stride = 2.into()),
+];
+
+#[test]
+fn transposed_convolutions() {
+    let Some(context) = context() else { return };
+    for ((shape, channels, kernel, more, change), seed) in TRANSPOSED.into_iter().zip(1..) {
+        let layer = ConvTranspose2d::new(shape, channels, kernel).unwrap().with(more.into(), change).unwrap();
+        check_sums(context, layer, seed);
+    }
+}
+
+/// Numbers worked out by hand, as ONNX's `ConvTranspose` and PyTorch's `ConvTranspose2d` give them.
+#[test]
+fn transposed_convolutions_by_hand() {
+    let Some(context) = context() else { return };
+    let whole = |_: &Given, count: usize| (1..=count).map(|index| index as f32).collect();
+    let check = |layer: ConvTranspose2d, shape: [u32; 4], expected: &[f32]| {
+        assert_eq!(layer.output_shape(), shape);
+        compute(context, layer.into(), whole, |reference, actual, _| {
+            assert_eq!((actual, common::narrow(&reference.values).as_slice()), (expected, expected));
+        });
+    };
+    let layer = |shape, channels, kernel: u32| {
+        ConvTranspose2d::new(shape, channels, kernel).unwrap().with(0.into(), |layer| layer.bias = false).unwrap()
+    };
+    // 1 2 / 3 4, each by a filter 1 2 / 3 4: side by side, and overlapping.
+    let apart = layer([1, 1, 2, 2], 1, 2).with(0.into(), |layer| layer.stride = 2.into()).unwrap();
+    let side_by_side = [1, 2, 2, 4, 3, 4, 6, 8, 3, 6, 4, 8, 9, 12, 12, 16].map(|value: u8| f32::from(value));
+    check(apart, [1, 1, 4, 4], &side_by_side);
+    check(layer([1, 1, 2, 2], 1, 2), [1, 1, 3, 3], &[1.0, 4.0, 4.0, 6.0, 20.0, 16.0, 9.0, 24.0, 16.0]);
+    // The same without its first row and its last column, and with a row of nothing.
+    let cut = layer([1, 1, 2, 2], 1, 2).with([1, 0].into(), |layer| layer.padding = sides([1, 0, 0, 1])).unwrap();
+    check(cut, [1, 1, 3, 2], &[6.0, 20.0, 9.0, 24.0, 0.0, 0.0]);
+    // Two input channels, two output channels: 1 and 2 by weights 1 2 and 3 4, and biases 1 2.
+    let channels = ConvTranspose2d::new([1, 2, 1, 1], 2, 1).unwrap();
+    check(channels, [1, 2, 1, 1], &[1.0 + 6.0 + 1.0, 2.0 + 8.0 + 2.0]);
+    // In two groups each input channel has weights of its own.
+    let grouped = layer([1, 2, 1, 1], 4, 1).with(0.into(), |layer| layer.groups = 2).unwrap();
+    check(grouped, [1, 4, 1, 1], &[1.0, 2.0, 6.0, 8.0]);
+}
+
+#[test]
+fn transposed_convolutions_out_of_range_are_refused() {
+    let refused = |channels, more: [u32; 2], change: fn(&mut ConvTranspose2d)| {
+        ConvTranspose2d::new([1, 6, 4, 5], channels, 3).and_then(|layer| layer.with(more.into(), change)).unwrap_err()
+    };
+    let argument = |error| match error {
+        Error::OutOfRange { argument, .. } | Error::NotDivisible { argument, .. } => argument,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(argument(refused(0, [0; 2], |_| {})), "out_channels");
+    assert_eq!(argument(refused(2, [0; 2], |layer| layer.groups = 0)), "groups");
+    assert_eq!(argument(refused(2, [0; 2], |layer| layer.groups = 4)), "in_channels");
+    assert_eq!(argument(refused(2, [0; 2], |layer| layer.groups = 3)), "out_channels");
+    assert_eq!(argument(refused(2, [0; 2], |layer| layer.stride.width = 0)), "stride width");
+    assert_eq!(argument(refused(2, [0; 2], |layer| layer.dilation.height = 0)), "dilation height");
+    assert_eq!(argument(refused(2, [0; 2], |layer| layer.kernel_size.height = 0)), "kernel_size height");
+    assert_eq!(argument(refused(2, [0; 2], |layer| layer.padding.top = 6)), "output size");
+    assert_eq!(argument(refused(2, [u32::MAX, 0], |_| {})), "output size");
+    assert!(matches!(refused(2, [0; 2], |layer| layer.activation = Activation::Clamp(1.0, 0.0)), Error::Clamp { .. }));
+    // What the kernel cannot compute, it says.
+    let target = common::targets()[0].clone();
+    for layer in [
+        ConvTranspose2d::new([1, 16_385, 1, 1], 1, 1).unwrap(),
+        ConvTranspose2d::new([1, 1, 1, 1], 1, 1)
+            .unwrap()
+            .with([9, 9].into(), |layer| layer.stride = 300.into())
+            .unwrap(),
+        ConvTranspose2d::new([1, 1, 1, 1], 1, [2, 1])
+            .unwrap()
+            .with(0.into(), |layer| (layer.dilation, layer.padding.top) = ([1 << 30, 1].into(), 1 << 30))
+            .unwrap(),
+    ] {
+        assert!(Choice::all(&layer.into(), &target).is_empty(), "{layer:?}");
     }
 }

@@ -18,6 +18,7 @@ mod simple;
 mod software;
 mod tiled_gemm;
 mod tiling;
+mod transposed;
 mod unary;
 mod winograd;
 
@@ -44,6 +45,7 @@ pub static ALL: &[&Kernel] = &[
     &separable::KERNEL,
     &chained::KERNEL,
     &max_pool::KERNEL,
+    &transposed::KERNEL,
     &binary::KERNEL,
     &rearrange::KERNEL,
     &unary::KERNEL,

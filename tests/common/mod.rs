@@ -595,7 +595,7 @@ fn check_separable_with(
     ran
 }
 
-fn keeps_integers(activation: Activation) -> bool {
+pub fn keeps_integers(activation: Activation) -> bool {
     matches!(activation, Activation::None | Activation::Relu | Activation::Relu6)
 }
 
