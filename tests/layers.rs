@@ -8,8 +8,8 @@ use common::{OPERATIONS, Random, context};
 use sepconv::reference::Reference;
 use sepconv::unstable::{Describe, Given};
 use sepconv::{
-    Activation, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Error, Layer, Operands, PaddingMode,
-    Rearrange, Sides, Tensor, Unary, verify,
+    Activation, AveragePool2d, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Error, Layer,
+    MaxPool2d, Operands, Padding, PaddingMode, Rearrange, Sides, Tensor, Unary, verify,
 };
 
 /// Computes a layer in every variant of every kernel that supports it, three times, with and without runtime checks, from
@@ -460,5 +460,100 @@ fn transposed_convolutions_out_of_range_are_refused() {
             .unwrap(),
     ] {
         assert!(Choice::all(&layer.into(), &target).is_empty(), "{layer:?}");
+    }
+}
+
+/// ONNX's own examples of `AveragePool` and `MaxPool`, and windows at the edges.
+#[test]
+fn pools_by_hand() {
+    let Some(context) = context() else { return };
+    let check = |layer: Layer, shape: [u32; 4], expected: &[f32]| {
+        assert_eq!(layer.output_shape(), shape, "{}", layer.text());
+        let whole = |_: &Given, count: usize| (1..=count).map(|index| index as f32).collect();
+        compute(context, layer, whole, |reference, actual, _| {
+            assert_eq!(
+                (actual, common::narrow(&reference.values).as_slice()),
+                (expected, expected),
+                "{}",
+                layer.text()
+            );
+        });
+    };
+    let mean = |pool: AveragePool2d, [height, width]: [u32; 2]| pool.geometry([1, 1, height, width]).unwrap().into();
+    let max = |pool: MaxPool2d, [height, width]: [u32; 2]| pool.geometry([1, 1, height, width]).unwrap().into();
+
+    // averagepool_2d_ceil and maxpool_2d_ceil: 4 x 4, whose last windows see one row and one column less.
+    let pool = AveragePool2d::new(3).stride(2).ceil_mode(true).count_padding(false);
+    check(mean(pool, [4, 4]), [1, 1, 2, 2], &[6.0, 7.5, 12.0, 13.5]);
+    check(mean(pool.count_padding(true), [4, 4]), [1, 1, 2, 2], &[6.0, 7.5, 12.0, 13.5]);
+    let pool = MaxPool2d::new(3).stride(2).ceil_mode(true);
+    check(max(pool, [4, 4]), [1, 1, 2, 2], &[11.0, 12.0, 15.0, 16.0]);
+    check(max(pool.ceil_mode(false), [4, 4]), [1, 1, 1, 1], &[11.0]);
+
+    // averagepool_2d_precomputed_strides, _same_upper and _pads.
+    let pool = AveragePool2d::new(2).stride(2).count_padding(false);
+    check(mean(pool, [5, 5]), [1, 1, 2, 2], &[4.0, 6.0, 14.0, 16.0]);
+    let pool = AveragePool2d::new(3).stride(2).padding(Padding::Same).count_padding(false);
+    check(mean(pool, [5, 5]), [1, 1, 3, 3], &[4.0, 5.5, 7.0, 11.5, 13.0, 14.5, 19.0, 20.5, 22.0]);
+    #[rustfmt::skip]
+    let padded = [
+        7.0, 7.5, 8.0, 8.5, 9.0,
+        9.5, 10.0, 10.5, 11.0, 11.5,
+        12.0, 12.5, 13.0, 13.5, 14.0,
+        14.5, 15.0, 15.5, 16.0, 16.5,
+        17.0, 17.5, 18.0, 18.5, 19.0,
+    ];
+    let pool = AveragePool2d::new(5).stride(1).padding(2).count_padding(false);
+    check(mean(pool, [5, 5]), [1, 1, 5, 5], &padded);
+    // averagepool_2d_precomputed_pads_count_include_pad: zeros count.
+    #[rustfmt::skip]
+    let zeros = [
+        2.52, 3.6, 4.8, 4.08, 3.24,
+        4.56, 6.4, 8.4, 7.04, 5.52,
+        7.2, 10.0, 13.0, 10.8, 8.4,
+        6.96, 9.6, 12.4, 10.24, 7.92,
+        6.12, 8.4, 10.8, 8.88, 6.84,
+    ];
+    check(mean(pool.count_padding(true), [5, 5]), [1, 1, 5, 5], &zeros);
+
+    // 1 2 3 4 5 6 with a zero on either side: a second window would start at the zero after them, and is left out.
+    let pool = AveragePool2d::new([1, 2]).padding([0, 1]).stride([1, 7]).ceil_mode(true);
+    check(mean(pool, [1, 6]), [1, 1, 1, 1], &[0.5]);
+    check(mean(pool.stride([1, 5]), [1, 6]), [1, 1, 1, 2], &[0.5, 5.5]);
+    // The last window has the last value, the zero after it, and a place past that, which never counts.
+    let pool = AveragePool2d::new([1, 3]).padding([0, 1]).stride([1, 3]).ceil_mode(true);
+    check(mean(pool, [1, 6]), [1, 1, 1, 3], &[1.0, 4.0, 3.0]);
+    check(mean(pool.count_padding(false), [1, 6]), [1, 1, 1, 3], &[1.5, 4.0, 6.0]);
+    // With a dilation it may have nothing but what lies past the padding.
+    let pool = MaxPool2d::new([1, 2]).stride([1, 4]).dilation([1, 2]).ceil_mode(true);
+    check(max(pool, [1, 5]), [1, 1, 1, 2], &[3.0, 5.0]);
+}
+
+#[test]
+fn pools_out_of_range_are_refused() {
+    let shape = [1, 2, 5, 6];
+    let argument = |result: sepconv::Result<_>| match result {
+        Err(Error::OutOfRange { argument, .. }) => argument,
+        other => panic!("{other:?}"),
+    };
+    let pool = AveragePool2d::new(3).ceil_mode(true);
+    assert_eq!(argument(AveragePool2d::new(0).geometry(shape)), "kernel_size height");
+    assert_eq!(argument(pool.stride([1, 0]).geometry(shape)), "stride width");
+    assert_eq!(argument(pool.dilation([0, 1]).geometry(shape)), "dilation height");
+    assert_eq!(argument(pool.geometry([1, 0, 5, 6])), "input channels");
+    // Rounding up is no way round a window that does not fit.
+    assert!(matches!(AveragePool2d::new(6).ceil_mode(true).geometry(shape), Err(Error::KernelTooLarge { .. })));
+    // The window that is added would end past what a shader can compute with.
+    let long = AveragePool2d::new([1, 1 << 30]).padding([0, 0, 0, 1 << 30]).ceil_mode(true).stride([1, (1 << 30) + 1]);
+    assert_eq!(argument(long.geometry([1, 1, 1, (1 << 30) - 1 + 4])), "padded input size");
+    let geometry = pool.geometry(shape).unwrap();
+    assert_eq!(geometry.output_shape(), [1, 2, 2, 2]);
+    for alter in [
+        |geometry: &mut sepconv::PoolGeometry| geometry.ceil_mode = false,
+        |geometry: &mut sepconv::PoolGeometry| geometry.output.height = 3,
+    ] {
+        let mut altered = geometry;
+        alter(&mut altered);
+        assert_eq!(altered.check(), Err(Error::Altered));
     }
 }

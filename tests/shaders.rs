@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use sepconv::unstable::{Planner, Step, specialise};
 use sepconv::{
-    Activation, Axis, Binary, Choice, Conv2d, ConvTranspose2d, Geometry, Layer, MaxPool2d, PaddingMode, Rearrange,
-    Unary, kernels,
+    Activation, AveragePool2d, Axis, Binary, Choice, Conv2d, ConvTranspose2d, Geometry, Layer, MaxPool2d, PaddingMode,
+    Rearrange, Unary, kernels,
 };
 
 const SHADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
@@ -72,7 +72,11 @@ fn layers() -> Vec<Layer> {
         let pool = MaxPool2d::new(geometry.kernel_size).stride(geometry.stride).dilation(geometry.dilation);
         Some(pool.geometry(geometry.input_shape()).ok()?.into())
     });
-    let all = geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools);
+    let means = geometries.iter().filter_map(|geometry| {
+        let pool = AveragePool2d::new(geometry.kernel_size).stride(geometry.stride).dilation(geometry.dilation);
+        Some(pool.geometry(geometry.input_shape()).ok()?.into())
+    });
+    let all = geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools).chain(means);
     all.chain(functions()).chain(operations()).chain(rearrangements()).chain(transposed(&geometries)).collect()
 }
 

@@ -7,9 +7,9 @@ mod depthwise;
 mod direct;
 mod fused;
 mod gemm;
-mod max_pool;
 mod parts;
 mod pointwise;
+mod pool;
 mod rearrange;
 mod register_tile;
 mod row;
@@ -44,7 +44,7 @@ pub static ALL: &[&Kernel] = &[
     &direct::KERNEL,
     &separable::KERNEL,
     &chained::KERNEL,
-    &max_pool::KERNEL,
+    &pool::KERNEL,
     &transposed::KERNEL,
     &binary::KERNEL,
     &rearrange::KERNEL,
