@@ -12,8 +12,16 @@ use sepconv::{
     Rearrange, Sides, Tensor, Unary, verify,
 };
 
-/// Computes a layer in every variant of every kernel that supports it, three times, with and without runtime checks, from
-/// values that `fill` makes, and gives each result to `compare`, with the reference and the kernel's name.
+/// A tensor behind so many other values of its buffer, with as many behind it.
+fn placed(context: &Context, offset: usize, shape: [u32; 4], values: &[f32]) -> Tensor {
+    let margin = vec![f32::NAN; offset];
+    let all = [&margin, values, &margin].concat();
+    let whole = Tensor::from_slice(context, [1, 1, 1, u32::try_from(all.len()).unwrap()], &all).unwrap();
+    Tensor::from_buffer(context, whole.buffer(), 4 * offset as u64, shape).unwrap()
+}
+
+/// Computes a layer in every variant of every kernel that supports it, three times, with and without runtime checks, at the
+/// start of its tensors' buffers and amid them, from values that `fill` makes, and gives each result to `compare`, with the reference and the kernel's name.
 fn compute(
     context: &Context,
     layer: Layer,
@@ -29,12 +37,13 @@ fn compute(
     for (choice, _) in choices {
         for checks in [false, true] {
             let context = &context.with_runtime_checks(checks);
+            let offset = if checks { 3 } else { 0 };
             let plan = context.plan_with(layer, choice).unwrap();
             assert!(plan.kernel().contains(choice.kernel.name), "{} is planned as {}", layer.text(), plan.kernel());
             let tensors: Vec<_> = given
                 .iter()
                 .zip(&values)
-                .map(|(given, values)| (given, Tensor::from_slice(context, given.shape, values).unwrap()))
+                .map(|(given, values)| (given, placed(context, offset, given.shape, values)))
                 .collect();
             let input = |name: &str| tensors.iter().find(|(given, _)| given.name == name).map(|(_, tensor)| tensor);
             let parameters = tensors.iter().filter(|(given, _)| given.is_parameter);
@@ -42,10 +51,16 @@ fn compute(
                 .map(|(given, tensor)| (sepconv::unstable::Name { part: given.part, name: given.name }, tensor));
             let weights = plan.weights(&parameters.collect()).unwrap();
             for _ in 0..3 {
-                let output = common::poisoned(context, layer.output_shape());
+                let poison = vec![f32::NAN; common::count(layer.output_shape())];
+                let output = placed(context, offset, layer.output_shape(), &poison);
                 let operands = Operands::new(input("input").unwrap(), &output).other(input("other"));
                 plan.bind(&weights, operands).unwrap().run().unwrap();
                 compare(&expected, &output.read_blocking().unwrap(), choice.kernel.name);
+                for place in [0, 4 * (offset + poison.len()) as u64] {
+                    let margin = Tensor::from_buffer(context, output.buffer(), place, [1, 1, 1, 3]);
+                    let is_left = |values: Vec<f32>| values.iter().all(|value| value.is_nan());
+                    assert!(offset == 0 || is_left(margin.unwrap().read_blocking().unwrap()), "{}", layer.text());
+                }
             }
         }
     }
