@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Plan;
 use crate::layer::Layer;
 use crate::planner::Planner;
-use crate::pool::{MaxPool2d, PoolGeometry};
+use crate::pool::{AveragePool2d, MaxPool2d, PoolGeometry};
 use graph::{Constant, Graph, Node, TensorKind};
 use resolve::Resolved;
 
@@ -247,7 +247,8 @@ impl Network {
 
     fn resolve(&self, shapes: &[(&str, &[u32])]) -> Result<Resolved> {
         let shapes = self.shapes(shapes)?;
-        let mut resolved = resolve::resolve(&self.graph, &shapes).map_err(|(node, reason)| Error::Node { node, reason })?;
+        let mut resolved =
+            resolve::resolve(&self.graph, &shapes).map_err(|(node, reason)| Error::Node { node, reason })?;
         simplify::simplify(&mut resolved);
         Ok(resolved)
     }
@@ -262,9 +263,12 @@ impl Network {
             let wanted = given.iter().find(|(other, _)| *other == name).map(|(_, shape)| shape.to_vec());
             let declared = || self.input_shape(name)?.iter().copied().collect::<Option<Vec<u32>>>();
             let in_node = |reason: String| Error::Node { node: name.to_owned(), reason };
-            let shape = wanted.or_else(declared).ok_or_else(|| in_node("its shape is not known; give one".to_owned()))?;
+            let shape =
+                wanted.or_else(declared).ok_or_else(|| in_node("its shape is not known; give one".to_owned()))?;
             if shape.contains(&0) || resolve::checked_count(&shape).is_none() {
-                return Err(in_node(format!("its shape is {shape:?}; each size must be at least 1, and all values fewer than 2^31")));
+                return Err(in_node(format!(
+                    "its shape is {shape:?}; each size must be at least 1, and all values fewer than 2^31"
+                )));
             }
             Ok((name.to_owned(), shape))
         };
@@ -282,8 +286,13 @@ fn check_values(name: &str, shape: &[u32], length: usize) -> Result<()> {
 
 /// The pool that an operation describes.
 fn pool(operation: &Operation, input_shape: [u32; 4]) -> Result<PoolGeometry> {
-    let &Operation::Pool2d { kernel_size, stride, padding, dilation, .. } = operation else {
+    let &Operation::Pool2d { kernel_size, stride, padding, dilation, ceil_mode, average } = operation else {
         unreachable!("only pools are asked for")
     };
-    MaxPool2d::new(kernel_size).stride(stride).padding(padding).dilation(dilation).geometry(input_shape)
+    if let Some(count_padding) = average {
+        let pool = AveragePool2d::new(kernel_size).stride(stride).padding(padding).dilation(dilation);
+        return pool.ceil_mode(ceil_mode).count_padding(count_padding).geometry(input_shape);
+    }
+    let pool = MaxPool2d::new(kernel_size).stride(stride).padding(padding).dilation(dilation);
+    pool.ceil_mode(ceil_mode).geometry(input_shape)
 }
