@@ -289,10 +289,14 @@ fn pool(operation: &Operation, input_shape: [u32; 4]) -> Result<PoolGeometry> {
     let &Operation::Pool2d { kernel_size, stride, padding, dilation, ceil_mode, average } = operation else {
         unreachable!("only pools are asked for")
     };
-    if let Some(count_padding) = average {
-        let pool = AveragePool2d::new(kernel_size).stride(stride).padding(padding).dilation(dilation);
-        return pool.ceil_mode(ceil_mode).count_padding(count_padding).geometry(input_shape);
+    match average {
+        None => {
+            let pool = MaxPool2d::new(kernel_size).stride(stride).padding(padding).dilation(dilation);
+            pool.ceil_mode(ceil_mode).geometry(input_shape)
+        }
+        Some(count_padding) => {
+            let pool = AveragePool2d::new(kernel_size).stride(stride).padding(padding).dilation(dilation);
+            pool.ceil_mode(ceil_mode).count_padding(count_padding).geometry(input_shape)
+        }
     }
-    let pool = MaxPool2d::new(kernel_size).stride(stride).padding(padding).dilation(dilation);
-    pool.ceil_mode(ceil_mode).geometry(input_shape)
 }
