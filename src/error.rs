@@ -219,6 +219,34 @@ pub enum Error {
         #[source]
         error: Box<Error>,
     },
+    /// A node or a tensor of a network that cannot be as it is.
+    #[error("{node:?}: {reason}")]
+    Node {
+        /// Its name.
+        node: String,
+        /// What is wrong with it, and what it may be.
+        reason: String,
+    },
+    /// A name that none of a network's tensors has.
+    #[error("tensor is {name:?}; it must be one of {known}")]
+    UnknownTensor {
+        /// The name that was given.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// Bytes that are no model, or a damaged one.
+    #[error("the model cannot be read: {reason}")]
+    Model {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A model that needs what this library lacks.
+    #[error("the model needs what is not supported: {}", missing.join("; "))]
+    UnsupportedModel {
+        /// Each operator and attribute that is missing, with the names of the nodes that have it.
+        missing: Vec<String>,
+    },
     /// No GPU and no software driver answered.
     #[error("no adapter: {reason}")]
     NoAdapter {

@@ -11,8 +11,10 @@ mod geometry;
 mod gpu;
 pub mod kernels;
 mod layer;
+mod layer_tensors;
 mod layers;
 mod memory;
+pub mod network;
 mod planner;
 mod pool;
 mod program;
@@ -47,6 +49,7 @@ pub use layers::resize::{Coordinates, Interpolation, Nearest, Resize2d};
 pub use layers::softmax::Softmax;
 pub use layers::transposed::ConvTranspose2d;
 pub use layers::unary::Unary;
+pub use network::{Network, NetworkPlan, Operation};
 pub use pool::{MaxPool2d, PoolGeometry, Pooling};
 pub use rounding::Rounding;
 pub use separable::SeparableConv2d;
@@ -61,6 +64,7 @@ pub use wgpu;
 #[cfg(feature = "unstable")]
 pub mod unstable {
     pub use crate::describe::{Describe, Given};
+    pub use crate::layer_tensors::LayerTensors;
     pub use crate::memory::Memory;
     pub use crate::planner::Planner;
     pub use crate::program::{Binding, Buffer, Kind, Name, Program, Slice, Step};

@@ -213,6 +213,11 @@ impl Program {
         self.buffers.iter().position(|buffer| buffer.kind == kind && buffer.name.name == name)
     }
 
+    /// Whether a buffer holds what the caller gives for many runs.
+    pub(crate) fn is_parameter(&self, buffer: usize) -> bool {
+        self.buffers[buffer].kind == Kind::Parameter
+    }
+
     /// Its input and its output.
     pub(crate) fn ends(&self) -> [usize; 2] {
         [(Kind::Input, "input"), (Kind::Output, "output")]

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use crate::activation::Activation;
 use crate::context::Context;
-use crate::describe::Given;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
-use crate::gpu::{Bound, Operands, Parameters, Tensor};
+use crate::gpu::{Bound, Tensor};
 use crate::layer::Layer;
-use crate::program::Name;
+use crate::layer_tensors::LayerTensors;
 use crate::reference::{self, Reference};
 use crate::size::values;
 use crate::timing::{Stopwatch, Timing, measure_in_turn};
@@ -147,34 +146,20 @@ const MULTIPLY_ADDS: u64 = 1 << 26;
 struct Data {
     layer: Layer,
     sample: Sample,
-    tensors: Vec<(Given, Tensor)>,
+    tensors: LayerTensors,
 }
 
 impl Data {
     fn new(context: &Context, layer: &Layer) -> Result<Self> {
         let given = layer.describe().given();
         let values: Vec<_> = (1..).zip(&given).map(|(number, given)| data(number, given.shape)).collect();
-        let tensors = given.into_iter().zip(&values).map(|(given, values)| {
-            let tensor = Tensor::from_slice(context, given.shape, values)?;
-            Ok((given, tensor))
-        });
-        Ok(Self { layer: *layer, tensors: tensors.collect::<Result<_>>()?, sample: Sample::new(layer, &values) })
+        let tensors = LayerTensors::new(context, layer, &values)?;
+        Ok(Self { layer: *layer, tensors, sample: Sample::new(layer, &values) })
     }
 
     /// Plans the layer with this choice and binds it to its tensors and to an output.
     fn bind(&self, context: &Context, choice: Choice, output: &Tensor) -> Result<Bound> {
-        let plan = context.plan_with(self.layer, choice)?;
-        let input = |name: &str| {
-            let mut inputs = self.tensors.iter().filter(|(given, _)| !given.is_parameter);
-            inputs.find(|(given, _)| given.name == name).map(|(_, tensor)| tensor)
-        };
-        let operands = Operands::new(input("input").expect("every layer has an input"), output);
-        let operands = operands.residual(input("residual")).other(input("other"));
-        let parameters = self.tensors.iter().filter(|(given, _)| given.is_parameter);
-        let parameters: Parameters<'_> =
-            parameters.map(|(Given { part, name, .. }, tensor)| (Name { part: *part, name }, tensor)).collect();
-        let weights = plan.weights(&parameters)?;
-        plan.bind(&weights, operands)
+        self.tensors.bind(&context.plan_with(self.layer, choice)?, output)
     }
 
     /// Computes the layer with this choice; returns the error of the result, and the least time of the runs that

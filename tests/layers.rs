@@ -8,12 +8,20 @@ use common::{OPERATIONS, Random, context};
 use sepconv::reference::Reference;
 use sepconv::unstable::{Describe, Given};
 use sepconv::{
-    Activation, Axis, Binary, BinaryOperation, Choice, Context, Error, Layer, Operands, PaddingMode, Rearrange, Reduce,
-    Reduction, Tensor, Unary, verify,
+    Activation, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Error, Layer, Operands, PaddingMode,
+    Rearrange, Reduce, Reduction, Sides, Tensor, Unary, verify,
 };
 
-/// Computes a layer in every variant of every kernel that supports it, three times, with and without runtime checks, from
-/// values that `fill` makes, and gives each result to `compare`, with the reference and the kernel's name.
+/// A tensor behind so many other values of its buffer, with as many behind it.
+fn placed(context: &Context, offset: usize, shape: [u32; 4], values: &[f32]) -> Tensor {
+    let margin = vec![f32::NAN; offset];
+    let all = [&margin, values, &margin].concat();
+    let whole = Tensor::from_slice(context, [1, 1, 1, u32::try_from(all.len()).unwrap()], &all).unwrap();
+    Tensor::from_buffer(context, whole.buffer(), 4 * offset as u64, shape).unwrap()
+}
+
+/// Computes a layer in every variant of every kernel that supports it, three times, with and without runtime checks, at the
+/// start of its tensors' buffers and amid them, from values that `fill` makes, and gives each result to `compare`, with the reference and the kernel's name.
 fn compute(
     context: &Context,
     layer: Layer,
@@ -29,12 +37,13 @@ fn compute(
     for (choice, _) in choices {
         for checks in [false, true] {
             let context = &context.with_runtime_checks(checks);
+            let offset = if checks { 3 } else { 0 };
             let plan = context.plan_with(layer, choice).unwrap();
             assert!(plan.kernel().contains(choice.kernel.name), "{} is planned as {}", layer.text(), plan.kernel());
             let tensors: Vec<_> = given
                 .iter()
                 .zip(&values)
-                .map(|(given, values)| (given, Tensor::from_slice(context, given.shape, values).unwrap()))
+                .map(|(given, values)| (given, placed(context, offset, given.shape, values)))
                 .collect();
             let input = |name: &str| tensors.iter().find(|(given, _)| given.name == name).map(|(_, tensor)| tensor);
             let parameters = tensors.iter().filter(|(given, _)| given.is_parameter);
@@ -42,10 +51,16 @@ fn compute(
                 .map(|(given, tensor)| (sepconv::unstable::Name { part: given.part, name: given.name }, tensor));
             let weights = plan.weights(&parameters.collect()).unwrap();
             for _ in 0..3 {
-                let output = common::poisoned(context, layer.output_shape());
+                let poison = vec![f32::NAN; common::count(layer.output_shape())];
+                let output = placed(context, offset, layer.output_shape(), &poison);
                 let operands = Operands::new(input("input").unwrap(), &output).other(input("other"));
                 plan.bind(&weights, operands).unwrap().run().unwrap();
                 compare(&expected, &output.read_blocking().unwrap(), choice.kernel.name);
+                for place in [0, 4 * (offset + poison.len()) as u64] {
+                    let margin = Tensor::from_buffer(context, output.buffer(), place, [1, 1, 1, 3]);
+                    let is_left = |values: Vec<f32>| values.iter().all(|value| value.is_nan());
+                    assert!(offset == 0 || is_left(margin.unwrap().read_blocking().unwrap()), "{}", layer.text());
+                }
             }
         }
     }
@@ -79,11 +94,67 @@ fn check(context: &Context, layer: impl Into<Layer>, seed: u64) {
     check_with(context, layer.into(), |_, count| random.floats(count));
 }
 
+/// Every function, with numbers for those that take some.
+const FUNCTIONS: [Activation; 24] = [
+    Activation::None,
+    Activation::Relu,
+    Activation::Relu6,
+    Activation::LeakyRelu(0.1),
+    Activation::Silu,
+    Activation::HardSwish,
+    Activation::Clamp(-0.75, 1.5),
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::HardSigmoid(0.2, 0.5),
+    Activation::Elu(0.75),
+    Activation::Gelu,
+    Activation::GeluTanh,
+    Activation::Softplus,
+    Activation::Mish,
+    Activation::Linear(0.5, -1.5),
+    Activation::Erf,
+    Activation::Exp,
+    Activation::Log,
+    Activation::Sqrt,
+    Activation::Abs,
+    Activation::Reciprocal,
+    Activation::Floor,
+    Activation::Ceil,
+];
+
 #[test]
 fn functions() {
     let Some(context) = context() else { return };
     for shape in [[1, 1, 1, 1], [1, 3, 5, 7], [2, 4, 16, 33]] {
-        check(context, Unary::new(shape, Activation::Sigmoid).unwrap(), 1);
+        for activation in FUNCTIONS {
+            check(context, Unary::new(shape, activation).unwrap(), 1);
+        }
+    }
+}
+
+/// The ends of an `f32`, three numbers between any power of two and the next, on both sides of zero, and many near it.
+#[test]
+fn functions_at_every_magnitude() {
+    let Some(context) = context() else { return };
+    let powers = (-126..=127).flat_map(|power| [1.0, 1.1, 1.7].map(|factor| factor * 2.0_f32.powi(power)));
+    let near = (0..=4000).map(|index| index as f32 / 37.0);
+    let both = powers.chain(near).flat_map(|x| [x, -x]);
+    let values: Vec<f32> = common::ENDS.into_iter().chain(both).collect();
+    let shape = [1, 1, 1, u32::try_from(values.len()).unwrap()];
+    for activation in FUNCTIONS {
+        let layer = Unary::new(shape, activation).unwrap();
+        compute(
+            context,
+            layer.into(),
+            |_, _| values.clone(),
+            |_, actual, kernel| {
+                // A driver that reads a logarithm off the exponent's bits has a finite one for those below the least normal number.
+                let is_open = |x: f32| activation == Activation::Log && x.is_subnormal();
+                for (&x, &actual) in values.iter().zip(actual).filter(|(x, _)| !is_open(**x)) {
+                    common::assert_activated(activation, x, actual, kernel);
+                }
+            },
+        );
     }
 }
 
@@ -335,6 +406,258 @@ fn rearrangements_out_of_range_are_refused() {
         assert_eq!(new(-first).check(), Ok(()));
         assert!(new(1 - first).check().is_err());
     }
+}
+
+fn sides([top, left, bottom, right]: [u32; 4]) -> Sides {
+    Sides { top, left, bottom, right }
+}
+
+/// [`check`] and [`check_exact`], with the variants for this device and those for a GPU.
+fn check_sums(context: &Context, layer: impl Into<Layer>, seed: u64) {
+    let layer = layer.into();
+    for context in [true, false].map(|software| context.with_software(software)) {
+        let context = &context;
+        check(context, layer, seed);
+        if common::keeps_integers(layer.describe().activation()) {
+            check_exact(context, layer, seed);
+        }
+    }
+}
+
+/// The input's shape, the output channels, the kernel's size, and the output padding with what else is changed.
+type Transposed = ([u32; 4], u32, [u32; 2], [u32; 2], fn(&mut ConvTranspose2d));
+
+const TRANSPOSED: [Transposed; 20] = [
+    ([1, 1, 1, 1], 1, [1, 1], [0, 0], |_| {}),
+    ([2, 3, 5, 7], 4, [2, 2], [0, 0], |layer| layer.stride = 2.into()),
+    ([1, 24, 8, 8], 24, [2, 2], [0, 0], |layer| layer.stride = 2.into()),
+    ([1, 24, 9, 7], 1, [2, 2], [0, 0], |layer| (layer.stride, layer.activation) = (2.into(), Activation::Sigmoid)),
+    // Past the edges of the tiles of channels and of pixels.
+    ([2, 5, 9, 33], 29, [3, 3], [0, 0], |layer| (layer.stride, layer.bias) = (2.into(), false)),
+    ([1, 5, 17, 33], 9, [1, 1], [0, 0], |_| {}),
+    ([1, 4, 16, 16], 8, [4, 4], [0, 0], |layer| (layer.stride, layer.padding) = (2.into(), sides([1; 4]))),
+    ([1, 4, 5, 6], 3, [3, 3], [1, 1], |layer| (layer.stride, layer.padding) = (2.into(), sides([1; 4]))),
+    ([1, 2, 6, 5], 2, [3, 3], [0, 0], |layer| layer.padding = sides([1; 4])),
+    ([2, 6, 4, 5], 4, [3, 2], [0, 1], |layer| (layer.stride, layer.groups) = ([1, 2].into(), 2)),
+    // Every channel by itself.
+    ([2, 6, 5, 4], 6, [4, 3], [1, 0], |layer| {
+        (layer.stride, layer.groups, layer.activation) = ([3, 2].into(), 6, Activation::HardSwish);
+    }),
+    ([1, 4, 5, 6], 12, [3, 3], [0, 0], |layer| (layer.groups, layer.bias) = (4, false)),
+    // Outputs between the windows, which see no tap.
+    ([1, 2, 5, 4], 3, [2, 1], [2, 3], |layer| layer.stride = [3, 4].into()),
+    ([1, 2, 3, 3], 3, [1, 1], [0, 0], |layer| (layer.stride, layer.activation) = (3.into(), Activation::Relu6)),
+    // Dilations: without a divisor in common with the stride, with one, and a multiple of it.
+    ([1, 3, 6, 5], 5, [3, 4], [0, 0], |layer| (layer.stride, layer.dilation) = (2.into(), 3.into())),
+    ([1, 3, 6, 5], 5, [3, 4], [1, 2], |layer| (layer.stride, layer.dilation) = ([4, 6].into(), [6, 4].into())),
+    ([2, 3, 5, 6], 2, [3, 3], [0, 0], |layer| {
+        (layer.stride, layer.dilation, layer.padding) = ([2, 3].into(), [4, 3].into(), sides([3, 1, 2, 5]));
+    }),
+    ([1, 2, 7, 6], 2, [4, 5], [0, 0], |layer| layer.dilation = [2, 3].into()),
+    // More is taken off than one stride.
+    ([1, 3, 8, 9], 2, [3, 5], [0, 0], |layer| (layer.stride, layer.padding) = (2.into(), sides([5, 0, 0, 7]))),
+    ([0, 3, 4, 4], 2, [2, 2], [0, 0], |layer| layer.stride = 2.into()),
+];
+
+#[test]
+fn transposed_convolutions() {
+    let Some(context) = context() else { return };
+    for ((shape, channels, kernel, more, change), seed) in TRANSPOSED.into_iter().zip(1..) {
+        let layer = ConvTranspose2d::new(shape, channels, kernel).unwrap().with(more.into(), change).unwrap();
+        check_sums(context, layer, seed);
+    }
+}
+
+/// Numbers worked out by hand, as ONNX's `ConvTranspose` and PyTorch's `ConvTranspose2d` give them.
+#[test]
+fn transposed_convolutions_by_hand() {
+    let Some(context) = context() else { return };
+    let whole = |_: &Given, count: usize| (1..=count).map(|index| index as f32).collect();
+    let check = |layer: ConvTranspose2d, shape: [u32; 4], expected: &[f32]| {
+        assert_eq!(layer.output_shape(), shape);
+        compute(context, layer.into(), whole, |reference, actual, _| {
+            assert_eq!((actual, common::narrow(&reference.values).as_slice()), (expected, expected));
+        });
+    };
+    let layer = |shape, channels, kernel: u32| {
+        ConvTranspose2d::new(shape, channels, kernel).unwrap().with(0.into(), |layer| layer.bias = false).unwrap()
+    };
+    // 1 2 / 3 4, each by a filter 1 2 / 3 4: side by side, and overlapping.
+    let apart = layer([1, 1, 2, 2], 1, 2).with(0.into(), |layer| layer.stride = 2.into()).unwrap();
+    let side_by_side = [1, 2, 2, 4, 3, 4, 6, 8, 3, 6, 4, 8, 9, 12, 12, 16].map(|value: u8| f32::from(value));
+    check(apart, [1, 1, 4, 4], &side_by_side);
+    check(layer([1, 1, 2, 2], 1, 2), [1, 1, 3, 3], &[1.0, 4.0, 4.0, 6.0, 20.0, 16.0, 9.0, 24.0, 16.0]);
+    // The same without its first row and its last column, and with a row of nothing.
+    let cut = layer([1, 1, 2, 2], 1, 2).with([1, 0].into(), |layer| layer.padding = sides([1, 0, 0, 1])).unwrap();
+    check(cut, [1, 1, 3, 2], &[6.0, 20.0, 9.0, 24.0, 0.0, 0.0]);
+    // Two input channels, two output channels: 1 and 2 by weights 1 2 and 3 4, and biases 1 2.
+    let channels = ConvTranspose2d::new([1, 2, 1, 1], 2, 1).unwrap();
+    check(channels, [1, 2, 1, 1], &[1.0 + 6.0 + 1.0, 2.0 + 8.0 + 2.0]);
+    // In two groups each input channel has weights of its own.
+    let grouped = layer([1, 2, 1, 1], 4, 1).with(0.into(), |layer| layer.groups = 2).unwrap();
+    check(grouped, [1, 4, 1, 1], &[1.0, 2.0, 6.0, 8.0]);
+}
+
+#[test]
+fn transposed_convolutions_out_of_range_are_refused() {
+    let refused = |channels, more: [u32; 2], change: fn(&mut ConvTranspose2d)| {
+        ConvTranspose2d::new([1, 6, 4, 5], channels, 3).and_then(|layer| layer.with(more.into(), change)).unwrap_err()
+    };
+    let argument = |error| match error {
+        Error::OutOfRange { argument, .. } | Error::NotDivisible { argument, .. } => argument,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(argument(refused(0, [0; 2], |_| {})), "out_channels");
+    assert_eq!(argument(refused(2, [0; 2], |layer| layer.groups = 0)), "groups");
+    assert_eq!(argument(refused(2, [0; 2], |layer| layer.groups = 4)), "in_channels");
+    assert_eq!(argument(refused(2, [0; 2], |layer| layer.groups = 3)), "out_channels");
+    assert_eq!(argument(refused(2, [0; 2], |layer| layer.stride.width = 0)), "stride width");
+    assert_eq!(argument(refused(2, [0; 2], |layer| layer.dilation.height = 0)), "dilation height");
+    assert_eq!(argument(refused(2, [0; 2], |layer| layer.kernel_size.height = 0)), "kernel_size height");
+    assert_eq!(argument(refused(2, [0; 2], |layer| layer.padding.top = 6)), "output size");
+    assert_eq!(argument(refused(2, [u32::MAX, 0], |_| {})), "output size");
+    assert!(matches!(refused(2, [0; 2], |layer| layer.activation = Activation::Clamp(1.0, 0.0)), Error::Clamp { .. }));
+    // What the kernel cannot compute, it says.
+    let target = common::targets()[0].clone();
+    for layer in [
+        ConvTranspose2d::new([1, 16_385, 1, 1], 1, 1).unwrap(),
+        ConvTranspose2d::new([1, 1, 1, 1], 1, 1)
+            .unwrap()
+            .with([9, 9].into(), |layer| layer.stride = 300.into())
+            .unwrap(),
+        ConvTranspose2d::new([1, 1, 1, 1], 1, [2, 1])
+            .unwrap()
+            .with(0.into(), |layer| (layer.dilation, layer.padding.top) = ([1 << 30, 1].into(), 1 << 30))
+            .unwrap(),
+    ] {
+        assert!(Choice::all(&layer.into(), &target).is_empty(), "{layer:?}");
+    }
+}
+
+/// Every reduction.
+const REDUCTIONS: [Reduction; 7] = [
+    Reduction::Sum,
+    Reduction::Mean,
+    Reduction::Max,
+    Reduction::Min,
+    Reduction::Product,
+    Reduction::SumOfSquares,
+    Reduction::SumOfAbsolutes,
+];
+
+/// `[outer, length, inner]`: sizes of 1, odd sizes, and those around the edges of fours, teams and workgroups.
+const ALONG_AN_AXIS: [[u32; 3]; 21] = [
+    [1, 1, 1],
+    [1, 2, 1],
+    [1, 1, 5],
+    [65, 1, 1],
+    [3, 3, 1],
+    [17, 4, 1],
+    [5, 5, 3],
+    [7, 15, 1],
+    [1, 16, 300],
+    [66, 17, 1],
+    [2, 49, 1],
+    [129, 63, 1],
+    [2, 64, 65],
+    [4, 65, 1],
+    [3, 67, 7],
+    [1, 127, 2],
+    [3, 255, 1],
+    [2, 256, 1],
+    [2, 257, 3],
+    [2, 1025, 1],
+    [1, 3001, 2],
+];
+
+#[test]
+fn reductions() {
+    let Some(context) = context() else { return };
+    for (index, reduction) in REDUCTIONS.into_iter().enumerate() {
+        for (place, sizes) in ALONG_AN_AXIS.into_iter().enumerate() {
+            // Each reduction has every third of the sizes, in turn.
+            if common::sweeps_whole() || (index + place).is_multiple_of(3) {
+                let mut layer = Reduce::new(reduction, sizes).unwrap();
+                check(context, layer, place as u64);
+                layer.activation = Activation::Sigmoid;
+                check(context, layer, place as u64);
+            }
+        }
+    }
+}
+
+#[test]
+fn reductions_of_whole_numbers_are_exact() {
+    let Some(context) = context() else { return };
+    let exact = [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::SumOfSquares, Reduction::SumOfAbsolutes];
+    for (index, reduction) in exact.into_iter().enumerate() {
+        for (place, sizes) in ALONG_AN_AXIS.into_iter().enumerate() {
+            if common::sweeps_whole() || (index + place).is_multiple_of(2) {
+                check_exact(context, Reduce::new(reduction, sizes).unwrap(), place as u64);
+            }
+        }
+    }
+    // A product of powers of two is one.
+    for sizes in [[3, 21, 1], [2, 70, 3], [1, 300, 1]] {
+        let layer = Reduce::new(Reduction::Product, sizes).unwrap();
+        let mut random = Random(5);
+        let mut power = || [-1.0, 0.5, 2.0, 1.0][usize::try_from(random.next() % 4).unwrap()];
+        let powers = |_: &Given, count| (0..count).map(|_| power()).collect();
+        compute(context, layer.into(), powers, |expected, actual, kernel| {
+            assert_eq!(actual, common::narrow(&expected.values), "{kernel} of {}", layer.text());
+        });
+    }
+}
+
+/// More values than a loop of llvmpipe has rounds.
+#[test]
+fn long_reductions() {
+    let Some(context) = context() else { return };
+    for sizes in [[2, 70_000, 1], [1, 300_000, 1], [1, 70_000, 3], [1, 300_000, 2]] {
+        for reduction in [Reduction::Sum, Reduction::Max, Reduction::SumOfAbsolutes] {
+            check_exact(context, Reduce::new(reduction, sizes).unwrap(), 7);
+        }
+        check(context, Reduce::new(Reduction::Mean, sizes).unwrap(), 7);
+    }
+    // What no team can read is refused, and not left unfinished.
+    let layer = Reduce::new(Reduction::Sum, [1, 1 << 26, 1]).unwrap();
+    assert!(matches!(context.plan(layer), Err(Error::Altered | Error::Unsupported { .. })), "{layer:?}");
+}
+
+/// A NaN and infinities among the values, at every place of a four and in several members' shares.
+#[test]
+fn reductions_of_numbers_with_rules_of_their_own() {
+    let Some(context) = context() else { return };
+    for reduction in [Reduction::Max, Reduction::Min, Reduction::Sum, Reduction::Mean, Reduction::SumOfSquares] {
+        for sizes in [[12, 7, 1], [12, 130, 1], [3, 70, 4]] {
+            let [_, length, inner] = sizes.map(|size| size as usize);
+            let special = [f32::NAN, f32::NEG_INFINITY, f32::INFINITY];
+            let fill = |_: &Given, count: usize| -> Vec<f32> {
+                let mut values = Random(3).floats(count);
+                for (result, &number) in (0..count / length).zip(special.iter().cycle()) {
+                    let place = result * 11 % length;
+                    values[(result / inner * length + place) * inner + result % inner] = number;
+                }
+                values
+            };
+            check_with(context, Reduce::new(reduction, sizes).unwrap().into(), fill);
+        }
+        // Nothing but minus infinity.
+        let layer = Reduce::new(reduction, [2, 9, 1]).unwrap();
+        check_with(context, layer.into(), |_, count| vec![f32::NEG_INFINITY; count]);
+    }
+}
+
+#[test]
+fn reductions_out_of_range_are_refused() {
+    let new = |sizes| Reduce::new(Reduction::Sum, sizes);
+    for sizes in [[0, 1, 1], [1, 0, 1], [1, 1, 0], [1 << 31, 1, 1]] {
+        assert!(matches!(new(sizes), Err(Error::OutOfRange { argument: "size", .. })), "{sizes:?}");
+    }
+    assert!(matches!(new([1 << 16, 1 << 16, 1]), Err(Error::Overflow { argument: "input", .. })));
+    let mut infinite = new([1, 2, 3]).unwrap();
+    infinite.activation = Activation::Elu(f32::INFINITY);
+    assert!(matches!(infinite.check(), Err(Error::NotFinite { .. })));
 }
 
 /// Every reduction.

@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use sepconv::unstable::{Planner, Step, specialise};
 use sepconv::{
-    Activation, Axis, Binary, Choice, Conv2d, Geometry, Layer, MaxPool2d, PaddingMode, Rearrange, Reduce, Reduction,
-    Unary, kernels,
+    Activation, Axis, Binary, Choice, Conv2d, ConvTranspose2d, Geometry, Layer, MaxPool2d, PaddingMode, Rearrange,
+    Reduce, Reduction, Unary, kernels,
 };
 
 const SHADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
@@ -73,7 +73,8 @@ fn layers() -> Vec<Layer> {
         Some(pool.geometry(geometry.input_shape()).ok()?.into())
     });
     let all = geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools);
-    all.chain(functions()).chain(operations()).chain(rearrangements()).chain(reductions()).collect()
+    let all = all.chain(functions()).chain(operations()).chain(rearrangements()).chain(transposed(&geometries));
+    all.chain(reductions()).collect()
 }
 
 /// Every number by which the shaders know an activation.
@@ -101,6 +102,18 @@ const ACTIVATIONS: [Activation; 22] = [
     Activation::Floor,
     Activation::Ceil,
 ];
+
+/// Transposed convolutions with the windows of convolutions.
+fn transposed(geometries: &[Geometry]) -> impl Iterator<Item = Layer> {
+    geometries.iter().filter_map(|geometry| {
+        let layer = ConvTranspose2d::new(geometry.input_shape(), geometry.out_channels, geometry.kernel_size).ok()?;
+        let change = |layer: &mut ConvTranspose2d| {
+            (layer.stride, layer.dilation, layer.groups) = (geometry.stride, geometry.dilation, geometry.groups);
+            (layer.bias, layer.activation) = (geometry.bias, geometry.activation);
+        };
+        Some(layer.with(0.into(), change).ok()?.into())
+    })
+}
 
 fn functions() -> impl Iterator<Item = Layer> {
     ACTIVATIONS.into_iter().map(|activation| Unary::new([1, 2, 3, 4], activation).unwrap().into())
@@ -246,9 +259,9 @@ fn sums_that_are_cut_are_among_the_variants() {
     for Shader { name, wgsl, sources, .. } in shaders() {
         let has = |text: &str| sources.iter().any(|source| source.contains(text));
         for declared in ["const CONTINUES: bool", "const FINISHES: bool"].iter().filter(|text| wgsl.contains(**text)) {
-            // Winograd's sums are its product's.
+            // Winograd's sums are its product's, and a transposed convolution's are refused where they are too long.
             let both = ["true", "false"].iter().all(|value| has(&format!("{declared} = {value};")));
-            assert!(both || *name == "winograd" || *name == "subgroup_pointwise", "{name}: {declared}");
+            assert!(both || ["winograd", "subgroup_pointwise", "transposed"].contains(name), "{name}: {declared}");
         }
     }
 }

@@ -1,10 +1,60 @@
 //! From a step to a compute pipeline, made once for each shader, entry point and set of constants.
 
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::device::Device;
 use super::pipelines::{Pipeline, shader_module};
 use crate::error::Result;
 use crate::program::{Binding, Step};
 use crate::shader::specialise;
+
+/// Compiles the pipelines of these steps that are not there yet, each once, on as many threads as the computer has.
+/// `progress` is told how many of how many are done.
+pub(crate) fn compile_all<'a>(
+    device: &Device,
+    steps: impl Iterator<Item = &'a Step>,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<()> {
+    let mut missing: Vec<&Step> = Vec::new();
+    let mut seen = HashSet::new();
+    for step in steps {
+        let is_new = seen.insert((step.shader.name, step.entry_point, &step.constants));
+        if is_new && device.pipelines().get(step).is_none() {
+            missing.push(step);
+        }
+    }
+    let next = AtomicUsize::new(0);
+    let done = AtomicUsize::new(0);
+    let work = || {
+        while let Some(step) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+            pipeline(device, step)?;
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, missing.len());
+        }
+        Ok(())
+    };
+    run_on_threads(missing.len(), &work)
+}
+
+/// Does the same work on several threads until it is done.
+#[cfg(not(target_arch = "wasm32"))]
+fn run_on_threads(most: usize, work: &(dyn Fn() -> Result<()> + Sync)) -> Result<()> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(most);
+    if threads < 2 {
+        return work();
+    }
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let results = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        results.collect()
+    })
+}
+
+/// A browser compiles on threads of its own.
+#[cfg(target_arch = "wasm32")]
+fn run_on_threads(_: usize, work: &(dyn Fn() -> Result<()> + Sync)) -> Result<()> {
+    work()
+}
 
 /// The pipeline of a step, compiled at the first call.
 pub(crate) fn pipeline(device: &Device, step: &Step) -> Result<Pipeline> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::bound::{Bound, Place};
-use super::compile::pipeline;
+use super::compile::compile_all;
 use super::device::Device;
 use super::operands::{Operands, Parameters};
 use super::tensor::Tensor;
@@ -31,11 +31,18 @@ impl Plan {
     /// Compiles what a program needs. Not public: shaders run unchecked, so a program must have been lowered from
     /// geometries that nobody has changed since they were checked.
     pub(crate) fn new(device: &Device, program: Program) -> Result<Self> {
+        Self::with_progress(device, program, &|_, _| ())
+    }
+
+    /// [`new`](Self::new), telling how many of how many pipelines are compiled.
+    pub(crate) fn with_progress(
+        device: &Device,
+        program: Program,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Self> {
         // What is compiled already asks nothing of the device.
         device.check_usable("a plan")?;
-        for step in program.prepare.iter().chain(&program.steps) {
-            pipeline(device, step)?;
-        }
+        compile_all(device, program.prepare.iter().chain(&program.steps), progress)?;
         let memory = Memory::new(&program);
         Ok(Self { shared: Arc::new(Shared { device: device.clone(), program, memory }) })
     }
@@ -131,14 +138,30 @@ impl Plan {
     /// by the tensor's name; [`Error::OtherLayout`] for weights packed in a layout that this plan does not read;
     /// [`Error::OutsideBuffer`] for a workspace that is too small; [`Error::OutOfMemory`] or [`Error::DeviceLost`].
     pub fn bind<'a>(&self, weights: impl Into<Option<&'a Weights>>, operands: Operands<'_>) -> Result<Bound> {
-        let Shared { device, program, memory } = &*self.shared;
         let weights = self.check_weights(weights.into())?;
         let ends = self.ends(&operands)?;
         for (index, tensor) in &ends {
-            check(device, &program.buffers[*index], Some(tensor))?;
+            self.check_end(*index, Some(tensor))?;
         }
+        self.bind_ends(weights, &ends, operands.workspace)
+    }
+
+    /// The tensor for a buffer of the program, if it is there and right.
+    pub(crate) fn check_end<'a>(&self, buffer: usize, tensor: Option<&'a Tensor>) -> Result<&'a Tensor> {
+        check(&self.shared.device, &self.shared.program.buffers[buffer], tensor)
+    }
+
+    /// [`bind`](Self::bind) with checked tensors, each with the buffer of the program that it is.
+    pub(crate) fn bind_ends(
+        &self,
+        weights: Option<&Weights>,
+        ends: &[(usize, &Tensor)],
+        workspace: Option<&Workspace>,
+    ) -> Result<Bound> {
+        let Shared { device, program, memory } = &*self.shared;
+        let weights = self.check_weights(weights)?;
         let own;
-        let workspace = if let Some(shared) = operands.workspace {
+        let workspace = if let Some(shared) = workspace {
             shared
         } else {
             own = Workspace::of_sizes(device, &memory.arenas)?;
@@ -158,13 +181,34 @@ impl Plan {
         };
         let places: Vec<_> = program.buffers.iter().enumerate().map(place).collect();
         // Buffers can be compared only now: those of two devices may look alike.
-        for (Buffer { name, kind, .. }, place) in program.buffers.iter().zip(&places) {
-            let shares = place.as_ref().is_some_and(|place| place.buffer == *operands.output.buffer());
-            if shares && *kind != Kind::Output {
+        let outputs = program.buffers.iter().enumerate().filter(|(_, buffer)| buffer.kind == Kind::Output);
+        for (output, _) in outputs {
+            let same = |place: &Option<Place>| {
+                place.as_ref().zip(places[output].as_ref()).is_some_and(|(place, output)| place.buffer == output.buffer)
+            };
+            let mut others = program.buffers.iter().zip(&places).enumerate().filter(|(index, _)| *index != output);
+            if let Some((_, (Buffer { name, .. }, _))) = others.find(|(_, (_, place))| same(place)) {
                 return Err(name.within(Error::SharedBuffer { argument: name.name }));
             }
         }
         Bound::new(device, &program.steps, &places)
+    }
+
+    /// Its device.
+    pub(crate) fn device(&self) -> &Device {
+        &self.shared.device
+    }
+
+    /// What will run.
+    pub(crate) fn whole_program(&self) -> &Program {
+        &self.shared.program
+    }
+
+    /// Packs parameters in the order of the program's buffers.
+    pub(crate) fn weights_of(&self, tensors: &[&Tensor]) -> Result<Weights> {
+        let weights = Weights::new(&self.shared.device, Layout::of(&self.shared.program), tensors)?;
+        weights.pack_now()?;
+        Ok(weights)
     }
 
     /// The weights, if they are what this plan reads.

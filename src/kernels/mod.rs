@@ -20,6 +20,7 @@ mod software;
 mod team;
 mod tiled_gemm;
 mod tiling;
+mod transposed;
 mod unary;
 mod winograd;
 
@@ -46,6 +47,7 @@ pub static ALL: &[&Kernel] = &[
     &separable::KERNEL,
     &chained::KERNEL,
     &max_pool::KERNEL,
+    &transposed::KERNEL,
     &binary::KERNEL,
     &rearrange::KERNEL,
     &reduce::KERNEL,

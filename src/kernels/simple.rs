@@ -4,6 +4,7 @@
 use super::convolution::shader;
 use super::row::{Kernel, Lowering, Variant};
 use crate::error::{Error, Result};
+use crate::extent::Extent;
 use crate::layer::Sizes;
 use crate::program::{Binding, Kind, Name, OFFSETS, Program, Step};
 use crate::size::values;
@@ -46,6 +47,30 @@ pub(super) fn lower<S: Sizes>(
     words: impl IntoIterator<Item = u32>,
     lowering: &Lowering<'_>,
 ) -> Result<Program> {
+    one_step(kernel, layer, variant, uniform(words), 0, lowering)
+}
+
+/// [`lower`] for a kernel that starts and ends its sums as a convolution does: by `shaders/shared/epilogue.wgsl`.
+pub(super) fn lower_sums<S: Sizes>(
+    kernel: &Kernel,
+    layer: &S,
+    variant: usize,
+    extent: &Extent,
+    lowering: &Lowering<'_>,
+) -> Result<Program> {
+    one_step(kernel, layer, variant, extent.words(), 4, lowering)
+}
+
+/// The program, whose shader reads bindings up to number `last`. It does not read those that the layer has no tensor for,
+/// but something must be bound there.
+fn one_step<S: Sizes>(
+    kernel: &Kernel,
+    layer: &S,
+    variant: usize,
+    uniform: Vec<u32>,
+    last: u32,
+    lowering: &Lowering<'_>,
+) -> Result<Program> {
     let target = lowering.target;
     let mut program = Program::new(kernel.name);
     let mut bindings = Vec::new();
@@ -56,10 +81,12 @@ pub(super) fn lower<S: Sizes>(
         bindings.push(Binding::read(number, program.whole(buffer)));
     }
     check_binding("output", layer.output_shape(), target)?;
+    let filler = bindings[bindings.len() - 1].slice;
+    bindings.extend((1..=last).skip(bindings.len()).map(|number| Binding::read(number, filler)));
     let output = program.buffer(Kind::Output, "output", layer.output_shape());
     bindings.push(Binding::write(5, program.whole(output)));
     let Variant { constants, grid } = kernel.variant(&(*layer).into(), target, variant);
-    program.dispatch(Step::new(shader(kernel), "main", constants, uniform(words), bindings), grid, &target.limits)?;
+    program.dispatch(Step::new(shader(kernel), "main", constants, uniform, bindings), grid, &target.limits)?;
     Ok(program)
 }
 

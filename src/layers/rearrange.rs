@@ -87,10 +87,20 @@ impl Rearrange {
         shape_of(self.axes.map(|axis| axis.size))
     }
 
-    /// The place of the input, or none in constant padding.
-    fn source(&self, axis: &Axis, position: u32) -> Option<u64> {
-        let place = i64::from(axis.first) + i64::from(position) * i64::from(axis.step);
-        source(self.padding_mode, place, axis.input_size).map(|place| place as u64)
+    /// Where each value of the output lies in the input; none in constant padding.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Option<usize>> + '_ {
+        (0..values(self.shape())).map(|index| {
+            let mut rest = index;
+            let mut place = Some(0);
+            for axis in self.axes.iter().rev() {
+                let position = i64::try_from(rest % u64::from(axis.size)).ok()?;
+                rest /= u64::from(axis.size);
+                let along = i64::from(axis.first) + position * i64::from(axis.step);
+                let source = source(self.padding_mode, along, axis.input_size);
+                place = place.zip(source).map(|(place, source)| place + source * axis.input_stride as usize);
+            }
+            place
+        })
     }
 }
 
@@ -137,20 +147,8 @@ impl Describe for Rearrange {
     }
 
     fn reference(&self, given: &[&[f32]]) -> Reference {
-        let mut result = Vec::new();
-        for index in 0..values(self.shape()) {
-            let mut rest = index;
-            let mut place = Some(0);
-            for axis in self.axes.iter().rev() {
-                #[expect(clippy::cast_possible_truncation, reason = "less than a u32")]
-                let position = (rest % u64::from(axis.size)) as u32;
-                rest /= u64::from(axis.size);
-                let source = self.source(axis, position);
-                place = place.zip(source).map(|(place, source)| place + source * u64::from(axis.input_stride));
-            }
-            let value = place.map_or(self.value, |place| given[0][usize::try_from(place).unwrap()]);
-            result.push(f64::from(value));
-        }
-        Reference { magnitudes: vec![0.0; result.len()], values: result }
+        let value = |place: Option<usize>| f64::from(place.map_or(self.value, |place| given[0][place]));
+        let values: Vec<f64> = self.places().map(value).collect();
+        Reference { magnitudes: vec![0.0; values.len()], values }
     }
 }

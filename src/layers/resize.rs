@@ -97,9 +97,8 @@ impl Resize2d {
             if axis == 0 { (self.input.height, self.output.height) } else { (self.input.width, self.output.width) };
         let slope = 1.0 / self.scale[axis];
         match self.coordinates {
-            Coordinates::PytorchHalfPixel if output == 1 => [0.0, 0.0],
+            Coordinates::PytorchHalfPixel | Coordinates::AlignCorners if output == 1 => [0.0, 0.0],
             Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => [slope, 0.5 * slope - 0.5],
-            Coordinates::AlignCorners if output == 1 => [0.0, 0.0],
             Coordinates::AlignCorners => [(input - 1) as f32 / (output - 1) as f32, 0.0],
             Coordinates::Asymmetric => [slope, 0.0],
             Coordinates::HalfPixelForNearest => [slope, 0.5 * slope],

@@ -78,7 +78,7 @@ impl ConvTranspose2d {
                 + u64::from(dilation) * u64::from(kernel - 1)
                 + 1
                 + u64::from(more);
-            let size = span.checked_sub(padding.into()).unwrap_or(0);
+            let size = span.saturating_sub(padding.into());
             extent("output size", size)
         };
         let sides = self.padding;

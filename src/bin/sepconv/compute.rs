@@ -1,6 +1,7 @@
 //! One layer computed on a device, or by the reference.
 
-use sepconv::{Bound, Choice, Context, Geometry, Layer, Operands, Parameters, Plan, Tensor, kernels, reference};
+use sepconv::unstable::LayerTensors;
+use sepconv::{Choice, Geometry, Layer, Tensor, kernels, reference};
 
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
@@ -26,52 +27,6 @@ pub fn parts(layer: &Layer) -> Vec<Geometry> {
     }
 }
 
-/// A layer's tensors on a device, without the output.
-pub struct LayerTensors {
-    input: Tensor,
-    /// What is added to the output before the activation.
-    residual: Option<Tensor>,
-    /// Weight and bias of each of its convolutions.
-    parameters: Vec<(Tensor, Option<Tensor>)>,
-}
-
-impl LayerTensors {
-    /// Uploads an input, the values of each of the layer's convolutions, and the residual of a layer that adds one.
-    pub fn new(
-        context: &Context,
-        layer: &Layer,
-        input: &[f32],
-        parameters: &[Values],
-        residual: Option<&[f32]>,
-    ) -> sepconv::Result<Self> {
-        let tensor = |shape, values: &[f32]| Tensor::from_slice(context, shape, values);
-        let upload = |(part, (weight, bias)): (Geometry, &Values)| {
-            let bias = bias.map(|bias| tensor(part.bias_shape(), bias)).transpose()?;
-            Ok((tensor(part.weight_shape(), weight)?, bias))
-        };
-        let parameters = parts(layer).into_iter().zip(parameters).map(upload);
-        Ok(Self {
-            input: tensor(layer.input_shape(), input)?,
-            residual: residual.map(|residual| tensor(layer.output_shape(), residual)).transpose()?,
-            parameters: parameters.collect::<sepconv::Result<_>>()?,
-        })
-    }
-
-    /// Binds a plan of the layer to them, and to an output.
-    pub fn bind(&self, plan: &Plan, output: &Tensor) -> sepconv::Result<Bound> {
-        let operands = Operands::new(&self.input, output).residual(&self.residual);
-        let parameters = match &self.parameters[..] {
-            [] => return plan.bind(None, operands),
-            [(weight, bias)] => Parameters::new(weight).bias(bias),
-            [(depthwise, depthwise_bias), (pointwise, pointwise_bias), ..] => {
-                let parameters = Parameters::separable(depthwise, pointwise);
-                parameters.depthwise_bias(depthwise_bias).pointwise_bias(pointwise_bias)
-            }
-        };
-        plan.bind(&plan.weights(&parameters)?, operands)
-    }
-}
-
 impl Device {
     /// Computes a layer of convolutions, given the values of each, with the kernel of this name if there is one.
     pub fn compute(
@@ -94,7 +49,9 @@ impl Device {
             Some(name) => context.plan_with(layer, Choice::new(kernels::by_name(name)?, 0))?,
         };
         let output = Tensor::zeros(context, shape)?;
-        LayerTensors::new(context, &layer, input, parameters, None)?.bind(&plan, &output)?.run()?;
+        let parameters = parameters.iter().flat_map(|(weight, bias)| [Some(*weight), *bias]);
+        let given: Vec<&[f32]> = [input].into_iter().chain(parameters.flatten()).collect();
+        LayerTensors::new(context, &layer, &given)?.bind(&plan, &output)?.run()?;
         Ok(Output { shape, values: output.read_blocking()?, kernel: plan.kernel().to_owned() })
     }
 }

@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sepconv::reference::{self, Reference};
+use sepconv::reference::Reference;
+use sepconv::unstable::LayerTensors;
 use sepconv::timing::{self, Timing};
 use sepconv::unstable::text;
 use sepconv::{
-    Activation, Bound, Choice, Context, Conv2d, Geometry, Layer, MaxPool2d, Plan, SeparableConv2d, Tensor, kernels,
+    Bound, Choice, Context, Conv2d, Layer, MaxPool2d, Plan, SeparableConv2d, Tensor, kernels,
     verify,
 };
 use serde_json::Value;
 
-use crate::compute::{LayerTensors, Values, by_reference, parts};
 use crate::failure::{Failure, Outcome};
 use crate::files;
 
@@ -163,11 +163,11 @@ impl Shape {
                 plans.push(plan);
             }
         }
-        let (data, parameters, residual) = self.data();
-        let (parameters, residual) = (slices(&parameters), residual.as_deref());
-        let set = |_| LayerTensors::new(context, &self.layer, &data, &parameters, residual);
+        let data = self.data();
+        let set = |_| LayerTensors::new(context, &self.layer, &data);
         let sets = (0..set_count(self.bytes())).map(set).collect::<sepconv::Result<Vec<_>>>()?;
-        let expected = Expected::new(&self.layer, &data, &parameters, residual);
+        let data: Vec<&[f32]> = data.iter().map(Vec::as_slice).collect();
+        let expected = self.layer.describe().reference(&data);
         plans.iter().map(|plan| self.candidate(context, plan, &sets, &expected)).collect()
     }
 
@@ -177,7 +177,7 @@ impl Shape {
         context: &Context,
         plan: &Plan,
         sets: &[LayerTensors],
-        expected: &Expected,
+        expected: &Reference,
     ) -> Outcome<Candidate> {
         let (mut bounds, mut outputs) = (Vec::new(), Vec::new());
         for tensors in sets {
@@ -189,48 +189,41 @@ impl Shape {
         let result = outputs[0].read_blocking()?;
         let (id, kernel) = (self.id.clone(), plan.kernel().to_owned());
         let operations = plan.program().operations;
-        Ok(Candidate { id, kernel, operations, error: expected.error(&result), bounds, outputs, result })
+        let layer = self.layer.describe();
+        let error = verify::largest_error(expected, layer.activation(), layer.terms(), &result);
+        Ok(Candidate { id, kernel, operations, error, bounds, outputs, result })
     }
 
-    /// The input, weight and bias of each of the layer's convolutions, and what is added to its output.
-    fn data(&self) -> (Vec<f32>, Vec<Data>, Option<Vec<f32>>) {
-        let of_part = |part: Geometry| (values(part.weight_shape()), part.bias.then(|| values(part.bias_shape())));
-        let residual = self.has_residual().then(|| values(self.layer.output_shape()));
-        (values(self.layer.input_shape()), parts(&self.layer).into_iter().map(of_part).collect(), residual)
+    /// Values for all that the layer is given, in its order.
+    fn data(&self) -> Vec<Vec<f32>> {
+        self.layer.describe().given().iter().map(|given| values(given.shape)).collect()
     }
 
-    fn has_residual(&self) -> bool {
-        parts(&self.layer).iter().any(|part| part.residual)
-    }
-
-    /// The milliseconds that the reference takes for the layer's convolutions.
+    /// The milliseconds that the reference takes for the layer.
     pub fn time_reference(&self) -> f64 {
-        let (data, parameters, _) = self.data();
-        let parameters = slices(&parameters);
+        let data = self.data();
+        let data: Vec<&[f32]> = data.iter().map(Vec::as_slice).collect();
         let start = Instant::now();
-        by_reference(&parts(&self.layer), &data, &parameters);
+        std::hint::black_box(self.layer.describe().reference(&data));
         start.elapsed().as_secs_f64() * 1e3
     }
 
     /// Learned numbers.
     pub fn parameters(&self) -> u64 {
-        parts(&self.layer).iter().map(Geometry::parameters).sum()
+        let given = self.layer.describe().given();
+        given.iter().filter(|given| given.is_parameter).map(|given| count(given.shape)).sum()
     }
 
-    /// Multiply-adds; of a pool its comparisons, one for each value under each window.
+    /// Multiply-adds; of a layer that has none, its operations.
     pub fn multiply_adds(&self) -> u64 {
-        if let Layer::Pool2d(pool) = &self.layer {
-            let window = pool.kernel_size;
-            return count(pool.output_shape()) * u64::from(window.height) * u64::from(window.width);
-        }
-        parts(&self.layer).iter().map(Geometry::multiply_adds).sum()
+        self.layer.multiply_adds()
     }
 
-    /// The bytes of input, residual, parameters and output once each: not of the tensor between two parts.
+    /// The bytes of all that it is given and of its output, once each: not of the tensor between two parts.
     pub fn bytes(&self) -> u64 {
-        let outputs = count(self.layer.output_shape());
-        let ends = count(self.layer.input_shape()) + if self.has_residual() { 2 * outputs } else { outputs };
-        (ends + self.parameters()).saturating_mul(4)
+        let layer = self.layer.describe();
+        let given: u64 = layer.given().iter().map(|given| count(given.shape)).sum();
+        (given + count(layer.output_shape())).saturating_mul(4)
     }
 
     /// Whether this is the separable form of this normal layer: the same sizes, weights apart.
@@ -243,39 +236,6 @@ impl Shape {
         (equivalent.out_channels, equivalent.groups) = (pointwise.out_channels, 1);
         (equivalent.activation, equivalent.residual) = (pointwise.activation, pointwise.residual);
         equivalent == *normal
-    }
-}
-
-/// What a layer's result must be.
-enum Expected {
-    /// These values, within what rounding allows for sums of so many terms and this function of them.
-    Rounded(Reference, u64, Activation),
-    /// These values.
-    Exact(Vec<f32>),
-}
-
-impl Expected {
-    fn new(layer: &Layer, input: &[f32], parameters: &[Values], residual: Option<&[f32]>) -> Self {
-        match (layer, parameters) {
-            (Layer::Conv2d(g), &[(weight, bias)]) => {
-                Self::Rounded(reference::conv2d(g, input, weight, bias, residual), g.terms(), g.activation)
-            }
-            (Layer::SeparableConv2d((d, p)), &[depthwise, pointwise]) => {
-                let reference = verify::separable_reference((d, p), input, depthwise, pointwise, residual);
-                Self::Rounded(reference, d.terms() + p.terms(), p.activation)
-            }
-            (Layer::Pool2d(g), []) => Self::Exact(reference::max_pool2d(g, input)),
-            _ => unreachable!("every layer of a shape is of one of these kinds"),
-        }
-    }
-
-    /// The largest error of a result as a multiple of the bound.
-    fn error(&self, result: &[f32]) -> f64 {
-        match self {
-            Self::Rounded(reference, terms, function) => verify::largest_error(reference, *function, *terms, result),
-            Self::Exact(values) if values == result => 0.0,
-            Self::Exact(_) => f64::INFINITY,
-        }
     }
 }
 
@@ -346,14 +306,6 @@ fn values(shape: [u32; 4]) -> Vec<f32> {
     (0..count(shape)).map(|_| 2.0 * random.f32() - 1.0).collect()
 }
 
-/// The weight of a convolution, and its bias if it has one.
-type Data = (Vec<f32>, Option<Vec<f32>>);
-
-/// The same, borrowed.
-fn slices(parameters: &[Data]) -> Vec<Values<'_>> {
-    parameters.iter().map(|(weight, bias)| (weight.as_slice(), bias.as_deref())).collect()
-}
-
 /// A tensor in which a value that is never written shows.
 fn poisoned(context: &Context, shape: [u32; 4]) -> Outcome<Tensor> {
     let nans: Vec<f32> = (0..count(shape)).map(|_| f32::NAN).collect();
@@ -362,6 +314,8 @@ fn poisoned(context: &Context, shape: [u32; 4]) -> Outcome<Tensor> {
 
 #[cfg(test)]
 mod tests {
+    use sepconv::Activation;
+
     use super::*;
 
     /// A device on which nothing is computed, so that every output stays as it was.
@@ -475,14 +429,5 @@ mod tests {
         ];
         assert_eq!(costs.collect::<Vec<_>>(), expected);
         assert!(shapes[1].is_separable_form_of(&shapes[0]) && !shapes[2].is_separable_form_of(&shapes[0]));
-    }
-
-    #[test]
-    fn a_pools_values_are_exact() {
-        let expected = Expected::Exact(vec![1.0, 2.0]);
-        assert!(expected.error(&[1.0, 2.0]) <= 0.0);
-        for wrong in [&[1.0, f32::NAN][..], &[1.0, 2.0 + f32::EPSILON * 2.0], &[1.0], &[1.0, 2.0, 3.0]] {
-            assert!(expected.error(wrong).is_infinite(), "{wrong:?}");
-        }
     }
 }

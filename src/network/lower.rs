@@ -1,0 +1,187 @@
+//! From layers to one program.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::resolve::{Known, Resolved, ResolvedLayer, Source, View, count};
+use crate::error::{Error, Result};
+use crate::layer::Layer;
+use crate::layers::rearrange::Rearrange;
+use crate::planner::Planner;
+use crate::program::{Kind, Name, Program, Slice};
+
+/// A network's program, and what its buffers are.
+#[derive(Debug)]
+pub(crate) struct Lowered {
+    pub program: Program,
+    /// The buffer of each input.
+    pub inputs: Vec<usize>,
+    /// The buffer of each output.
+    pub outputs: Vec<usize>,
+    /// The values of each parameter, in the order of the program's buffers.
+    pub constants: Vec<Arc<[f32]>>,
+    /// What each layer became.
+    pub layers: Vec<LoweredLayer>,
+}
+
+/// A layer, and which steps compute it.
+#[derive(Debug, Clone)]
+pub(crate) struct LoweredLayer {
+    pub name: String,
+    pub layer: Layer,
+    pub kernel: String,
+    pub steps: std::ops::Range<usize>,
+    /// Where each thing that it is given lies, in its order.
+    pub sources: Vec<Slice>,
+    pub packed_bytes: u64,
+}
+
+/// Four sizes of a tensor of any rank: missing axes behind have size 1, and what is past the fourth axis is part of it.
+pub(crate) fn four(shape: &[u32]) -> [u32; 4] {
+    let mut sizes = [1; 4];
+    for (at, &size) in shape.iter().enumerate() {
+        sizes[at.min(3)] = if at < 3 { size } else { sizes[3].saturating_mul(size) };
+    }
+    sizes
+}
+
+/// Lowers layers to one program.
+///
+/// # Errors
+/// What the planner refuses, with the name of the layer.
+pub(crate) fn lower(resolved: &Resolved, planner: &Planner) -> Result<Lowered> {
+    let mut lowering = Lowering::new(resolved)?;
+    for layer in &resolved.layers {
+        let in_node = |error: Error| Error::Node { node: layer.name.clone(), reason: error.to_string() };
+        lowering.layer(layer, planner).map_err(in_node)?;
+    }
+    let ends = resolved.outputs.iter().zip(lowering.lowered.outputs.clone());
+    for ((name, known), buffer) in ends {
+        lowering.copy_out(name, known, buffer, planner)?;
+    }
+    let mut lowered = lowering.lowered;
+    // Readers see the kernels of each layer; a program's own name would be as long as the network.
+    lowered.program.kernel = "network".to_owned();
+    Ok(lowered)
+}
+
+struct Lowering {
+    lowered: Lowered,
+    /// The buffer of each storage.
+    buffers: Vec<usize>,
+    /// The buffer of each constant, by where its values are in memory.
+    constants: HashMap<*const f32, usize>,
+}
+
+impl Lowering {
+    fn new(resolved: &Resolved) -> Result<Self> {
+        let mut program = Program::new("network");
+        let mut inputs = Vec::new();
+        // An output that is all of one storage, and no other output, is where its layer writes.
+        let mut outputs: Vec<Option<usize>> = vec![None; resolved.outputs.len()];
+        let mut own: HashMap<usize, usize> = HashMap::new();
+        for (index, (_, known)) in resolved.outputs.iter().enumerate() {
+            if let Known::View(View { storage, start: 0, shape }) = known
+                && resolved.storages[*storage].length == count(shape)
+                && !resolved.storages[*storage].is_input
+            {
+                own.entry(*storage).or_insert(index);
+            }
+        }
+        let mut buffers = Vec::new();
+        for (index, storage) in resolved.storages.iter().enumerate() {
+            let buffer = if storage.is_input {
+                let (_, view) = resolved.inputs.iter().find(|(_, view)| view.storage == index).expect("an input's storage");
+                program.buffer(Kind::Input, "input", four(&view.shape))
+            } else if let Some(&output) = own.get(&index) {
+                let buffer = program.buffer(Kind::Output, "output", four(resolved.outputs[output].1.shape()));
+                outputs[output] = Some(buffer);
+                buffer
+            } else {
+                program.hidden(Kind::Workspace, "a tensor between layers", storage.length)?
+            };
+            buffers.push(buffer);
+        }
+        inputs.extend(resolved.inputs.iter().map(|(_, view)| buffers[view.storage]));
+        let outputs = outputs.into_iter().zip(&resolved.outputs).map(|(buffer, (_, known))| {
+            buffer.unwrap_or_else(|| program.buffer(Kind::Output, "output", four(known.shape())))
+        });
+        let outputs = outputs.collect();
+        let lowered = Lowered { program, inputs, outputs, constants: Vec::new(), layers: Vec::new() };
+        Ok(Self { lowered, buffers, constants: HashMap::new() })
+    }
+
+    /// The buffer of a constant: one for all that read it.
+    fn constant(&mut self, values: &Arc<[f32]>) -> Result<usize> {
+        if let Some(&buffer) = self.constants.get(&values.as_ptr()) {
+            return Ok(buffer);
+        }
+        let buffer = self.lowered.program.hidden(Kind::Parameter, "a constant", values.len() as u64)?;
+        self.constants.insert(values.as_ptr(), buffer);
+        self.lowered.constants.push(values.clone());
+        Ok(buffer)
+    }
+
+    fn slice(&mut self, source: &Source) -> Result<Slice> {
+        match source {
+            Source::Place(place) => {
+                Ok(Slice { buffer: self.buffers[place.storage], start: place.start, length: place.length })
+            }
+            Source::Constant(values) => {
+                let buffer = self.constant(values)?;
+                Ok(self.lowered.program.whole(buffer))
+            }
+        }
+    }
+
+    fn layer(&mut self, layer: &ResolvedLayer, planner: &Planner) -> Result<()> {
+        let sources = layer.sources.iter().map(|source| self.slice(source)).collect::<Result<Vec<_>>>()?;
+        let place = layer.output;
+        let output = Slice { buffer: self.buffers[place.storage], start: place.start, length: place.length };
+        self.add(&layer.name, layer.layer, sources, output, planner)
+    }
+
+    fn add(&mut self, name: &str, layer: Layer, sources: Vec<Slice>, output: Slice, planner: &Planner) -> Result<()> {
+        let program = planner.plan(&layer)?;
+        let mut given: Vec<(usize, Slice)> = Vec::new();
+        for (wanted, slice) in layer.describe().given().iter().zip(&sources) {
+            let found = program.buffers.iter().position(|buffer| match buffer.kind {
+                Kind::Parameter => wanted.is_parameter && buffer.name == Name { part: wanted.part, name: wanted.name },
+                Kind::Input => !wanted.is_parameter && buffer.name.name == wanted.name,
+                _ => false,
+            });
+            given.push((found.expect("a buffer for all that a layer is given"), *slice));
+        }
+        let [_, end] = program.ends();
+        given.push((end, output));
+        let first = self.lowered.program.steps.len();
+        let (kernel, packed_bytes) = (program.kernel.clone(), program.packed_weight_bytes());
+        self.lowered.program.append(program, &given)?;
+        let steps = first..self.lowered.program.steps.len();
+        let name = name.to_owned();
+        self.lowered.layers.push(LoweredLayer { name, layer, kernel, steps, sources, packed_bytes });
+        Ok(())
+    }
+
+    /// Copies an output that no layer could write where the caller wants it: an input, a constant, a part of a tensor, or
+    /// one that is an output already.
+    fn copy_out(&mut self, name: &str, known: &Known, buffer: usize, planner: &Planner) -> Result<()> {
+        let source = match known {
+            Known::View(view) if self.buffers[view.storage] == buffer => return Ok(()),
+            Known::View(view) => {
+                Slice { buffer: self.buffers[view.storage], start: view.start, length: count(&view.shape) }
+            }
+            Known::Constant(constant) => {
+                let reason = "it is whole numbers, and no tensor".to_owned();
+                let values = constant.as_floats().ok_or(Error::Node { node: name.to_owned(), reason })?;
+                let buffer = self.constant(values)?;
+                self.lowered.program.whole(buffer)
+            }
+        };
+        let in_node = |reason: String| Error::Node { node: name.to_owned(), reason };
+        let length = u32::try_from(source.length).map_err(|_| in_node("it is too large".to_owned()))?;
+        let copy: Rearrange = super::movement::copy(length).map_err(in_node)?;
+        let output = self.lowered.program.whole(buffer);
+        self.add(name, copy.into(), vec![source], output, planner)
+    }
+}

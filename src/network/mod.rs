@@ -1,0 +1,289 @@
+//! `Network`: a graph of layers over named tensors, planned as one program.
+//!
+//! ```text
+//! graph     operations over named tensors, built in code or read from a file
+//!   │ resolve: shapes become known, constants are folded, views cost nothing
+//! layers    what the planner knows how to lower
+//!   │ simplify: fewer layers that compute the same
+//!   │ lower: each by the planner, put together
+//! program   one, with memory that layers share
+//! ```
+
+mod graph;
+mod lower;
+mod movement;
+mod numbers;
+#[cfg(feature = "onnx")]
+mod onnx;
+mod operation;
+mod plan;
+mod reference;
+mod resolve;
+mod simplify;
+
+use std::sync::Arc;
+
+pub use operation::Operation;
+pub use plan::{NetworkPlan, PlannedLayer, Port};
+pub use reference::{ReferenceLayer, ReferenceOutput};
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::gpu::Plan;
+use crate::layer::Layer;
+use crate::planner::Planner;
+use crate::pool::{MaxPool2d, PoolGeometry};
+use graph::{Constant, Graph, Node, TensorKind};
+use resolve::Resolved;
+
+/// A graph of layers over named tensors, built in code or read from an ONNX file.
+///
+/// ```
+/// use sepconv::{Activation, Network, Operation, Size};
+///
+/// let mut network = Network::new();
+/// let x = network.input("picture", &[Some(1), Some(3), None, None]);
+/// let weight = network.constant("weight", &[8, 3, 3, 3], vec![0.1; 216])?;
+/// let convolution = Operation::Conv2d {
+///     stride: Size::from(2),
+///     padding: 1.into(),
+///     dilation: Size::from(1),
+///     groups: 1,
+/// };
+/// let y = network.node("first", convolution, [x, weight])?;
+/// let y = network.node("relu", Operation::Function(Activation::Relu), [y])?;
+/// network.output("features", y)?;
+/// assert_eq!(network.input_names(), ["picture"]);
+/// # Ok::<(), sepconv::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    graph: Arc<Graph>,
+}
+
+/// A tensor of a [`Network`] that is being built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Value(usize);
+
+impl Network {
+    /// A network without nodes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn graph_mut(&mut self) -> &mut Graph {
+        Arc::make_mut(&mut self.graph)
+    }
+
+    /// Adds an input. A size that is `None` is given when the network is planned.
+    pub fn input(&mut self, name: &str, shape: &[Option<u32>]) -> Value {
+        let graph = self.graph_mut();
+        let tensor = graph.tensor(name, TensorKind::Input(shape.to_vec()));
+        graph.inputs.push(tensor);
+        Value(tensor)
+    }
+
+    /// Adds a tensor that never changes, such as a weight.
+    ///
+    /// # Errors
+    /// [`Error::Node`] if there are not as many values as the shape takes.
+    pub fn constant(&mut self, name: &str, shape: &[u32], values: impl Into<Arc<[f32]>>) -> Result<Value> {
+        let values = values.into();
+        check_values(name, shape, values.len())?;
+        let constant = Constant::floats(shape, values);
+        Ok(Value(self.graph_mut().tensor(name, TensorKind::Constant(constant))))
+    }
+
+    /// Adds whole numbers that never change: sizes, axes, places.
+    ///
+    /// # Errors
+    /// [`Error::Node`] if there are not as many values as the shape takes.
+    pub fn integers(&mut self, name: &str, shape: &[u32], values: impl Into<Arc<[i64]>>) -> Result<Value> {
+        let values = values.into();
+        check_values(name, shape, values.len())?;
+        let constant = Constant::integers(shape, values);
+        Ok(Value(self.graph_mut().tensor(name, TensorKind::Constant(constant))))
+    }
+
+    /// Adds a node with one output. An input that may be left out is `None`.
+    ///
+    /// # Errors
+    /// [`Error::Node`] for a value of another network.
+    pub fn node<I: Into<Option<Value>>>(
+        &mut self,
+        name: &str,
+        operation: Operation,
+        inputs: impl IntoIterator<Item = I>,
+    ) -> Result<Value> {
+        Ok(self.node_of(name, operation, inputs, 1)?[0])
+    }
+
+    /// Adds a node with several outputs: [`Operation::Split`].
+    ///
+    /// # Errors
+    /// [`Error::Node`] for a value of another network.
+    pub fn node_of<I: Into<Option<Value>>>(
+        &mut self,
+        name: &str,
+        operation: Operation,
+        inputs: impl IntoIterator<Item = I>,
+        outputs: usize,
+    ) -> Result<Vec<Value>> {
+        let inputs: Vec<_> = inputs.into_iter().map(|input| input.into().map(|Value(tensor)| tensor)).collect();
+        let graph = self.graph_mut();
+        if inputs.iter().flatten().any(|&tensor| tensor >= graph.tensors.len()) {
+            return Err(Error::Node { node: name.to_owned(), reason: "an input is of another network".to_owned() });
+        }
+        let outputs: Vec<usize> = (0..outputs.max(1)).map(|_| graph.tensor(name, TensorKind::Made)).collect();
+        let values = outputs.iter().copied().map(Value).collect();
+        graph.nodes.push(Node { name: name.to_owned(), operation, inputs, outputs });
+        Ok(values)
+    }
+
+    /// Says that a tensor is an output.
+    ///
+    /// # Errors
+    /// [`Error::Node`] for a value of another network.
+    pub fn output(&mut self, name: &str, Value(tensor): Value) -> Result<()> {
+        let graph = self.graph_mut();
+        if tensor >= graph.tensors.len() {
+            return Err(Error::Node { node: name.to_owned(), reason: "it is of another network".to_owned() });
+        }
+        graph.outputs.push((name.to_owned(), tensor));
+        Ok(())
+    }
+
+    /// Reads a network from the bytes of an ONNX file, opset 7 or later.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the bytes are damaged or no model; [`Error::UnsupportedModel`], which lists everything that the
+    /// model needs and this library lacks.
+    #[cfg(feature = "onnx")]
+    pub fn from_onnx(bytes: &[u8]) -> Result<Self> {
+        Ok(Self { graph: Arc::new(onnx::read(bytes)?) })
+    }
+
+    /// The names of its inputs.
+    #[must_use]
+    pub fn input_names(&self) -> Vec<&str> {
+        self.graph.inputs.iter().map(|&tensor| self.graph.tensors[tensor].name.as_str()).collect()
+    }
+
+    /// The names of its outputs.
+    #[must_use]
+    pub fn output_names(&self) -> Vec<&str> {
+        self.graph.outputs.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The shape of an input as it was declared; `None` stands for a size that is given when the network is planned.
+    #[must_use]
+    pub fn input_shape(&self, name: &str) -> Option<&[Option<u32>]> {
+        let mut inputs = self.graph.inputs.iter().map(|&tensor| &self.graph.tensors[tensor]);
+        match &inputs.find(|tensor| tensor.name == name)?.kind {
+            TensorKind::Input(shape) => Some(shape),
+            _ => None,
+        }
+    }
+
+    /// Plans the network for inputs of these shapes and compiles it: every layer, in one program. An input whose shape is
+    /// not given has the one that it was declared with.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTensor`] for a name that is no input's; [`Error::Node`], which names the node that cannot have these
+    /// shapes; those of [`Context::plan`].
+    pub fn plan(&self, context: &Context, shapes: &[(&str, &[u32])]) -> Result<NetworkPlan> {
+        self.plan_with_progress(context, shapes, &|_, _| ())
+    }
+
+    /// [`plan`](Self::plan), telling how many of how many pipelines are compiled. That takes most of the time, and several
+    /// threads do it.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan).
+    pub fn plan_with_progress(
+        &self,
+        context: &Context,
+        shapes: &[(&str, &[u32])],
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<NetworkPlan> {
+        let resolved = self.resolve(shapes)?;
+        let lowered = lower::lower(&resolved, context.planner())?;
+        let plan = Plan::with_progress(context, lowered.program.clone(), progress)?;
+        Ok(NetworkPlan::new(plan, &resolved, lowered))
+    }
+
+    /// Computes the network in `f64` on the CPU, each layer from the `f32` values of the one before: the definition that
+    /// results are compared with. `visit` sees every layer in turn.
+    ///
+    /// # Errors
+    /// [`Error::Node`] for an input that is missing or has another length than its shape; those of [`plan`](Self::plan), but
+    /// for the device's own.
+    pub fn reference(
+        &self,
+        inputs: &[(&str, &[u32], &[f32])],
+        visit: impl FnMut(&ReferenceLayer<'_>) -> Result<()>,
+    ) -> Result<Vec<ReferenceOutput>> {
+        let shapes: Vec<(&str, &[u32])> = inputs.iter().map(|(name, shape, _)| (*name, *shape)).collect();
+        reference::run(&self.resolve(&shapes)?, inputs, visit)
+    }
+
+    /// [`plan`](Self::plan) without a device: what would run.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan), but for the device's own.
+    #[cfg(feature = "unstable")]
+    pub fn program(&self, planner: &Planner, shapes: &[(&str, &[u32])]) -> Result<crate::program::Program> {
+        Ok(lower::lower(&self.resolve(shapes)?, planner)?.program)
+    }
+
+    /// The layers that a plan for inputs of these shapes has, with the names of the nodes that they began as.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan), but for the planner's and the device's own.
+    pub fn layers(&self, shapes: &[(&str, &[u32])]) -> Result<Vec<(String, Layer)>> {
+        Ok(self.resolve(shapes)?.layers.into_iter().map(|layer| (layer.name, layer.layer)).collect())
+    }
+
+    fn resolve(&self, shapes: &[(&str, &[u32])]) -> Result<Resolved> {
+        let shapes = self.shapes(shapes)?;
+        let mut resolved = resolve::resolve(&self.graph, &shapes).map_err(|(node, reason)| Error::Node { node, reason })?;
+        simplify::simplify(&mut resolved);
+        Ok(resolved)
+    }
+
+    /// The shape of each input: the caller's, or else the declared one.
+    fn shapes(&self, given: &[(&str, &[u32])]) -> Result<Vec<(String, Vec<u32>)>> {
+        let names = self.input_names();
+        if let Some((name, _)) = given.iter().find(|(name, _)| !names.contains(name)) {
+            return Err(Error::UnknownTensor { name: (*name).to_owned(), known: names.join(", ") });
+        }
+        let shape = |name: &str| {
+            let wanted = given.iter().find(|(other, _)| *other == name).map(|(_, shape)| shape.to_vec());
+            let declared = || self.input_shape(name)?.iter().copied().collect::<Option<Vec<u32>>>();
+            let in_node = |reason: String| Error::Node { node: name.to_owned(), reason };
+            let shape = wanted.or_else(declared).ok_or_else(|| in_node("its shape is not known; give one".to_owned()))?;
+            if shape.contains(&0) || resolve::checked_count(&shape).is_none() {
+                return Err(in_node(format!("its shape is {shape:?}; each size must be at least 1, and all values fewer than 2^31")));
+            }
+            Ok((name.to_owned(), shape))
+        };
+        names.iter().map(|name| shape(name)).collect()
+    }
+}
+
+fn check_values(name: &str, shape: &[u32], length: usize) -> Result<()> {
+    if resolve::checked_count(shape) == Some(length as u64) {
+        return Ok(());
+    }
+    let reason = format!("it has {length} values, which shape {shape:?} does not take");
+    Err(Error::Node { node: name.to_owned(), reason })
+}
+
+/// The pool that an operation describes.
+fn pool(operation: &Operation, input_shape: [u32; 4]) -> Result<PoolGeometry> {
+    let &Operation::Pool2d { kernel_size, stride, padding, dilation, .. } = operation else {
+        unreachable!("only pools are asked for")
+    };
+    MaxPool2d::new(kernel_size).stride(stride).padding(padding).dilation(dilation).geometry(input_shape)
+}

@@ -1,0 +1,299 @@
+//! Values in another order: which place of the input each place of the output shows, for every operation that only moves
+//! values.
+
+use super::resolve::{axis, count, size};
+use crate::layers::rearrange::{AXES, Axis, Rearrange};
+use crate::size::PaddingMode;
+
+type Result<T> = std::result::Result<T, String>;
+
+/// A rearrangement, and the shape of its output.
+type Moved = Result<(Rearrange, Vec<u32>)>;
+
+/// The distance of neighbours along each axis of a contiguous tensor.
+fn strides(shape: &[u32]) -> Vec<u32> {
+    let mut strides = vec![1_u32; shape.len()];
+    for at in (1..shape.len()).rev() {
+        strides[at - 1] = strides[at].wrapping_mul(shape[at]);
+    }
+    strides
+}
+
+/// The rearrangement with these axes. Neighbours that are one stretch become one axis, and axes of size 1 go.
+fn rearrange(input_shape: &[u32], axes: &[Axis]) -> Result<Rearrange> {
+    let length = u32::try_from(count(input_shape)).map_err(|_| "the input is too large")?;
+    let mut merged: Vec<Axis> = Vec::new();
+    for axis in axes {
+        let is_whole = |axis: &Axis| axis.first == 0 && axis.step == 1 && axis.size == axis.input_size;
+        if is_whole(axis) && axis.size == 1 {
+            continue;
+        }
+        match merged.last_mut() {
+            Some(outer)
+                if is_whole(axis)
+                    && is_whole(outer)
+                    && u64::from(outer.input_stride) == u64::from(axis.size) * u64::from(axis.input_stride) =>
+            {
+                let size = outer.size.checked_mul(axis.size).ok_or("the input is too large")?;
+                *outer = Axis::new(size, axis.input_stride);
+            }
+            _ => merged.push(*axis),
+        }
+    }
+    if merged.is_empty() {
+        merged.push(Axis::new(1, 1));
+    }
+    if merged.len() > AXES {
+        return Err(format!("it moves {} axes; at most {AXES} may move", merged.len()));
+    }
+    Rearrange::new(length, &merged).map_err(|error| error.to_string())
+}
+
+/// So many values as they are.
+pub(crate) fn copy(length: u32) -> Result<Rearrange> {
+    rearrange(&[length], &[Axis::new(length, 1)])
+}
+
+/// Where each value of the output lies in the input; none in padding.
+pub(crate) fn places(rearrange: &Rearrange) -> Vec<Option<usize>> {
+    rearrange.places().collect()
+}
+
+/// Where the output starts in the input, if it is one stretch of it.
+pub(crate) fn as_stretch(rearrange: &Rearrange) -> Option<u64> {
+    let mut run = 1;
+    for axis in rearrange.axes.iter().rev().filter(|axis| axis.size > 1) {
+        if axis.step != 1 || u64::from(axis.input_stride) != run {
+            return None;
+        }
+        run *= u64::from(axis.size);
+    }
+    if !rearrange.is_inside() {
+        return None;
+    }
+    rearrange.axes.iter().map(|axis| Some(u64::try_from(axis.first).ok()? * u64::from(axis.input_stride))).sum()
+}
+
+/// The shape that a `Reshape` asks for.
+pub(crate) fn reshape(shape: &[u32], wanted: &[i64], zero_is_zero: bool) -> Result<Vec<u32>> {
+    let mut sizes = Vec::new();
+    let mut open = None;
+    for (at, &value) in wanted.iter().enumerate() {
+        match value {
+            -1 if open.is_none() => {
+                open = Some(at);
+                sizes.push(1);
+            }
+            0 if !zero_is_zero => sizes.push(*shape.get(at).ok_or("a 0 stands for an axis that the input has not")?),
+            value => sizes.push(size(value)?),
+        }
+    }
+    let (all, known) = (count(shape), count(&sizes));
+    if let Some(at) = open {
+        if known == 0 || all % known != 0 {
+            return Err(format!("{shape:?} cannot become {wanted:?}"));
+        }
+        sizes[at] = u32::try_from(all / known).map_err(|_| "the input is too large")?;
+    } else if all != known {
+        return Err(format!("{shape:?} cannot become {wanted:?}"));
+    }
+    Ok(sizes)
+}
+
+/// The shape without axes of size 1.
+pub(crate) fn squeeze(shape: &[u32], axes: &[i64]) -> Result<Vec<u32>> {
+    let axes = axes.iter().map(|&at| axis(at, shape.len())).collect::<Result<Vec<_>>>()?;
+    if let Some(at) = axes.iter().find(|&&at| shape[at] != 1) {
+        return Err(format!("axis {at} of {shape:?} has not size 1"));
+    }
+    let goes = |at: usize| if axes.is_empty() { shape[at] == 1 } else { axes.contains(&at) };
+    Ok((0..shape.len()).filter(|&at| !goes(at)).map(|at| shape[at]).collect())
+}
+
+/// The shape with more axes of size 1.
+pub(crate) fn unsqueeze(shape: &[u32], axes: &[i64]) -> Result<Vec<u32>> {
+    let rank = shape.len() + axes.len();
+    let mut sorted = axes.iter().map(|&at| axis(at, rank)).collect::<Result<Vec<_>>>()?;
+    sorted.sort_unstable();
+    let mut result = shape.to_vec();
+    for (index, at) in sorted.iter().enumerate() {
+        if sorted[..index].contains(at) {
+            return Err(format!("axis {at} comes twice"));
+        }
+        result.insert(*at, 1);
+    }
+    Ok(result)
+}
+
+/// Axes in another order; an empty order reverses them.
+pub(crate) fn transpose(shape: &[u32], order: &[u32]) -> Moved {
+    let rank = shape.len();
+    let reversed: Vec<u32> = (0..rank as u32).rev().collect();
+    let order = if order.is_empty() { &reversed } else { order };
+    let mut sorted = order.to_vec();
+    sorted.sort_unstable();
+    if !sorted.iter().copied().eq(0..rank as u32) {
+        return Err(format!("the order is {order:?}; it must name each of {rank} axes once"));
+    }
+    let strides = strides(shape);
+    let axes: Vec<Axis> = order.iter().map(|&at| Axis::new(shape[at as usize], strides[at as usize])).collect();
+    let result = order.iter().map(|&at| shape[at as usize]).collect();
+    Ok((rearrange(shape, &axes)?, result))
+}
+
+/// Cuts along axes: axis, first place, step and how many.
+pub(crate) fn slice(shape: &[u32], cuts: &[(usize, i64, i64, u32)]) -> Moved {
+    let strides = strides(shape);
+    let mut axes: Vec<Axis> = shape.iter().zip(&strides).map(|(&size, &stride)| Axis::new(size, stride)).collect();
+    let mut result = shape.to_vec();
+    let narrow = |value: i64| i32::try_from(value).map_err(|_| format!("a place is {value}"));
+    for &(at, first, step, length) in cuts {
+        if length == 0 {
+            return Err("a slice has no values".to_owned());
+        }
+        (axes[at].size, axes[at].first) = (length, narrow(first)?);
+        // Of one place, the step says nothing.
+        axes[at].step = if length == 1 { 1 } else { narrow(step)? };
+        result[at] = length;
+    }
+    Ok((rearrange(shape, &axes)?, result))
+}
+
+/// The cuts of a `Slice`, by ONNX's rules for places past the ends.
+pub(crate) fn cuts(
+    shape: &[u32],
+    starts: &[i64],
+    ends: &[i64],
+    axes: Option<Vec<i64>>,
+    steps: Option<Vec<i64>>,
+) -> Result<Vec<(usize, i64, i64, u32)>> {
+    let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
+    let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
+    if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
+        return Err("starts, ends, axes and steps must have as many values each".to_owned());
+    }
+    let mut cuts = Vec::new();
+    for (((&start, &end), at), step) in starts.iter().zip(ends).zip(axes).zip(steps) {
+        let at = axis(at, shape.len())?;
+        let length = i64::from(shape[at]);
+        let counted = |place: i64| if place < 0 { place.saturating_add(length) } else { place };
+        let (start, end) = (counted(start), counted(end));
+        let many = match step {
+            0 => return Err("a step is 0".to_owned()),
+            1.. => {
+                let (start, end) = (start.clamp(0, length), end.clamp(0, length));
+                (start, (end - start).max(0).unsigned_abs().div_ceil(step.unsigned_abs()))
+            }
+            _ => {
+                let (start, end) = (start.clamp(0, length - 1), end.clamp(-1, length - 1));
+                (start, (start - end).max(0).unsigned_abs().div_ceil(step.unsigned_abs()))
+            }
+        };
+        cuts.push((at, many.0, step, u32::try_from(many.1).map_err(|_| "a slice is too long")?));
+    }
+    Ok(cuts)
+}
+
+/// Padding around a tensor; below 0 it cuts.
+pub(crate) fn pad(shape: &[u32], pads: &[i64], axes: Option<Vec<i64>>, mode: PaddingMode, value: f32) -> Moved {
+    let rank = shape.len();
+    let axes = axes.unwrap_or_else(|| (0..rank as i64).collect());
+    if pads.len() != 2 * axes.len() {
+        return Err(format!("pads has {} values; it must have {}", pads.len(), 2 * axes.len()));
+    }
+    let strides = strides(shape);
+    let mut all: Vec<Axis> = shape.iter().zip(&strides).map(|(&size, &stride)| Axis::new(size, stride)).collect();
+    let mut result = shape.to_vec();
+    for (index, &at) in axes.iter().enumerate() {
+        let at = axis(at, rank)?;
+        let (before, after) = (pads[index], pads[axes.len() + index]);
+        let padded = i64::from(shape[at]).saturating_add(before).saturating_add(after);
+        if padded < 1 {
+            return Err(format!("pads of {before} and {after} leave {padded} of {}", shape[at]));
+        }
+        result[at] = size(padded)?;
+        all[at].size = result[at];
+        all[at].first = i32::try_from(-before).map_err(|_| format!("a pad is {before}"))?;
+    }
+    Ok((rearrange(shape, &all)?.padding(mode, value), result))
+}
+
+/// What has size 1 is repeated.
+pub(crate) fn expand(shape: &[u32], wanted: &[u32]) -> Moved {
+    let shape = [vec![1; wanted.len() - shape.len()], shape.to_vec()].concat();
+    let strides = strides(&shape);
+    let axes = shape.iter().zip(&strides).zip(wanted).map(|((&own, &stride), &size)| {
+        let repeated = own == 1 && size > 1;
+        Axis { size, input_size: own, step: i32::from(!repeated), ..Axis::new(own, stride) }
+    });
+    Ok((rearrange(&shape, &axes.collect::<Vec<_>>())?, wanted.to_vec()))
+}
+
+/// Each axis so many times.
+pub(crate) fn tile(shape: &[u32], repeats: &[i64]) -> Moved {
+    if repeats.len() != shape.len() {
+        return Err(format!("repeats has {} values; it must have {}", repeats.len(), shape.len()));
+    }
+    let strides = strides(shape);
+    let mut axes = Vec::new();
+    let mut result = Vec::new();
+    for ((&own, &stride), &times) in shape.iter().zip(&strides).zip(repeats) {
+        let times = size(times)?;
+        axes.push(Axis { size: times, input_size: 1, input_stride: 0, first: 0, step: 0 });
+        axes.push(Axis::new(own, stride));
+        result.push(own.checked_mul(times).ok_or("the result is too large")?);
+    }
+    axes.retain(|axis| axis.size != 1);
+    Ok((rearrange(shape, &axes)?, result))
+}
+
+/// Channels made into pixels.
+pub(crate) fn depth_to_space(shape: &[u32], block: u32, is_column_row: bool) -> Moved {
+    let &[batch, channels, height, width] = shape else { return Err(format!("{shape:?} must have four axes")) };
+    let area = block.checked_mul(block).filter(|&area| area > 0 && channels % area == 0);
+    let area = area.ok_or_else(|| format!("{channels} channels are no multiple of {block} times {block}"))?;
+    let channels = channels / area;
+    let (sizes, order) = if is_column_row {
+        ([batch, channels, block, block, height, width], [0, 1, 4, 2, 5, 3])
+    } else {
+        ([batch, block, block, channels, height, width], [0, 3, 4, 1, 5, 2])
+    };
+    let (rearrange, _) = transpose(&sizes, &order)?;
+    let large = |size: u32| size.checked_mul(block).ok_or("the result is too large");
+    Ok((rearrange, vec![batch, channels, large(height)?, large(width)?]))
+}
+
+/// Pixels made into channels.
+pub(crate) fn space_to_depth(shape: &[u32], block: u32) -> Moved {
+    let &[batch, channels, height, width] = shape else { return Err(format!("{shape:?} must have four axes")) };
+    if block == 0 || height % block != 0 || width % block != 0 {
+        return Err(format!("{height} x {width} is no multiple of {block}"));
+    }
+    let (height, width) = (height / block, width / block);
+    let (rearrange, _) = transpose(&[batch, channels, height, block, width, block], &[0, 3, 5, 1, 2, 4])?;
+    let deep = channels.checked_mul(block).and_then(|size| size.checked_mul(block)).ok_or("the result is too large")?;
+    Ok((rearrange, vec![batch, deep, height, width]))
+}
+
+/// The axes of a batch, of which neighbours that behave alike become one: at most two, with along which each operand has
+/// values of its own.
+pub(crate) fn batch_axes(batch: &[u32], operands: [&[u32]; 2]) -> Result<([u32; 2], [[bool; 2]; 2])> {
+    let mut axes: Vec<(u32, [bool; 2])> = Vec::new();
+    for (at, &size) in batch.iter().enumerate().filter(|(_, size)| **size != 1) {
+        let varies = operands.map(|shape| shape[at] == size);
+        match axes.last_mut() {
+            Some((outer, same)) if *same == varies => {
+                *outer = outer.checked_mul(size).ok_or("the batch is too large")?;
+            }
+            _ => axes.push((size, varies)),
+        }
+    }
+    if axes.len() > 2 {
+        return Err(format!("a batch of {batch:?} broadcasts in too many ways"));
+    }
+    while axes.len() < 2 {
+        axes.insert(0, (1, [true; 2]));
+    }
+    let varies = |operand: usize| [axes[0].1[operand], axes[1].1[operand]];
+    Ok(([axes[0].0, axes[1].0], [varies(0), varies(1)]))
+}

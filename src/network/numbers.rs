@@ -1,0 +1,253 @@
+//! Constants computed on the host: sizes, places, and what binary operations with a constant really are.
+
+use super::graph::{Constant, Data};
+use super::resolve::{Known, broadcast, count};
+use crate::activation::Activation;
+use crate::layers::binary::BinaryOperation;
+use crate::layers::reduce::Reduction;
+
+type Result<T> = std::result::Result<T, String>;
+
+/// The most values of a constant that a file computes from others. Sizes and places are few; nobody fills memory from a
+/// shape alone.
+const MOST: u64 = 1 << 24;
+
+fn check_most(shape: &[u32]) -> Result<usize> {
+    let length = count(shape);
+    if length > MOST {
+        return Err(format!("a constant of shape {shape:?} is larger than {MOST} values"));
+    }
+    Ok(usize::try_from(length).expect("at most 2^24"))
+}
+
+/// A constant as another type. Only constants can be whole numbers.
+#[expect(clippy::cast_possible_truncation, reason = "as ONNX's Cast")]
+pub(crate) fn cast(known: &Known, to_integers: bool) -> Result<Known> {
+    let constant = match known {
+        Known::View(_) if to_integers => return Err("values made of the input's cannot become whole numbers".to_owned()),
+        Known::View(_) => return Ok(known.clone()),
+        Known::Constant(constant) => constant,
+    };
+    let data = match (&constant.data, to_integers) {
+        (Data::F32(values), true) => Data::I64(values.iter().map(|&value| value as i64).collect()),
+        (Data::I64(values), false) => Data::F32(values.iter().map(|&value| value as f32).collect()),
+        (same, _) => same.clone(),
+    };
+    Ok(Known::Constant(Constant { shape: constant.shape.clone(), data }))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the file's own value")]
+pub(crate) fn filled(shape: &[u32], value: f64, is_integer: bool) -> Result<Constant> {
+    let length = check_most(shape)?;
+    Ok(if is_integer {
+        Constant::integers(shape, vec![value as i64; length])
+    } else {
+        Constant::floats(shape, vec![value as f32; length])
+    })
+}
+
+pub(crate) fn range(start: &[i64], limit: &[i64], step: &[i64]) -> Result<Constant> {
+    let (&[start], &[limit], &[step]) = (start, limit, step) else {
+        return Err("a range takes three numbers".to_owned());
+    };
+    if step == 0 {
+        return Err("a range's step is 0".to_owned());
+    }
+    let length = (i128::from(limit) - i128::from(start)).signum() == i128::from(step.signum());
+    let many = if length { (i128::from(limit) - i128::from(start)).unsigned_abs().div_ceil(step.unsigned_abs().into()) } else { 0 };
+    let many = u32::try_from(many).map_err(|_| "a range is too long")?;
+    check_most(&[many])?;
+    let values: Vec<i64> = (0..i64::from(many)).map(|index| start + index * step).collect();
+    Ok(Constant::integers(&[many], values))
+}
+
+/// Where each value of a broadcast result lies in a tensor of this shape.
+fn places(shape: &[u32], result: &[u32]) -> Result<Vec<usize>> {
+    let length = check_most(result)?;
+    let missing = result.len() - shape.len();
+    let place = |index: usize| {
+        let (mut rest, mut place, mut stride) = (index, 0, 1);
+        for at in (0..result.len()).rev() {
+            let position = rest % result[at] as usize;
+            rest /= result[at] as usize;
+            if at >= missing {
+                let size = shape[at - missing] as usize;
+                place += if size == 1 { 0 } else { position * stride };
+                stride *= size;
+            }
+        }
+        place
+    };
+    Ok((0..length).map(place).collect())
+}
+
+/// Whole numbers, or what became of them.
+#[expect(clippy::cast_possible_truncation, reason = "whole numbers that a file holds as floats")]
+fn integers(constant: &Constant) -> Vec<i64> {
+    match &constant.data {
+        Data::I64(values) => values.to_vec(),
+        Data::F32(values) => values.iter().map(|&value| value as i64).collect(),
+    }
+}
+
+fn zipped(a: &Constant, b: &Constant, f: impl Fn(i64, i64) -> Option<i64>) -> Result<Constant> {
+    let shape = broadcast(&a.shape, &b.shape)?;
+    let (first, second) = (integers(a), integers(b));
+    let pairs = places(&a.shape, &shape)?.into_iter().zip(places(&b.shape, &shape)?);
+    let values: Option<Vec<i64>> = pairs.map(|(a, b)| f(first[a], second[b])).collect();
+    Ok(Constant::integers(&shape, values.ok_or("a number is too large, or divided by 0")?))
+}
+
+pub(crate) fn binary(operation: BinaryOperation, a: &Constant, b: &Constant) -> Result<Constant> {
+    zipped(a, b, |a, b| match operation {
+        BinaryOperation::Add => a.checked_add(b),
+        BinaryOperation::Sub => a.checked_sub(b),
+        BinaryOperation::Mul => a.checked_mul(b),
+        BinaryOperation::Div => a.checked_div(b),
+        BinaryOperation::Pow => a.checked_pow(u32::try_from(b).ok()?),
+        BinaryOperation::Min => Some(a.min(b)),
+        BinaryOperation::Max => Some(a.max(b)),
+        BinaryOperation::PRelu => None,
+    })
+}
+
+pub(crate) fn equal(a: &Constant, b: &Constant) -> Result<Constant> {
+    zipped(a, b, |a, b| Some((a == b).into()))
+}
+
+pub(crate) fn choose(condition: &Constant, yes: &Constant, no: &Constant) -> Result<Constant> {
+    let shape = broadcast(&condition.shape, &broadcast(&yes.shape, &no.shape)?)?;
+    let [conditions, first, second] = [condition, yes, no].map(integers);
+    let [at, yes, no] = [&condition.shape, &yes.shape, &no.shape].map(|own| places(own, &shape));
+    let (at, yes, no) = (at?, yes?, no?);
+    let values: Vec<i64> =
+        (0..at.len()).map(|index| if conditions[at[index]] != 0 { first[yes[index]] } else { second[no[index]] }).collect();
+    Ok(Constant::integers(&shape, values))
+}
+
+/// All whole numbers reduced to one.
+pub(crate) fn reduce(reduction: Reduction, values: &[i64], is_whole: bool) -> Result<Known> {
+    let value = match reduction {
+        Reduction::Sum => values.iter().try_fold(0_i64, |sum, &value| sum.checked_add(value)),
+        Reduction::Product => values.iter().try_fold(1_i64, |product, &value| product.checked_mul(value)),
+        Reduction::Max => values.iter().copied().max(),
+        Reduction::Min => values.iter().copied().min(),
+        _ => None,
+    };
+    let value = value.filter(|_| is_whole).ok_or("whole numbers cannot be reduced so")?;
+    Ok(Known::Constant(Constant::integers(&[], vec![value])))
+}
+
+/// Constants one behind the other along an axis.
+pub(crate) fn join(parts: &[&Constant], shape: Vec<u32>, at: usize) -> Result<Constant> {
+    check_most(&shape)?;
+    let outer = usize::try_from(count(&shape[..at])).map_err(|_| "the result is too large")?;
+    let whole = parts.iter().all(|part| part.as_integers().is_some());
+    let run = |part: &Constant| usize::try_from(count(&part.shape[at..])).unwrap_or(0);
+    if whole {
+        let mut values = Vec::new();
+        for block in 0..outer {
+            for part in parts {
+                values.extend_from_slice(&part.as_integers().unwrap_or_default()[block * run(part)..][..run(part)]);
+            }
+        }
+        return Ok(Constant::integers(&shape, values));
+    }
+    let mut values: Vec<f32> = Vec::new();
+    for block in 0..outer {
+        for part in parts {
+            let part_values = part.as_floats().ok_or("parts of two types cannot be joined")?;
+            values.extend_from_slice(&part_values[block * run(part)..][..run(part)]);
+        }
+    }
+    Ok(Constant::floats(&shape, values))
+}
+
+/// The values at these places along an axis.
+pub(crate) fn gather(constant: &Constant, at: usize, indices: &[i64], shape: Vec<u32>) -> Result<Constant> {
+    check_most(&shape)?;
+    let [outer, along, inner] = [&constant.shape[..at], &constant.shape[at..=at], &constant.shape[at + 1..]]
+        .map(|sizes| usize::try_from(count(sizes)).unwrap_or(0));
+    let mut places = Vec::new();
+    for block in 0..outer {
+        for &index in indices {
+            let index = usize::try_from(index).map_err(|_| "a place is below 0")?;
+            places.extend((0..inner).map(|column| Some((block * along + index) * inner + column)));
+        }
+    }
+    Ok(constant.pick(shape, &places, 0.0))
+}
+
+/// A binary operation with one number is a function of the other operand.
+pub(crate) fn as_function(operation: BinaryOperation, a: &Known, b: &Known) -> Option<Activation> {
+    let number = |known: &Known| match known {
+        Known::Constant(constant) => match &constant.as_floats()?[..] {
+            [number] => Some(*number),
+            _ => None,
+        },
+        Known::View(_) => None,
+    };
+    use BinaryOperation::{Add, Div, Max, Min, Mul, Pow, PRelu, Sub};
+    if let Some(b) = number(b) {
+        if matches!(a, Known::Constant(_)) {
+            return None;
+        }
+        return match operation {
+            Add => Some(Activation::Linear(1.0, b)),
+            Sub => Some(Activation::Linear(1.0, -b)),
+            Mul => Some(Activation::Linear(b, 0.0)),
+            // A division by a power of two is a product; another one rounds once more.
+            Div if b.is_normal() => Some(Activation::Linear(1.0 / b, 0.0)),
+            Max if !b.is_nan() => Some(Activation::Clamp(b, f32::INFINITY)),
+            Min if !b.is_nan() => Some(Activation::Clamp(f32::NEG_INFINITY, b)),
+            Pow if b == 0.5 => Some(Activation::Sqrt),
+            PRelu => Some(Activation::LeakyRelu(b)),
+            Pow if b == 1.0 => Some(Activation::None),
+            Div | Max | Min | Pow => None,
+        };
+    }
+    let a = number(a)?;
+    match operation {
+        Add => Some(Activation::Linear(1.0, a)),
+        Sub => Some(Activation::Linear(-1.0, a)),
+        Mul => Some(Activation::Linear(a, 0.0)),
+        Div if a == 1.0 => Some(Activation::Reciprocal),
+        Max if !a.is_nan() => Some(Activation::Clamp(a, f32::INFINITY)),
+        Min if !a.is_nan() => Some(Activation::Clamp(f32::NEG_INFINITY, a)),
+        _ => None,
+    }
+}
+
+/// A sum or product with one number for each channel of images: the factor and the summand of each channel.
+pub(crate) fn as_scale(operation: BinaryOperation, a: &Known, b: &Known, shape: &[u32]) -> Option<(Vec<f32>, Vec<f32>)> {
+    let (x, constant, is_second) = match (a, b) {
+        (Known::View(x), Known::Constant(constant)) => (x, constant, true),
+        (Known::Constant(constant), Known::View(x)) => (x, constant, false),
+        _ => return None,
+    };
+    let values = constant.as_floats()?;
+    let channels = *shape.get(1)?;
+    // From the last axis: all of size 1 but for the channels.
+    let rank = shape.len();
+    let own = constant.shape.len();
+    let is_per_channel = rank >= 3
+        && x.shape == shape
+        && values.len() as u64 == u64::from(channels)
+        && own + 1 >= rank
+        && constant.shape[own + 1 - rank] == channels;
+    if !is_per_channel {
+        return None;
+    }
+    let same = |factor: f32| vec![factor; channels as usize];
+    let each = |f: fn(f32) -> f32| values.iter().map(|&value| f(value)).collect::<Vec<_>>();
+    match (operation, is_second) {
+        (BinaryOperation::Add, _) => Some((same(1.0), values.to_vec())),
+        (BinaryOperation::Mul, _) => Some((values.to_vec(), same(0.0))),
+        (BinaryOperation::Sub, true) => Some((same(1.0), each(|value| -value))),
+        (BinaryOperation::Sub, false) => Some((same(-1.0), values.to_vec())),
+        (BinaryOperation::Div, true) if values.iter().all(|value| value.is_normal()) => {
+            Some((each(|value| 1.0 / value), same(0.0)))
+        }
+        _ => None,
+    }
+}

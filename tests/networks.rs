@@ -1,0 +1,132 @@
+//! Whole networks against what another engine computed of the same files.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use common::context;
+use safetensors::SafeTensors;
+use sepconv::{Context, Network, NetworkPlan, Tensor};
+
+/// Where the networks lie, if they are there.
+fn folder() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/networks");
+    folder.is_dir().then_some(folder)
+}
+
+/// The tensors of a file, by name.
+fn tensors(path: &Path) -> BTreeMap<String, (Vec<u32>, Vec<f32>)> {
+    let bytes = std::fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let tensors = file.iter().map(|(name, view)| {
+        let shape = view.shape().iter().map(|&size| u32::try_from(size).unwrap()).collect();
+        let values = view.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
+        (name.to_owned(), (shape, values))
+    });
+    tensors.collect()
+}
+
+/// Runs a plan on these inputs, by name, and returns its outputs.
+fn run(context: &Context, plan: &NetworkPlan, inputs: &[(&str, &[f32])]) -> Vec<(String, Vec<f32>)> {
+    let given: Vec<_> = plan
+        .inputs()
+        .iter()
+        .map(|port| {
+            let (_, values) = inputs.iter().find(|(name, _)| *name == port.name).unwrap();
+            (port.name.as_str(), Tensor::from_slice(context, port.tensor_shape(), values).unwrap())
+        })
+        .collect();
+    let wanted: Vec<_> =
+        plan.outputs().iter().map(|port| (port.name.as_str(), common::poisoned(context, port.tensor_shape()))).collect();
+    let weights = plan.weights().unwrap();
+    let inputs: Vec<_> = given.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let outputs: Vec<_> = wanted.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let bound = plan.bind(&weights, &inputs, &outputs).unwrap();
+    let mut results = Vec::new();
+    // What is right only the first time is wrong.
+    for _ in 0..2 {
+        bound.run().unwrap();
+        results = wanted.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.read_blocking().unwrap())).collect();
+    }
+    results
+}
+
+/// A network, what it is given, and what another engine made of that.
+struct Case {
+    name: String,
+    network: Network,
+    golden: BTreeMap<String, (Vec<u32>, Vec<f32>)>,
+    /// How far a right result may be from it, as [`ratio`] says.
+    allowed: f64,
+}
+
+impl Case {
+    fn inputs(&self) -> impl Iterator<Item = (&str, &[u32], &[f32])> {
+        self.golden.iter().filter_map(|(name, (shape, values))| {
+            Some((name.strip_prefix("input:")?, shape.as_slice(), values.as_slice()))
+        })
+    }
+}
+
+fn cases(folder: &Path) -> Vec<Case> {
+    let cases: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("cases.json")).unwrap()).unwrap();
+    let case = |case: &serde_json::Value| {
+        let name = case["model"].as_str().unwrap();
+        Case {
+            name: name.to_owned(),
+            network: Network::from_onnx(&std::fs::read(folder.join(name)).unwrap()).unwrap(),
+            golden: tensors(&folder.join(case["golden"].as_str().unwrap())),
+            allowed: (20.0 * case["order_of_sums"].as_f64().unwrap()).max(1e-4),
+        }
+    };
+    cases.as_array().unwrap().iter().map(case).collect()
+}
+
+#[test]
+fn five_networks() {
+    let (Some(context), Some(folder)) = (context(), folder()) else { return };
+    for case in cases(&folder) {
+        let shapes: Vec<_> = case.inputs().map(|(name, shape, _)| (name, shape)).collect();
+        let inputs: Vec<_> = case.inputs().map(|(name, _, values)| (name, values)).collect();
+        let plan = case.network.plan(context, &shapes).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        let (between, weights) = (plan.workspace_bytes(), plan.weight_bytes());
+        eprintln!("{}: {} steps, {between} bytes between layers, {weights} of weights", case.name, plan.steps());
+        for (name, actual) in run(context, &plan, &inputs) {
+            let (_, expected) = &case.golden[&format!("output:{name}")];
+            let ratio = ratio(&actual, expected);
+            eprintln!("  {name}: {ratio:.2e} of {:.1e}", case.allowed);
+            assert!(ratio <= case.allowed, "{} {name}: {ratio} of {}", case.name, case.allowed);
+        }
+    }
+}
+
+/// The largest difference over the largest value.
+fn ratio(actual: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(actual.len(), expected.len());
+    let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let error = actual.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0_f32, |error, difference| {
+        if difference.is_nan() { f32::INFINITY } else { error.max(difference) }
+    });
+    f64::from(error / largest)
+}
+
+#[test]
+fn the_reference_of_five_networks() {
+    let Some(folder) = folder() else { return };
+    for case in cases(&folder) {
+        let inputs: Vec<_> = case.inputs().collect();
+        let mut layers = 0;
+        let outputs = case.network.reference(&inputs, |_| {
+            layers += 1;
+            Ok(())
+        });
+        for output in outputs.unwrap_or_else(|error| panic!("{}: {error}", case.name)) {
+            let (shape, expected) = &case.golden[&format!("output:{}", output.name)];
+            assert_eq!(output.shape, *shape, "{}", case.name);
+            let ratio = ratio(&output.values, expected);
+            eprintln!("{}, {layers} layers, {}: {ratio:.2e} of {:.1e}", case.name, output.name, case.allowed);
+            assert!(ratio <= case.allowed, "{} {}: {ratio} of {}", case.name, output.name, case.allowed);
+        }
+    }
+}
