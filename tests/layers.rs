@@ -8,8 +8,8 @@ use common::{OPERATIONS, Random, context};
 use sepconv::reference::Reference;
 use sepconv::unstable::{Describe, Given};
 use sepconv::{
-    Activation, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Error, Layer, Operands, PaddingMode,
-    Rearrange, Reduce, Reduction, Sides, Tensor, Unary, verify,
+    Activation, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Error, Layer, MatMul, Operands,
+    PaddingMode, Rearrange, Reduce, Reduction, Sides, Tensor, Unary, verify,
 };
 
 /// A tensor behind so many other values of its buffer, with as many behind it.
@@ -660,128 +660,115 @@ fn reductions_out_of_range_are_refused() {
     assert!(matches!(infinite.check(), Err(Error::NotFinite { .. })));
 }
 
-/// Every reduction.
-const REDUCTIONS: [Reduction; 7] = [
-    Reduction::Sum,
-    Reduction::Mean,
-    Reduction::Max,
-    Reduction::Min,
-    Reduction::Product,
-    Reduction::SumOfSquares,
-    Reduction::SumOfAbsolutes,
-];
-
-/// `[outer, length, inner]`: sizes of 1, odd sizes, and those around the edges of fours, teams and workgroups.
-const ALONG_AN_AXIS: [[u32; 3]; 21] = [
+/// `[rows, depth, columns]`: sizes of 1, odd sizes, and those around the edges of tiles and workgroups.
+const PRODUCTS: [[u32; 3]; 14] = [
     [1, 1, 1],
-    [1, 2, 1],
-    [1, 1, 5],
-    [65, 1, 1],
-    [3, 3, 1],
-    [17, 4, 1],
-    [5, 5, 3],
-    [7, 15, 1],
-    [1, 16, 300],
-    [66, 17, 1],
-    [2, 49, 1],
-    [129, 63, 1],
-    [2, 64, 65],
-    [4, 65, 1],
-    [3, 67, 7],
-    [1, 127, 2],
-    [3, 255, 1],
-    [2, 256, 1],
-    [2, 257, 3],
-    [2, 1025, 1],
-    [1, 3001, 2],
+    [1, 7, 1],
+    [5, 1, 3],
+    [1, 130, 257],
+    [2, 9, 64],
+    [3, 33, 65],
+    [4, 16, 4],
+    [5, 8, 63],
+    [7, 40, 31],
+    [8, 3, 64],
+    [9, 64, 33],
+    [16, 17, 100],
+    [33, 5, 129],
+    [65, 12, 15],
 ];
 
 #[test]
-fn reductions() {
+fn products_of_matrices() {
     let Some(context) = context() else { return };
-    for (index, reduction) in REDUCTIONS.into_iter().enumerate() {
-        for (place, sizes) in ALONG_AN_AXIS.into_iter().enumerate() {
-            // Each reduction has every third of the sizes, in turn.
-            if common::sweeps_whole() || (index + place).is_multiple_of(3) {
-                let mut layer = Reduce::new(reduction, sizes).unwrap();
-                check(context, layer, place as u64);
-                layer.activation = Activation::Sigmoid;
-                check(context, layer, place as u64);
-            }
+    for (place, sizes) in PRODUCTS.into_iter().enumerate() {
+        let mut layer = MatMul::new(sizes).unwrap();
+        check_exact(context, layer, place as u64);
+        for transposed in [[false, true], [true, false], [true, true]] {
+            layer.transposed = transposed;
+            check_exact(context, layer, place as u64);
+        }
+        layer.transposed[0] = place % 2 == 0;
+        layer.bias = true;
+        check_exact(context, layer, place as u64);
+        layer.activation = Activation::Sigmoid;
+        check(context, layer, place as u64);
+    }
+}
+
+/// One matrix for all products, for those along one axis of the batch, or one for each.
+#[test]
+fn batches_of_products() {
+    let Some(context) = context() else { return };
+    for batch in [[1, 3], [3, 1], [2, 3]] {
+        for flags in 0..16 {
+            let mut layer = MatMul::new([5, 6, 9]).unwrap();
+            layer.batch = batch;
+            layer.varies = [[flags & 1 > 0, flags & 2 > 0], [flags & 4 > 0, flags & 8 > 0]];
+            layer.transposed = [flags & 2 > 0, flags & 4 > 0];
+            layer.bias = flags & 1 > 0;
+            check_exact(context, layer, flags);
         }
     }
 }
 
+/// Sums that are cut, each part adding to what is stored.
 #[test]
-fn reductions_of_whole_numbers_are_exact() {
+fn long_products() {
     let Some(context) = context() else { return };
-    let exact = [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::SumOfSquares, Reduction::SumOfAbsolutes];
-    for (index, reduction) in exact.into_iter().enumerate() {
-        for (place, sizes) in ALONG_AN_AXIS.into_iter().enumerate() {
-            if common::sweeps_whole() || (index + place).is_multiple_of(2) {
-                check_exact(context, Reduce::new(reduction, sizes).unwrap(), place as u64);
-            }
-        }
+    for (place, sizes) in [[3, 8192, 5], [4, 8193, 2], [1, 70_000, 3], [9, 20_000, 2]].into_iter().enumerate() {
+        let mut layer = MatMul::new(sizes).unwrap();
+        layer.transposed[1] = place % 2 == 0;
+        layer.bias = true;
+        layer.activation = Activation::Clamp(-200.0, 300.0);
+        check_exact(context, layer, place as u64);
     }
-    // A product of powers of two is one.
-    for sizes in [[3, 21, 1], [2, 70, 3], [1, 300, 1]] {
-        let layer = Reduce::new(Reduction::Product, sizes).unwrap();
-        let mut random = Random(5);
-        let mut power = || [-1.0, 0.5, 2.0, 1.0][usize::try_from(random.next() % 4).unwrap()];
-        let powers = |_: &Given, count| (0..count).map(|_| power()).collect();
-        compute(context, layer.into(), powers, |expected, actual, kernel| {
-            assert_eq!(actual, common::narrow(&expected.values), "{kernel} of {}", layer.text());
+}
+
+/// What is read again past an edge brings no NaN or infinity to other outputs.
+#[test]
+fn products_with_infinities_and_a_nan() {
+    let Some(context) = context() else { return };
+    for sizes in [[5, 6, 70], [3, 5, 3]] {
+        let [rows, depth, columns] = sizes.map(|size| size as usize);
+        let layer = MatMul::new(sizes).unwrap();
+        check_with(context, layer.into(), |given, count| {
+            let mut values = Random(4).floats(count);
+            if given.name == "input" {
+                values[(rows - 1) * depth] = f32::NAN;
+            } else {
+                (values[0], values[(depth - 1) * columns + 1]) = (f32::INFINITY, f32::NEG_INFINITY);
+            }
+            values
         });
     }
 }
 
-/// More values than a loop of llvmpipe has rounds.
 #[test]
-fn long_reductions() {
-    let Some(context) = context() else { return };
-    for sizes in [[2, 70_000, 1], [1, 300_000, 1], [1, 70_000, 3], [1, 300_000, 2]] {
-        for reduction in [Reduction::Sum, Reduction::Max, Reduction::SumOfAbsolutes] {
-            check_exact(context, Reduce::new(reduction, sizes).unwrap(), 7);
+fn products_out_of_range_are_refused() {
+    for (place, argument) in ["rows", "depth", "columns"].into_iter().enumerate() {
+        for value in [0, 1 << 31] {
+            let mut sizes = [2; 3];
+            sizes[place] = value;
+            let expected = Error::OutOfRange { argument, value: value.into(), minimum: 1, maximum: (1 << 31) - 1 };
+            assert_eq!(MatMul::new(sizes), Err(expected));
         }
-        check(context, Reduce::new(Reduction::Mean, sizes).unwrap(), 7);
     }
-    // What no team can read is refused, and not left unfinished.
-    let layer = Reduce::new(Reduction::Sum, [1, 1 << 26, 1]).unwrap();
-    assert!(matches!(context.plan(layer), Err(Error::Altered | Error::Unsupported { .. })), "{layer:?}");
-}
-
-/// A NaN and infinities among the values, at every place of a four and in several members' shares.
-#[test]
-fn reductions_of_numbers_with_rules_of_their_own() {
-    let Some(context) = context() else { return };
-    for reduction in [Reduction::Max, Reduction::Min, Reduction::Sum, Reduction::Mean, Reduction::SumOfSquares] {
-        for sizes in [[12, 7, 1], [12, 130, 1], [3, 70, 4]] {
-            let [_, length, inner] = sizes.map(|size| size as usize);
-            let special = [f32::NAN, f32::NEG_INFINITY, f32::INFINITY];
-            let fill = |_: &Given, count: usize| -> Vec<f32> {
-                let mut values = Random(3).floats(count);
-                for (result, &number) in (0..count / length).zip(special.iter().cycle()) {
-                    let place = result * 11 % length;
-                    values[(result / inner * length + place) * inner + result % inner] = number;
-                }
-                values
-            };
-            check_with(context, Reduce::new(reduction, sizes).unwrap().into(), fill);
-        }
-        // Nothing but minus infinity.
-        let layer = Reduce::new(reduction, [2, 9, 1]).unwrap();
-        check_with(context, layer.into(), |_, count| vec![f32::NEG_INFINITY; count]);
+    for (sizes, name) in
+        [([1 << 17, 1 << 16, 1], "input"), ([1, 1 << 16, 1 << 17], "other"), ([1 << 17, 1, 1 << 16], "output")]
+    {
+        assert!(matches!(MatMul::new(sizes), Err(Error::Overflow { argument, .. }) if argument == name), "{sizes:?}");
     }
-}
-
-#[test]
-fn reductions_out_of_range_are_refused() {
-    let new = |sizes| Reduce::new(Reduction::Sum, sizes);
-    for sizes in [[0, 1, 1], [1, 0, 1], [1, 1, 0], [1 << 31, 1, 1]] {
-        assert!(matches!(new(sizes), Err(Error::OutOfRange { argument: "size", .. })), "{sizes:?}");
+    let layer = MatMul::new([2, 3, 4]).unwrap();
+    let alterations: [fn(&mut MatMul); 4] = [
+        |layer| layer.batch[0] = 0,
+        |layer| layer.batch[1] = 1 << 31,
+        |layer| layer.batch = [1 << 16; 2],
+        |layer| layer.activation = Activation::LeakyRelu(f32::NAN),
+    ];
+    for alter in alterations {
+        let mut altered = layer;
+        alter(&mut altered);
+        assert!(altered.check().is_err(), "{altered:?}");
     }
-    assert!(matches!(new([1 << 16, 1 << 16, 1]), Err(Error::Overflow { argument: "input", .. })));
-    let mut infinite = new([1, 2, 3]).unwrap();
-    infinite.activation = Activation::Elu(f32::INFINITY);
-    assert!(matches!(infinite.check(), Err(Error::NotFinite { .. })));
 }
