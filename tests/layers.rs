@@ -8,7 +8,7 @@ use common::{OPERATIONS, Random, context};
 use sepconv::reference::Reference;
 use sepconv::unstable::{Describe, Given};
 use sepconv::{
-    Activation, AveragePool2d, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Error, Layer,
+    Activation, AveragePool2d, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Error, Layer, MatMul,
     MaxPool2d, Operands, Padding, PaddingMode, Rearrange, Reduce, Reduction, Sides, Tensor, Unary, verify,
 };
 
@@ -753,4 +753,126 @@ fn reductions_out_of_range_are_refused() {
     let mut infinite = new([1, 2, 3]).unwrap();
     infinite.activation = Activation::Elu(f32::INFINITY);
     assert!(matches!(infinite.check(), Err(Error::NotFinite { .. })));
+}
+
+/// Every reduction.
+/// `[outer, length, inner]`: sizes of 1, odd sizes, and those around the edges of fours, teams and workgroups.
+#[test]
+#[test]
+/// More values than a loop of llvmpipe has rounds.
+#[test]
+/// A NaN and infinities among the values, at every place of a four and in several members' shares.
+#[test]
+#[test]
+/// `[rows, depth, columns]`: sizes of 1, odd sizes, and those around the edges of tiles and workgroups.
+const PRODUCTS: [[u32; 3]; 14] = [
+    [1, 1, 1],
+    [1, 7, 1],
+    [5, 1, 3],
+    [1, 130, 257],
+    [2, 9, 64],
+    [3, 33, 65],
+    [4, 16, 4],
+    [5, 8, 63],
+    [7, 40, 31],
+    [8, 3, 64],
+    [9, 64, 33],
+    [16, 17, 100],
+    [33, 5, 129],
+    [65, 12, 15],
+];
+
+#[test]
+fn products_of_matrices() {
+    let Some(context) = context() else { return };
+    for (place, sizes) in PRODUCTS.into_iter().enumerate() {
+        let mut layer = MatMul::new(sizes).unwrap();
+        check_exact(context, layer, place as u64);
+        for transposed in [[false, true], [true, false], [true, true]] {
+            layer.transposed = transposed;
+            check_exact(context, layer, place as u64);
+        }
+        layer.transposed[0] = place % 2 == 0;
+        layer.bias = true;
+        check_exact(context, layer, place as u64);
+        layer.activation = Activation::Sigmoid;
+        check(context, layer, place as u64);
+    }
+}
+
+/// One matrix for all products, for those along one axis of the batch, or one for each.
+#[test]
+fn batches_of_products() {
+    let Some(context) = context() else { return };
+    for batch in [[1, 3], [3, 1], [2, 3]] {
+        for flags in 0..16 {
+            let mut layer = MatMul::new([5, 6, 9]).unwrap();
+            layer.batch = batch;
+            layer.varies = [[flags & 1 > 0, flags & 2 > 0], [flags & 4 > 0, flags & 8 > 0]];
+            layer.transposed = [flags & 2 > 0, flags & 4 > 0];
+            layer.bias = flags & 1 > 0;
+            check_exact(context, layer, flags);
+        }
+    }
+}
+
+/// Sums that are cut, each part adding to what is stored.
+#[test]
+fn long_products() {
+    let Some(context) = context() else { return };
+    for (place, sizes) in [[3, 8192, 5], [4, 8193, 2], [1, 70_000, 3], [9, 20_000, 2]].into_iter().enumerate() {
+        let mut layer = MatMul::new(sizes).unwrap();
+        layer.transposed[1] = place % 2 == 0;
+        layer.bias = true;
+        layer.activation = Activation::Clamp(-200.0, 300.0);
+        check_exact(context, layer, place as u64);
+    }
+}
+
+/// What is read again past an edge brings no NaN or infinity to other outputs.
+#[test]
+fn products_with_infinities_and_a_nan() {
+    let Some(context) = context() else { return };
+    for sizes in [[5, 6, 70], [3, 5, 3]] {
+        let [rows, depth, columns] = sizes.map(|size| size as usize);
+        let layer = MatMul::new(sizes).unwrap();
+        check_with(context, layer.into(), |given, count| {
+            let mut values = Random(4).floats(count);
+            if given.name == "input" {
+                values[(rows - 1) * depth] = f32::NAN;
+            } else {
+                (values[0], values[(depth - 1) * columns + 1]) = (f32::INFINITY, f32::NEG_INFINITY);
+            }
+            values
+        });
+    }
+}
+
+#[test]
+fn products_out_of_range_are_refused() {
+    for (place, argument) in ["rows", "depth", "columns"].into_iter().enumerate() {
+        for value in [0, 1 << 31] {
+            let mut sizes = [2; 3];
+            sizes[place] = value;
+            let expected = Error::OutOfRange { argument, value: value.into(), minimum: 1, maximum: (1 << 31) - 1 };
+            assert_eq!(MatMul::new(sizes), Err(expected));
+        }
+    }
+    for (sizes, name) in
+        [([1 << 17, 1 << 16, 1], "input"), ([1, 1 << 16, 1 << 17], "other"), ([1 << 17, 1, 1 << 16], "output")]
+    {
+        assert!(matches!(MatMul::new(sizes), Err(Error::Overflow { argument, .. }) if argument == name), "{sizes:?}");
+    }
+    let layer = MatMul::new([2, 3, 4]).unwrap();
+    let alterations: [fn(&mut MatMul); 4] = [
+        |layer| layer.batch[0] = 0,
+        |layer| layer.batch[1] = 1 << 31,
+        |layer| layer.batch = [1 << 16; 2],
+        |layer| layer.activation = Activation::LeakyRelu(f32::NAN),
+    ];
+    for alter in alterations {
+        let mut altered = layer;
+        alter(&mut altered);
+        assert!(altered.check().is_err(), "{altered:?}");
+    }
 }

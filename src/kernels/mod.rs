@@ -7,6 +7,7 @@ mod depthwise;
 mod direct;
 mod fused;
 mod gemm;
+mod matmul;
 mod parts;
 mod pointwise;
 mod pool;
@@ -50,6 +51,7 @@ pub static ALL: &[&Kernel] = &[
     &transposed::KERNEL,
     &binary::KERNEL,
     &rearrange::KERNEL,
+    &matmul::KERNEL,
     &reduce::KERNEL,
     &unary::KERNEL,
     &software::subgroup_pointwise::KERNEL,

@@ -23,14 +23,16 @@ mod simplify;
 
 use std::sync::Arc;
 
+pub use lower::PlannedLayer;
 pub use operation::Operation;
-pub use plan::{NetworkPlan, PlannedLayer, Port};
+pub use plan::{NetworkPlan, Port};
 pub use reference::{ReferenceLayer, ReferenceOutput};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::gpu::Plan;
 use crate::layer::Layer;
+#[cfg(feature = "unstable")]
 use crate::planner::Planner;
 use crate::pool::{AveragePool2d, MaxPool2d, PoolGeometry};
 use graph::{Constant, Graph, Node, TensorKind};
@@ -228,13 +230,18 @@ impl Network {
         reference::run(&self.resolve(&shapes)?, inputs, visit)
     }
 
-    /// [`plan`](Self::plan) without a device: what would run.
+    /// [`plan`](Self::plan) without a device: what would run, and what each layer would become.
     ///
     /// # Errors
     /// Those of [`plan`](Self::plan), but for the device's own.
     #[cfg(feature = "unstable")]
-    pub fn program(&self, planner: &Planner, shapes: &[(&str, &[u32])]) -> Result<crate::program::Program> {
-        Ok(lower::lower(&self.resolve(shapes)?, planner)?.program)
+    pub fn program(
+        &self,
+        planner: &Planner,
+        shapes: &[(&str, &[u32])],
+    ) -> Result<(crate::program::Program, Vec<PlannedLayer>)> {
+        let lowered = lower::lower(&self.resolve(shapes)?, planner)?;
+        Ok((lowered.program, lowered.layers))
     }
 
     /// The layers that a plan for inputs of these shapes has, with the names of the nodes that they began as.
