@@ -757,12 +757,8 @@ fn reductions_out_of_range_are_refused() {
 
 /// Every reduction.
 /// `[outer, length, inner]`: sizes of 1, odd sizes, and those around the edges of fours, teams and workgroups.
-#[test]
-#[test]
 /// More values than a loop of llvmpipe has rounds.
-#[test]
 /// A NaN and infinities among the values, at every place of a four and in several members' shares.
-#[test]
 #[test]
 /// `[rows, depth, columns]`: sizes of 1, odd sizes, and those around the edges of tiles and workgroups.
 const PRODUCTS: [[u32; 3]; 14] = [
