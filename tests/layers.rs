@@ -755,11 +755,6 @@ fn reductions_out_of_range_are_refused() {
     assert!(matches!(infinite.check(), Err(Error::NotFinite { .. })));
 }
 
-/// Every reduction.
-/// `[outer, length, inner]`: sizes of 1, odd sizes, and those around the edges of fours, teams and workgroups.
-/// More values than a loop of llvmpipe has rounds.
-/// A NaN and infinities among the values, at every place of a four and in several members' shares.
-#[test]
 /// `[rows, depth, columns]`: sizes of 1, odd sizes, and those around the edges of tiles and workgroups.
 const PRODUCTS: [[u32; 3]; 14] = [
     [1, 1, 1],

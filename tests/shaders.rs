@@ -77,15 +77,8 @@ fn layers() -> Vec<Layer> {
         Some(pool.geometry(geometry.input_shape()).ok()?.into())
     });
     let all = geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools).chain(means);
-    let all = geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools);
     let all = all.chain(functions()).chain(operations()).chain(rearrangements()).chain(transposed(&geometries));
-    all.chain(functions())
-        .chain(operations())
-        .chain(rearrangements())
-        .chain(transposed(&geometries))
-        .chain(reductions())
-        .chain(products())
-        .collect()
+    all.chain(reductions()).chain(products()).collect()
 }
 
 /// Every number by which the shaders know an activation.
