@@ -594,6 +594,69 @@ fn out_of_memory_is_an_error() {
     assert!(Tensor::zeros(&context, SHAPE).is_ok());
 }
 
+/// A heap that is really full, on a driver whose memory is this computer's: in a child, which gets little of it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_memory_is_no_lost_device() {
+    const CHILD: &str = "SEPCONV_TEST_CHILD";
+    let Some(context) = context() else { return };
+    if context.adapter_info().device_type != wgpu::DeviceType::Cpu {
+        eprintln!("not run: a GPU's memory is not for a test to fill");
+        return;
+    }
+    if std::process::Command::new("prlimit").arg("--version").output().is_err() {
+        eprintln!("not run: there is no prlimit, of util-linux");
+        return;
+    }
+    if std::env::var_os(CHILD).is_some() {
+        fill_memory(context);
+        return;
+    }
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["a_full_memory_is_no_lost_device", "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let [out, err] = [child.stdout, child.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(child.status.success() && err.contains("tensors filled the memory"), "{out}\n{err}");
+    eprintln!("{err}");
+}
+
+/// Makes tensors until there is no memory for another value.
+#[cfg(target_os = "linux")]
+fn fill_memory(context: &Context) {
+    let check = || common::check(context, &layer(), SHAPE, 1);
+    // So that a driver has loaded what it needs.
+    check();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let used = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB")).unwrap();
+    let limit = format!("--as={}", (used.parse::<u64>().unwrap() << 10) + (512 << 20));
+    let own = std::process::id().to_string();
+    let limited = std::process::Command::new("prlimit").args(["--pid", &own, &limit]).status();
+    assert!(limited.unwrap().success());
+
+    let (mut tensors, mut refused, mut length) = (Vec::with_capacity(1000), Vec::with_capacity(100), 1 << 24);
+    while length > 0 {
+        match Tensor::zeros(context, [length]) {
+            Ok(tensor) => tensors.push(tensor),
+            Err(error) => {
+                refused.push((error, Error::OutOfMemory { argument: "tensor", bytes: 4 * u64::from(length) }));
+                length /= 2;
+            }
+        }
+    }
+    let waited = context.wait_blocking();
+    let made = tensors.len();
+    // A panic needs memory too.
+    drop(tensors);
+    for (error, expected) in refused {
+        assert_eq!(error, expected);
+    }
+    assert_eq!((waited, context.lost()), (Ok(()), None));
+    eprintln!("{made} tensors filled the memory");
+    check();
+}
+
 #[test]
 fn every_set_of_tensors_is_timed() {
     let Some(context) = context() else { return };
