@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -578,6 +579,40 @@ fn a_lost_device_is_an_error_of_every_call() {
                 assert!(lost, "{next} after {name} on {whose}: {result:?}");
             }
         }
+    }
+}
+
+/// Destroyed while it computes, and met first by who waits for the result.
+#[test]
+fn a_device_that_is_lost_while_it_computes_ends_every_wait() {
+    if common::skipped() {
+        return;
+    }
+    let calls: [Named<Call>; 5] = [
+        ("read", |before| before.tensors.output.read_blocking().map(drop)),
+        ("read, async", |before| pollster::block_on(before.tensors.output.read()).map(drop)),
+        ("wait", |before| pollster::block_on(before.context.wait())),
+        ("wait, blocking", |before| before.context.wait_blocking()),
+        ("run", |before| before.bound.run()),
+    ];
+    for (name, call) in calls {
+        let result = in_time(move || {
+            let before = Before::new(Context::new_blocking().unwrap());
+            let long = common::long_layer(&before.context);
+            before.context.wait_blocking().unwrap();
+            (0..5).for_each(|_| long.run().unwrap());
+            let done = Arc::new(AtomicBool::new(false));
+            let flag = done.clone();
+            before.context.queue().on_submitted_work_done(move || flag.store(true, Ordering::SeqCst));
+            before.context.device().poll(wgpu::PollType::Poll).unwrap();
+            // A fast one may be done already.
+            let is_slow = before.context.adapter_info().device_type == wgpu::DeviceType::Cpu;
+            assert!(!is_slow || !done.load(Ordering::SeqCst), "it is idle");
+            before.context.device().destroy();
+            call(&before)
+        });
+        let Err(Error::DeviceLost { reason }) = result else { panic!("{name}: {result:?}") };
+        assert!(!reason.contains("memory") && !reason.contains("index"), "{name}: {reason}");
     }
 }
 
