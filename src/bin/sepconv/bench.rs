@@ -33,8 +33,9 @@ use row::{Row, geometric_mean, time};
 
 A shape is a JSON object: id its name; kind `conv`, `sep` or `max_pool`; n, c, h, w the input; k, s, p, d kernel size,
 stride, padding and dilation, each one number or [height, width], p also [top, left, bottom, right] or \"same\"; oc output
-channels, of all but a max_pool, whose s is k unless it is given; g groups, of a conv; m the depth multiplier, of a sep.
-Of both: bias and residual, true or false, and activation, as on the command line; bias is true unless it is given.
+channels, of all but a max_pool, whose s is k unless it is given; g groups and rounding, \"fast\" or \"exact\", of a conv;
+m the depth multiplier, of a sep. Of both: bias and residual, true or false, and activation, as on the command line; bias
+is true unless it is given.
 
 Each layer is compared with the reference, and then timed with up to 16 sets of its tensors in turn, 128 MiB of them if
 16 are that large, so that a run does not find its input in a cache; after that every set's result must be the one that
