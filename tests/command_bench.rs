@@ -252,7 +252,10 @@ fn bench_refuses_by_name() {
         let run = sepconv(folder.path(), "bench --shapes shapes.json --json out.json");
         assert!(run.assert_refused("shape").contains(message), "{run:?}");
     }
-    sepconv(folder.path(), "bench --json same --svg same").assert_refused("--json and --svg");
+    for other in ["same", "./same"] {
+        let run = sepconv(folder.path(), &format!("bench --json same --svg {other}"));
+        run.assert_refused("--json and --svg");
+    }
     assert!(!folder.path().join("same").exists());
     sepconv(folder.path(), "bench --shapes missing.json").assert_refused("missing.json");
     sepconv(folder.path(), "bench --kernels fastest").assert_refused("--kernels");

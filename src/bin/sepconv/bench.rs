@@ -89,7 +89,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
     for (argument, path) in [("--json", &arguments.json), ("--svg", &arguments.svg)] {
         path.as_ref().map_or(Ok(()), |path| files::check_place(argument, path, &inputs))?;
     }
-    if arguments.json.is_some() && arguments.json == arguments.svg {
+    if let (Some(json), Some(svg)) = (&arguments.json, &arguments.svg)
+        && files::is_same(json, svg)
+    {
         return Err(Failure::Request("--json and --svg name the same file; each needs its own".to_owned()));
     }
     let shapes = shapes::load(arguments.shapes.as_deref(), arguments.batch)?;
