@@ -11,7 +11,7 @@ use crate::cache;
 use crate::compute::check_reference;
 use crate::device;
 use crate::failure::Outcome;
-use crate::output::print;
+use crate::output::{list, print};
 
 /// What `plan` takes.
 #[derive(Debug, clap::Args)]
@@ -228,44 +228,47 @@ fn compared(normal: u64, separable: u64) -> String {
 fn to_text(planned: &Planned, separable: Option<&Separable>) -> String {
     let (g, whose) = (&planned.geometry, &planned.whose);
     let (kernel, chosen) = planned.kernel();
-    let passed_over = planned.passed_over().into_iter().map(|(name, needs)| format!("not {name}: {needs}"));
-    let reasons: Vec<String> = [chosen.to_owned()].into_iter().chain(passed_over).collect();
     let grids = planned.grids().into_iter().map(|([x, y, z], count)| format!("{count} of {x} x {y} x {z} workgroups"));
     let grids = grids.collect::<Vec<_>>().join(", ");
-    let mut lines = vec![
-        format!("output                {:?}", g.output_shape()),
-        format!("parameters            {}", g.parameters()),
-        format!("multiply-adds         {}", g.multiply_adds()),
-        format!("bytes                 {} (input, parameters and output once each)", g.bytes()),
-        format!("arithmetic intensity  {:.2} FLOP/byte", g.arithmetic_intensity()),
-        format!("kernel                {} ({})", kernel, reasons.join("; ")),
-        format!("parts                 {}", planned.parts()),
-        format!("dispatches            {}", if grids.is_empty() { "none" } else { &grids }),
-        format!("packed weight         {} bytes, made once", planned.packed_weight_bytes()),
-        format!("workspace             {} bytes", planned.workspace_bytes()),
-        format!("limits                {whose}"),
+    let row = |name: &str, text: String| [name.to_owned(), text];
+    let mut rows = vec![
+        row("output", format!("{:?}", g.output_shape())),
+        row("parameters", g.parameters().to_string()),
+        row("multiply-adds", g.multiply_adds().to_string()),
+        row("bytes", format!("{} (input, parameters and output once each)", g.bytes())),
+        row("arithmetic intensity", format!("{:.2} FLOP/byte", g.arithmetic_intensity())),
+        row("kernel", format!("{kernel} ({chosen})")),
     ];
+    rows.extend(planned.passed_over().into_iter().map(|(name, needs)| row(&format!("  not {name}"), needs.to_owned())));
+    rows.extend([
+        row("parts", planned.parts().to_string()),
+        row("dispatches", if grids.is_empty() { "none".to_owned() } else { grids }),
+        row("packed weight", format!("{} bytes, made once", planned.packed_weight_bytes())),
+        row("workspace", format!("{} bytes", planned.workspace_bytes())),
+        row("limits", whose.clone()),
+    ]);
     if let Some(separable) = separable {
         let (parameters, multiply_adds) = (separable.parameters(), separable.multiply_adds());
-        let between = separable.between_bytes();
         let (kernel, workspace) = separable.way.clone().unwrap_or_else(|| ("none within these limits".to_owned(), 0));
-        lines.extend([
-            String::new(),
-            "separable instead".to_owned(),
-            format!("  depthwise weight    {:?}", separable.depthwise.weight_shape()),
-            format!("  pointwise weight    {:?}", separable.pointwise.weight_shape()),
-            format!("  parameters          {parameters} ({})", compared(g.parameters(), parameters)),
-            format!("  multiply-adds       {multiply_adds} ({})", compared(g.multiply_adds(), multiply_adds)),
-            format!(
-                "  bytes               {} ({}), of which {between} are the tensor between the parts, if two dispatches write and read it",
-                separable.bytes(),
-                compared(g.bytes(), separable.bytes())
-            ),
-            format!("  kernel              {kernel}"),
-            format!("  workspace           {workspace} bytes"),
+        let bytes = format!(
+            "{} ({}), of which {} are the tensor between the parts, if two dispatches write and read it",
+            separable.bytes(),
+            compared(g.bytes(), separable.bytes()),
+            separable.between_bytes()
+        );
+        rows.extend([
+            row("", String::new()),
+            row("separable instead", String::new()),
+            row("  depthwise weight", format!("{:?}", separable.depthwise.weight_shape())),
+            row("  pointwise weight", format!("{:?}", separable.pointwise.weight_shape())),
+            row("  parameters", format!("{parameters} ({})", compared(g.parameters(), parameters))),
+            row("  multiply-adds", format!("{multiply_adds} ({})", compared(g.multiply_adds(), multiply_adds))),
+            row("  bytes", bytes),
+            row("  kernel", kernel),
+            row("  workspace", format!("{workspace} bytes")),
         ]);
     }
-    lines.join("\n")
+    list(&rows)
 }
 
 fn to_json(planned: &Planned, separable: Option<&Separable>) -> Value {
