@@ -331,7 +331,7 @@ pub fn own(layer: &Layer, target: &Target) -> &'static str {
 }
 
 /// The most sets of constants that a sweep has, and the most cases of one set, unless it is to be whole.
-const STRUCTURES: usize = 16;
+const STRUCTURES: usize = 8;
 const CASES_OF_A_STRUCTURE: usize = 24;
 
 /// [`check`] for each of these, its index as the seed. Unless the sweep is to be whole, each case has one of its kernels'
