@@ -62,6 +62,18 @@ fn wait_waits_for_what_was_submitted_before() {
     check(context, &long_layer(context), context.wait());
 }
 
+/// An executor may move what waits from one of its threads to another.
+#[test]
+fn what_waits_may_change_threads() {
+    fn is_send<T: Send>(_: T) {}
+    // None of them is polled.
+    is_send(Context::new());
+    is_send(sepconv::adapters());
+    let Some(context) = context() else { return };
+    is_send(context.wait());
+    is_send(Tensor::zeros(context, [1]).unwrap().read());
+}
+
 /// A future that is dropped while it waits leaves nothing behind that would panic or block.
 #[test]
 fn nobody_needs_to_wait_to_the_end() {
