@@ -32,9 +32,10 @@ use row::{Row, geometric_mean, time};
   sepconv bench --overhead
 
 A shape is a JSON object: id its name; kind `conv`, `sep`, `max_pool` or `average_pool`; n, c, h, w the input; k, s, p, d
-kernel size, stride, padding and dilation, each one number or [height, width], p also [top, left, bottom, right] or \"same\"; oc output
-channels, of all but a pool, whose s is k unless it is given; g groups, of a conv; m the depth multiplier, of a sep.
-Of both: bias and residual, true or false, and activation, as on the command line; bias is true unless it is given.
+kernel size, stride, padding and dilation, each one number or [height, width], p also [top, left, bottom, right] or
+\"same\"; oc output channels, of all but a pool, whose s is k unless it is given; g groups and rounding, \"fast\" or
+\"exact\", of a conv; m the depth multiplier, of a sep. Of both: bias and residual, true or false, and activation, as on the
+command line; bias is true unless it is given.
 
 Each layer is compared with the reference, and then timed with up to 16 sets of its tensors in turn, 128 MiB of them if
 16 are that large, so that a run does not find its input in a cache; after that every set's result must be the one that
@@ -88,7 +89,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
     for (argument, path) in [("--json", &arguments.json), ("--svg", &arguments.svg)] {
         path.as_ref().map_or(Ok(()), |path| files::check_place(argument, path, &inputs))?;
     }
-    if arguments.json.is_some() && arguments.json == arguments.svg {
+    if let (Some(json), Some(svg)) = (&arguments.json, &arguments.svg)
+        && files::is_same(json, svg)
+    {
         return Err(Failure::Request("--json and --svg name the same file; each needs its own".to_owned()));
     }
     let shapes = shapes::load(arguments.shapes.as_deref(), arguments.batch)?;
