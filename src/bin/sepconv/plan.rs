@@ -2,6 +2,8 @@
 
 mod network;
 
+pub use network::kind;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -192,7 +194,9 @@ impl Arguments {
     /// The shapes of one layer's tensors.
     fn shapes(&self) -> Outcome<Shapes> {
         let refused = |what: String| Failure::Request(format!("--input {what}; one layer has one input, N,C,H,W"));
-        let [InputShape { name, shape }] = &self.input[..] else { return Err(refused("is given more than once".to_owned())) };
+        let [InputShape { name, shape }] = &self.input[..] else {
+            return Err(refused("is given more than once".to_owned()));
+        };
         if let Some(name) = name {
             return Err(refused(format!("names {name:?}")));
         }
