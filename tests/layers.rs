@@ -8,8 +8,8 @@ use common::{OPERATIONS, Random, context};
 use sepconv::reference::Reference;
 use sepconv::unstable::{Describe, Given};
 use sepconv::{
-    Activation, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Error, Layer, MatMul, Operands,
-    PaddingMode, Rearrange, Reduce, Reduction, Sides, Tensor, Unary, verify,
+    Activation, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Error, Layer, MatMul, Normalise,
+    Operands, PaddingMode, Rearrange, Reduce, Reduction, Sides, Softmax, Tensor, Unary, verify,
 };
 
 /// A tensor behind so many other values of its buffer, with as many behind it.
@@ -771,4 +771,64 @@ fn products_out_of_range_are_refused() {
         alter(&mut altered);
         assert!(altered.check().is_err(), "{altered:?}");
     }
+}
+
+/// [`check_with`] random values from `-size` to `size`.
+fn check_scaled(context: &Context, layer: impl Into<Layer>, seed: u64, size: f32) {
+    let mut random = Random(seed);
+    check_with(context, layer.into(), |_, count| random.floats(count).iter().map(|x| x * size).collect());
+}
+
+#[test]
+fn softmax() {
+    let Some(context) = context() else { return };
+    for (place, sizes) in ALONG_AN_AXIS.into_iter().enumerate() {
+        for is_log in [false, true] {
+            let layer = Softmax::new(sizes, is_log).unwrap();
+            for size in [1.0, 20.0, 1e4] {
+                check_scaled(context, layer, place as u64, size);
+            }
+            // All alike.
+            check_with(context, layer.into(), |_, count| vec![-1e4; count]);
+        }
+    }
+    // What one invocation may read, and more values than a loop of llvmpipe has rounds.
+    for sizes in [[1, 43_690, 1], [2, 70_000, 1], [1, 43_690, 3]] {
+        check_scaled(context, Softmax::new(sizes, false).unwrap(), 1, 9.0);
+        check_scaled(context, Softmax::new(sizes, true).unwrap(), 1, 9.0);
+    }
+}
+
+/// Entries of minus infinity have no share; a NaN, an infinity, or nothing but minus infinity makes a row of NaNs.
+#[test]
+fn softmax_of_numbers_with_rules_of_their_own() {
+    let Some(context) = context() else { return };
+    for (sizes, is_log) in [([8, 7, 1], false), ([8, 130, 1], true), ([2, 70, 4], false)] {
+        let layer = Softmax::new(sizes, is_log).unwrap();
+        let [_, length, inner] = sizes.map(|size| size as usize);
+        check_with(context, layer.into(), |_, count| {
+            let mut values = Random(3).floats(count);
+            for (index, value) in values.iter_mut().enumerate() {
+                let (row, place) = (index / (length * inner) * inner + index % inner, index / inner % length);
+                match row {
+                    0 if place == 3 => *value = f32::NAN,
+                    1 if place == length - 1 => *value = f32::INFINITY,
+                    2 => *value = f32::NEG_INFINITY,
+                    3 if place % 2 == 0 => *value = f32::NEG_INFINITY,
+                    4 => *value *= f32::MAX,
+                    5 if place != 1 => *value = f32::NEG_INFINITY,
+                    _ => {}
+                }
+            }
+            values
+        });
+    }
+}
+
+#[test]
+fn softmax_out_of_range_is_refused() {
+    for sizes in [[0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 1 << 31, 1]] {
+        assert!(matches!(Softmax::new(sizes, true), Err(Error::OutOfRange { argument: "size", .. })), "{sizes:?}");
+    }
+    assert!(matches!(Softmax::new([1, 1 << 16, 1 << 16], false), Err(Error::Overflow { argument: "input", .. })));
 }

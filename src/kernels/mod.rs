@@ -17,6 +17,7 @@ mod register_tile;
 mod row;
 mod separable;
 mod simple;
+mod softmax;
 mod software;
 mod team;
 mod tiled_gemm;
@@ -53,6 +54,7 @@ pub static ALL: &[&Kernel] = &[
     &rearrange::KERNEL,
     &matmul::KERNEL,
     &reduce::KERNEL,
+    &softmax::KERNEL,
     &unary::KERNEL,
     &software::subgroup_pointwise::KERNEL,
     &software::subgroup_gemm::KERNEL,
