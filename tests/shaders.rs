@@ -174,9 +174,15 @@ fn products() -> impl Iterator<Item = Layer> {
     })
 }
 
-/// Softmax by teams of every size.
+/// Softmax and norms, by teams of every size.
 fn rows() -> impl Iterator<Item = Layer> {
-    [false, true].into_iter().map(|is_log| Softmax::new([3, 1000, 5], is_log).unwrap().into())
+    let softmax = [false, true].map(|is_log| Softmax::new([3, 1000, 5], is_log).unwrap().into());
+    let norms = ACTIVATIONS.map(|activation| {
+        let mut layer = Normalise::layer(3, 1000, 1e-5).unwrap();
+        layer.activation = activation;
+        layer.into()
+    });
+    softmax.into_iter().chain(norms)
 }
 
 /// A shader with every text that it is compiled to: as it is, and with each set of constants that a kernel's variant or a

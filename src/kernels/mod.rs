@@ -9,6 +9,7 @@ mod fused;
 mod gemm;
 mod matmul;
 mod max_pool;
+mod normalise;
 mod parts;
 mod pointwise;
 mod rearrange;
@@ -55,6 +56,7 @@ pub static ALL: &[&Kernel] = &[
     &matmul::KERNEL,
     &reduce::KERNEL,
     &softmax::KERNEL,
+    &normalise::KERNEL,
     &unary::KERNEL,
     &software::subgroup_pointwise::KERNEL,
     &software::subgroup_gemm::KERNEL,
