@@ -9,7 +9,8 @@ use sepconv::reference::Reference;
 use sepconv::unstable::{Describe, Given};
 use sepconv::{
     Activation, AveragePool2d, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Error, Layer, MatMul,
-    MaxPool2d, Operands, Padding, PaddingMode, Rearrange, Reduce, Reduction, Sides, Tensor, Unary, verify,
+    MaxPool2d, Normalise, Operands, Padding, PaddingMode, Rearrange, Reduce, Reduction, Sides, Softmax, Tensor, Unary,
+    verify,
 };
 
 /// A tensor behind so many other values of its buffer, with as many behind it.
@@ -860,6 +861,184 @@ fn products_out_of_range_are_refused() {
         |layer| layer.batch[1] = 1 << 31,
         |layer| layer.batch = [1 << 16; 2],
         |layer| layer.activation = Activation::LeakyRelu(f32::NAN),
+    ];
+    for alter in alterations {
+        let mut altered = layer;
+        alter(&mut altered);
+        assert!(altered.check().is_err(), "{altered:?}");
+    }
+}
+
+fn check_scaled(context: &Context, layer: impl Into<Layer>, seed: u64, size: f32) {
+    let mut random = Random(seed);
+    check_with(context, layer.into(), |_, count| random.floats(count).iter().map(|x| x * size).collect());
+}
+
+#[test]
+fn softmax() {
+    let Some(context) = context() else { return };
+    for (place, sizes) in ALONG_AN_AXIS.into_iter().enumerate() {
+        for is_log in [false, true] {
+            let layer = Softmax::new(sizes, is_log).unwrap();
+            for size in [1.0, 20.0, 1e4] {
+                check_scaled(context, layer, place as u64, size);
+            }
+            // All alike.
+            check_with(context, layer.into(), |_, count| vec![-1e4; count]);
+        }
+    }
+    // What one invocation may read, and more values than a loop of llvmpipe has rounds.
+    for sizes in [[1, 43_690, 1], [2, 70_000, 1], [1, 43_690, 3]] {
+        check_scaled(context, Softmax::new(sizes, false).unwrap(), 1, 9.0);
+        check_scaled(context, Softmax::new(sizes, true).unwrap(), 1, 9.0);
+    }
+}
+
+/// Entries of minus infinity have no share; a NaN, an infinity, or nothing but minus infinity makes a row of NaNs.
+#[test]
+fn softmax_of_numbers_with_rules_of_their_own() {
+    let Some(context) = context() else { return };
+    for (sizes, is_log) in [([8, 7, 1], false), ([8, 130, 1], true), ([2, 70, 4], false)] {
+        let layer = Softmax::new(sizes, is_log).unwrap();
+        let [_, length, inner] = sizes.map(|size| size as usize);
+        check_with(context, layer.into(), |_, count| {
+            let mut values = Random(3).floats(count);
+            for (index, value) in values.iter_mut().enumerate() {
+                let (row, place) = (index / (length * inner) * inner + index % inner, index / inner % length);
+                match row {
+                    0 if place == 3 => *value = f32::NAN,
+                    1 if place == length - 1 => *value = f32::INFINITY,
+                    2 => *value = f32::NEG_INFINITY,
+                    3 if place % 2 == 0 => *value = f32::NEG_INFINITY,
+                    4 => *value *= f32::MAX,
+                    5 if place != 1 => *value = f32::NEG_INFINITY,
+                    _ => {}
+                }
+            }
+            values
+        });
+    }
+}
+
+#[test]
+fn softmax_out_of_range_is_refused() {
+    for sizes in [[0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 1 << 31, 1]] {
+        assert!(matches!(Softmax::new(sizes, true), Err(Error::OutOfRange { argument: "size", .. })), "{sizes:?}");
+    }
+    assert!(matches!(Softmax::new([1, 1 << 16, 1 << 16], false), Err(Error::Overflow { argument: "input", .. })));
+}
+
+fn norms() -> Vec<Normalise> {
+    let instances = [[1, 1, 1, 1], [2, 3, 1, 5], [1, 65, 4, 4], [1, 2, 7, 9], [2, 1, 5, 13], [1, 3, 31, 33]];
+    let layers = [[1, 1], [65, 3], [7, 17], [3, 64], [2, 257], [1, 3000]];
+    let groups = [([1, 4, 1, 1], 2), ([2, 6, 3, 5], 3), ([1, 32, 8, 8], 8), ([2, 8, 9, 9], 1), ([1, 5, 3, 3], 5)];
+    let instances = instances.map(|shape| Normalise::instance(shape, 1e-5));
+    let layers = layers.map(|[rows, length]| Normalise::layer(rows, length, 1e-3));
+    let groups = groups.map(|(shape, groups)| Normalise::group(shape, groups, 1e-5));
+    instances.into_iter().chain(layers).chain(groups).map(Result::unwrap).collect()
+}
+
+#[test]
+fn normalised_rows() {
+    let Some(context) = context() else { return };
+    for (place, mut layer) in norms().into_iter().enumerate() {
+        check(context, layer, place as u64);
+        check_scaled(context, layer, place as u64, 1e4);
+        // Rows of equal values have variance 0.
+        check_with(context, layer.into(), |given, count| {
+            if given.name == "input" { vec![0.3; count] } else { Random(place as u64).floats(count) }
+        });
+        // A mean much larger than the deviation: by the mean of the squares, the variance would have no digit left.
+        let mut random = Random(place as u64);
+        check_with(context, layer.into(), |given, count| {
+            let shift = if given.name == "input" { 4096.0 } else { 0.0 };
+            random.floats(count).iter().map(|x| x + shift).collect()
+        });
+        layer.activation = Activation::Silu;
+        check(context, layer, place as u64);
+    }
+    // What one invocation may read, and more values than a loop of llvmpipe has rounds.
+    check(context, Normalise::layer(1, 43_690, 1e-5).unwrap(), 1);
+    check(context, Normalise::instance([1, 2, 250, 280], 1e-5).unwrap(), 2);
+}
+
+/// Of whole numbers with a whole mean and a deviation that is a power of two, each step is exact but for the root.
+#[test]
+fn normalised_rows_are_right_in_every_place() {
+    let Some(context) = context() else { return };
+    for (layer, length) in [
+        (Normalise::layer(3, 64, 0.0), 64),
+        (Normalise::instance([1, 2, 256, 256], 0.0), 1 << 16),
+        (Normalise::group([2, 4, 32, 32], 2, 0.0), 2048),
+    ] {
+        let layer = layer.unwrap();
+        let mut random = Random(8);
+        let fill = |given: &Given, count: usize| -> Vec<f32> {
+            if given.name == "input" {
+                // As many of 5 as of 1, in another order for each row.
+                let step = |index: usize| (index % length * 37 + index / length * 11) % length;
+                (0..count).map(|index| if step(index) < length / 2 { 5.0 } else { 1.0 }).collect()
+            } else {
+                random.integers(count)
+            }
+        };
+        compute(context, layer.into(), fill, |expected, actual, kernel| {
+            for (place, (expected, actual)) in expected.values.iter().zip(actual).enumerate() {
+                let error = (f64::from(*actual) - expected).abs();
+                assert!(error < 1e-5, "{kernel} of {} at {place}: {actual} and not {expected}", layer.text());
+            }
+        });
+    }
+}
+
+/// A NaN or an infinity makes its row NaN, and no other.
+#[test]
+fn normalised_rows_keep_a_nan() {
+    let Some(context) = context() else { return };
+    for layer in [Normalise::layer(5, 9, 1e-5), Normalise::instance([1, 5, 10, 13], 1e-5)] {
+        let layer = layer.unwrap();
+        let length = layer.length as usize;
+        check_with(context, layer.into(), |given, count| {
+            let mut values = Random(6).floats(count);
+            if given.name == "input" {
+                (values[length + 3], values[4 * length - 1]) = (f32::NAN, f32::INFINITY);
+            }
+            values
+        });
+    }
+}
+
+#[test]
+fn norms_out_of_range_are_refused() {
+    for shape in [[0, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 1], [1, 1, 1, 0]] {
+        assert!(Normalise::instance(shape, 1e-5).is_err(), "{shape:?}");
+        assert!(Normalise::group(shape, 1, 1e-5).is_err(), "{shape:?}");
+    }
+    assert!(Normalise::layer(0, 3, 1e-5).is_err() && Normalise::layer(3, 0, 1e-5).is_err());
+    for shape in [[1 << 16, 1 << 16, 1, 1], [1, 1, 1 << 16, 1 << 16], [1, 1 << 30, 1 << 30, 1 << 30]] {
+        assert!(
+            matches!(Normalise::instance(shape, 1e-5), Err(Error::Overflow { argument: "input", .. })),
+            "{shape:?}"
+        );
+        assert!(
+            matches!(Normalise::group(shape, 1, 1e-5), Err(Error::Overflow { argument: "input", .. })),
+            "{shape:?}"
+        );
+    }
+    for groups in [0, 4, 12] {
+        let expected = Error::NotDivisible { argument: "channels", value: 6, groups };
+        assert_eq!(Normalise::group([1, 6, 2, 2], groups, 1e-5), Err(expected));
+    }
+    for epsilon in [-1e-5, f32::NAN, f32::INFINITY] {
+        assert!(matches!(Normalise::layer(2, 3, epsilon), Err(Error::NotFinite { argument: "epsilon", .. })));
+    }
+    let layer = Normalise::group([2, 6, 3, 5], 3, 1e-5).unwrap();
+    let alterations: [fn(&mut Normalise); 5] = [
+        |layer| layer.groups = 1,
+        |layer| layer.run = 0,
+        |layer| layer.periods = 4,
+        |layer| layer.length += 1,
+        |layer| layer.activation = Activation::Elu(f32::NAN),
     ];
     for alter in alterations {
         let mut altered = layer;

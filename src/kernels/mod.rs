@@ -8,6 +8,7 @@ mod direct;
 mod fused;
 mod gemm;
 mod matmul;
+mod normalise;
 mod parts;
 mod pointwise;
 mod pool;
@@ -17,6 +18,7 @@ mod register_tile;
 mod row;
 mod separable;
 mod simple;
+mod softmax;
 mod software;
 mod team;
 mod tiled_gemm;
@@ -53,6 +55,8 @@ pub static ALL: &[&Kernel] = &[
     &rearrange::KERNEL,
     &matmul::KERNEL,
     &reduce::KERNEL,
+    &softmax::KERNEL,
+    &normalise::KERNEL,
     &unary::KERNEL,
     &software::subgroup_pointwise::KERNEL,
     &software::subgroup_gemm::KERNEL,

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::resolve::{Known, Resolved, ResolvedLayer, Source, View, count};
+use super::resolve::{Known, Resolved, ResolvedLayer, Source, View};
+use super::shape::count;
 use crate::error::{Error, Result};
 use crate::layer::Layer;
 use crate::layers::rearrange::Rearrange;
