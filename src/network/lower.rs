@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::resolve::{Known, Resolved, ResolvedLayer, Source, View};
+use super::known::{Known, View};
+use super::resolve::{Resolved, ResolvedLayer, Source};
 use super::shape::count;
 use crate::error::{Error, Result};
 use crate::layer::Layer;

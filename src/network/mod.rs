@@ -10,6 +10,7 @@
 //! ```
 
 mod graph;
+mod known;
 mod lower;
 mod movement;
 mod numbers;

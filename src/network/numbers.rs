@@ -1,7 +1,7 @@
 //! Constants computed on the host: sizes, places, and what binary operations with a constant really are.
 
 use super::graph::{Constant, Data};
-use super::resolve::Known;
+use super::known::Known;
 use super::shape::{broadcast, count};
 use crate::activation::Activation;
 use crate::layers::binary::BinaryOperation;

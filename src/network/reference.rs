@@ -1,6 +1,7 @@
 //! A network computed by its layers' definitions, on the CPU.
 
-use super::resolve::{Known, Resolved, Source};
+use super::known::Known;
+use super::resolve::{Resolved, Source};
 use super::shape::count;
 use crate::describe::Reference;
 use crate::error::{Error, Result};

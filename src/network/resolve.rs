@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::graph::{Constant, Graph, Node, TensorKind};
+use super::known::{Known, Place, View};
 use super::operation::Operation;
 use super::shape::{axis, broadcast, count, size, with_rank};
 use super::{movement, numbers};
@@ -64,73 +65,8 @@ pub(crate) enum Source {
     Constant(Arc<[f32]>),
 }
 
-/// A stretch of a storage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub storage: usize,
-    pub start: u64,
-    pub length: u64,
-}
-
-/// A stretch of a storage, seen in a shape.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct View {
-    pub storage: usize,
-    pub start: u64,
-    pub shape: Vec<u32>,
-}
-
-/// A tensor of the graph, once shapes are known.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Known {
-    Constant(Constant),
-    View(View),
-}
-
 /// What a node's inputs may be told to be, in words.
 type Result<T, E = String> = std::result::Result<T, E>;
-
-impl View {
-    fn place(&self) -> Place {
-        Place { storage: self.storage, start: self.start, length: count(&self.shape) }
-    }
-}
-
-impl Known {
-    pub fn shape(&self) -> &[u32] {
-        match self {
-            Self::Constant(constant) => &constant.shape,
-            Self::View(view) => &view.shape,
-        }
-    }
-
-    /// The same values in another shape.
-    fn reshaped(&self, shape: Vec<u32>) -> Self {
-        match self {
-            Self::Constant(constant) => Self::Constant(Constant { shape, data: constant.data.clone() }),
-            Self::View(view) => Self::View(View { shape, ..view.clone() }),
-        }
-    }
-
-    fn constant(&self, what: &str) -> Result<&Constant> {
-        match self {
-            Self::Constant(constant) => Ok(constant),
-            Self::View(_) => {
-                Err(format!("{what} depends on the input's values; it must be known when the network is planned"))
-            }
-        }
-    }
-
-    fn integers(&self, what: &str) -> Result<Vec<i64>> {
-        let constant = self.constant(what)?;
-        constant.as_integers().map(<[i64]>::to_vec).ok_or_else(|| format!("{what} must be whole numbers"))
-    }
-
-    fn floats(&self, what: &str) -> Result<Arc<[f32]>> {
-        let constant = self.constant(what)?;
-        constant.as_floats().cloned().ok_or_else(|| format!("{what} must be f32 values"))
-    }
-}
 
 /// Resolves a graph for these shapes of its inputs.
 ///
