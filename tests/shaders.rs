@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use sepconv::unstable::{Planner, Step, specialise};
 use sepconv::{
-    Activation, AveragePool2d, Axis, Binary, Choice, Conv2d, ConvTranspose2d, Geometry, Layer, MaxPool2d, PaddingMode,
-    Rearrange, Reduce, Reduction, Unary, kernels,
+    Activation, AveragePool2d, Axis, Binary, Choice, Conv2d, ConvTranspose2d, Coordinates, Geometry, Interpolation,
+    Layer, MaxPool2d, Nearest, PaddingMode, Rearrange, Reduce, Reduction, Resize2d, Unary, kernels,
 };
 
 const SHADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
@@ -82,6 +82,7 @@ fn layers() -> Vec<Layer> {
         .chain(rearrangements())
         .chain(transposed(&geometries))
         .chain(reductions())
+        .chain(resizes())
         .collect()
 }
 
@@ -121,6 +122,18 @@ fn transposed(geometries: &[Geometry]) -> impl Iterator<Item = Layer> {
         };
         Some(layer.with(0.into(), change).ok()?.into())
     })
+}
+
+/// Every way to interpolate, with every number of planes that a tile may have.
+fn resizes() -> impl Iterator<Item = Layer> {
+    let cubic = |exclude_outside| Interpolation::Cubic { coefficient: -0.75, exclude_outside };
+    let nearest = [Nearest::RoundPreferFloor, Nearest::RoundPreferCeil, Nearest::Floor, Nearest::Ceil];
+    let others = [Interpolation::Linear, cubic(false), cubic(true)];
+    let interpolations = nearest.map(Interpolation::Nearest).into_iter().chain(others);
+    let resize =
+        |planes, interpolation| Resize2d::new(planes, 2.into(), 3.into(), Coordinates::HalfPixel, interpolation);
+    let with_planes = move |interpolation| (1..=4).map(move |planes| resize(planes, interpolation).unwrap().into());
+    interpolations.flat_map(with_planes)
 }
 
 fn functions() -> impl Iterator<Item = Layer> {
