@@ -10,8 +10,9 @@ use std::sync::OnceLock;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use sepconv::unstable::{Planner, Step, specialise};
 use sepconv::{
-    Activation, AveragePool2d, Axis, Binary, Choice, Conv2d, ConvTranspose2d, Geometry, Layer, MatMul, MaxPool2d,
-    Normalise, PaddingMode, Rearrange, Reduce, Reduction, Softmax, Unary, kernels,
+    Activation, AveragePool2d, Axis, Binary, Choice, Conv2d, ConvTranspose2d, Coordinates, Geometry, Interpolation,
+    Layer, MatMul, MaxPool2d, Nearest, Normalise, PaddingMode, Rearrange, Reduce, Reduction, Resize2d, Softmax, Unary,
+    kernels,
 };
 
 const SHADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
@@ -78,7 +79,7 @@ fn layers() -> Vec<Layer> {
     });
     let all = geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools).chain(means);
     let all = all.chain(functions()).chain(operations()).chain(rearrangements()).chain(transposed(&geometries));
-    all.chain(reductions()).chain(products()).chain(rows()).collect()
+    all.chain(reductions()).chain(products()).chain(rows()).chain(resizes()).collect()
 }
 
 /// Every number by which the shaders know an activation.
@@ -432,4 +433,15 @@ fn rows() -> impl Iterator<Item = Layer> {
         layer.into()
     });
     softmax.into_iter().chain(norms)
+}
+
+fn resizes() -> impl Iterator<Item = Layer> {
+    let cubic = |exclude_outside| Interpolation::Cubic { coefficient: -0.75, exclude_outside };
+    let nearest = [Nearest::RoundPreferFloor, Nearest::RoundPreferCeil, Nearest::Floor, Nearest::Ceil];
+    let others = [Interpolation::Linear, cubic(false), cubic(true)];
+    let interpolations = nearest.map(Interpolation::Nearest).into_iter().chain(others);
+    let resize =
+        |planes, interpolation| Resize2d::new(planes, 2.into(), 3.into(), Coordinates::HalfPixel, interpolation);
+    let with_planes = move |interpolation| (1..=4).map(move |planes| resize(planes, interpolation).unwrap().into());
+    interpolations.flat_map(with_planes)
 }

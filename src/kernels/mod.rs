@@ -15,6 +15,7 @@ mod pool;
 mod rearrange;
 mod reduce;
 mod register_tile;
+mod resize;
 mod row;
 mod separable;
 mod simple;
@@ -51,6 +52,7 @@ pub static ALL: &[&Kernel] = &[
     &chained::KERNEL,
     &pool::KERNEL,
     &transposed::KERNEL,
+    &resize::KERNEL,
     &binary::KERNEL,
     &rearrange::KERNEL,
     &matmul::KERNEL,
