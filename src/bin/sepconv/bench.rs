@@ -142,7 +142,7 @@ fn time_network(arguments: &Arguments, model: &Path) -> Outcome {
     let roofline = Roofline::measure_blocking(&context)?;
     let timed = network::measure(&context, &network, &given, &roofline)?;
     cache::keep_pipelines(&context);
-    print(&timed.text(&context))?;
+    print(&timed.text(&heading(&context)))?;
     write_json(arguments, &context, timed.json())?;
     arguments.svg.as_ref().map_or(Ok(()), |path| {
         let device = Device::Adapter(context.clone()).to_string();

@@ -79,8 +79,7 @@ impl Shapes {
         };
         let kept = planner.kept(&layer).filter(|_| kernel.is_none());
         let is_tuned = kept.is_some_and(|choice| choice.kernel.name == program.kernel);
-        let default = || "WebGPU's default limits, without an adapter".to_owned();
-        let whose = adapter.map_or_else(default, |adapter| adapter.name);
+        let whose = whose(adapter);
         Ok(Planned { geometry, planner: Some(planner), program: Some(program), is_tuned, whose })
     }
 }
@@ -165,6 +164,12 @@ fn target(device: Option<&str>) -> Outcome<(Target, Option<wgpu::AdapterInfo>)> 
     })
 }
 
+/// Whose limits a plan keeps to.
+fn whose(adapter: Option<wgpu::AdapterInfo>) -> String {
+    let default = || "WebGPU's default limits, without an adapter".to_owned();
+    adapter.map_or_else(default, |adapter| adapter.name)
+}
+
 /// What plans for the chosen adapter, as `sepconv tune` found best unless `no_tune` is given.
 fn planner(device: Option<&str>, no_tune: bool) -> Outcome<(Planner, Option<wgpu::AdapterInfo>)> {
     let (target, adapter) = target(device)?;
@@ -180,7 +185,12 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let device = arguments.device.device.as_deref();
     arguments.tuning.check(device)?;
     if let Some(model) = &arguments.model {
-        return network::run(model, &arguments.input, device, arguments.tuning.no_tune, arguments.json);
+        if device.is_some_and(arguments::is_cpu) {
+            let message = "--device is cpu; a network is planned for an adapter: see `sepconv devices`";
+            return Err(Failure::Request(message.to_owned()));
+        }
+        let (planner, adapter) = planner(device, arguments.tuning.no_tune)?;
+        return network::run(model, &arguments.input, &planner, whose(adapter), arguments.json);
     }
     let planned = arguments.shapes()?.planned(&arguments.options, device, arguments.tuning.no_tune)?;
     let separable = Separable::of(&planned);

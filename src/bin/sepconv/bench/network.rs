@@ -9,7 +9,6 @@ use sepconv::unstable::LayerTensors;
 use sepconv::{Context, Layer, Network, Tensor, verify};
 use serde_json::{Value, json};
 
-use super::heading;
 use crate::failure::{Failure, Outcome};
 use crate::networks::Given;
 use crate::output::{progress, table};
@@ -120,7 +119,8 @@ impl Timed {
         self.layers.iter().map(|layer| layer.median_ms).sum()
     }
 
-    pub fn text(&self, context: &Context) -> String {
+    /// The table, under a heading that says what it was measured on.
+    pub fn text(&self, heading: &str) -> String {
         let header = ["layer", "kind", "kernel", "ms", "share %", "floor ms", "error / bound"];
         let mut table = table(&header, 3..header.len());
         let sum = self.sum_ms();
@@ -137,7 +137,7 @@ impl Timed {
         }
         let Spread { median, p10, p90, .. } = self.caller;
         [
-            format!("{}\n\n{table}\n", heading(context)),
+            format!("{heading}\n\n{table}\n"),
             format!("A run, as a caller pays      {median:.2} ms (p10 {p10:.2}, p90 {p90:.2}): upload, one submission, read-back"),
             format!("The program by itself        {:.2} ms, {:.2} times the sum of its layers' own, {sum:.2} ms", self.whole.median, self.whole.median / sum),
             format!("The first run                {:.0} ms, with planning and compiling", self.first_ms),

@@ -3,25 +3,19 @@
 use std::path::Path;
 
 use sepconv::network::PlannedLayer;
-use sepconv::unstable::{Kind, Memory};
+use sepconv::unstable::{Kind, Memory, Planner};
 use sepconv::{Layer, Network};
 use serde_json::json;
 
-use super::planner;
-use crate::arguments::is_cpu;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::networks::{self, InputShape};
 use crate::output::{print, table};
 use crate::run::megabytes;
 
-/// Runs it.
-pub fn run(model: &Path, inputs: &[InputShape], device: Option<&str>, no_tune: bool, is_json: bool) -> Outcome {
-    if device.is_some_and(is_cpu) {
-        let message = "--device is cpu; a network is planned for an adapter: see `sepconv devices`";
-        return Err(Failure::Request(message.to_owned()));
-    }
+/// Prints what a planner makes of a model; `whose` says whose limits it keeps to.
+pub fn run(model: &Path, inputs: &[InputShape], planner: &Planner, whose: String, is_json: bool) -> Outcome {
     let network = networks::load(model)?;
-    let outline = Outline::new(&network, inputs, device, no_tune)?;
+    let outline = Outline::new(&network, inputs, planner, whose)?;
     if is_json { print(&format!("{:#}", outline.json())) } else { print(&outline.text()) }
 }
 
@@ -42,16 +36,14 @@ struct Outline {
 }
 
 impl Outline {
-    fn new(network: &Network, inputs: &[InputShape], device: Option<&str>, no_tune: bool) -> Outcome<Self> {
+    fn new(network: &Network, inputs: &[InputShape], planner: &Planner, whose: String) -> Outcome<Self> {
         let shapes = networks::named(network, inputs)?;
         let shapes: Vec<(&str, &[u32])> = shapes.iter().map(|(name, shape)| (name.as_str(), &shape[..])).collect();
-        let (planner, adapter) = planner(device, no_tune)?;
-        let (program, layers) = network.program(&planner, &shapes)?;
+        let (program, layers) = network.program(planner, &shapes)?;
         let bytes = |kind: Kind| {
             let buffers = program.buffers.iter().filter(|buffer| buffer.kind == kind);
             buffers.map(|buffer| 4 * buffer.length()).sum::<u64>()
         };
-        let default = || "WebGPU's default limits, without an adapter".to_owned();
         let ends = program.buffers.iter().filter(|buffer| buffer.kind == Kind::Input);
         Ok(Self {
             inputs: network.input_names().into_iter().map(str::to_owned).zip(ends.map(|buffer| buffer.shape)).collect(),
@@ -62,7 +54,7 @@ impl Outline {
             packed_weight_bytes: program.packed_weight_bytes(),
             workspace_bytes: Memory::new(&program).bytes(),
             end_bytes: bytes(Kind::Input) + bytes(Kind::Output),
-            whose: adapter.map_or_else(default, |adapter| adapter.name),
+            whose,
             layers,
         })
     }
