@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use common::context;
 use safetensors::SafeTensors;
-use sepconv::{Context, Error, Network, Tensor};
+use sepconv::{Context, Network, Tensor};
 
 /// Shape and values.
 type Array = (Vec<u32>, Vec<f32>);
@@ -221,15 +221,11 @@ fn the_reference_is_right_of_every_operator() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Runs a case on the device. Cases whose layers have no kernel yet are none.
-fn check_device(context: &Context, name: &str, case: &Case) -> Option<Result<(), String>> {
+/// Runs a case on the device.
+fn check_device(context: &Context, name: &str, case: &Case) -> Result<(), String> {
     let network = Network::from_onnx(&case.model).unwrap();
     let shapes: Vec<_> = case.inputs.iter().map(|(name, (shape, _))| (name.as_str(), &shape[..])).collect();
-    let plan = match network.plan(context, &shapes) {
-        Ok(plan) => plan,
-        Err(error) if error.to_string().contains(Error::Altered.to_string().as_str()) => return None,
-        Err(error) => return Some(Err(error.to_string())),
-    };
+    let plan = network.plan(context, &shapes).map_err(|error| error.to_string())?;
     let given: Vec<_> = plan
         .inputs()
         .iter()
@@ -242,32 +238,22 @@ fn check_device(context: &Context, name: &str, case: &Case) -> Option<Result<(),
         plan.outputs().iter().map(|port| (port, common::poisoned(context, port.tensor_shape()))).collect();
     let inputs: Vec<_> = given.iter().map(|(name, tensor)| (*name, tensor)).collect();
     let outputs: Vec<_> = wanted.iter().map(|(port, tensor)| (port.name.as_str(), tensor)).collect();
-    let bound = match plan.weights().and_then(|weights| plan.bind(&weights, &inputs, &outputs)) {
-        Ok(bound) => bound,
-        Err(error) => return Some(Err(error.to_string())),
-    };
+    let weights = plan.weights().unwrap();
+    let bound = plan.bind(&weights, &inputs, &outputs).map_err(|error| error.to_string())?;
     bound.run().unwrap();
-    Some(wanted.iter().try_for_each(|(port, tensor)| {
+    wanted.iter().try_for_each(|(port, tensor)| {
         let values = tensor.read_blocking().unwrap();
         difference(&port.name, &case.outputs[&port.name], (&port.shape, &values), allowed(name))
-    }))
+    })
 }
 
 #[test]
 fn the_device_is_right_of_every_operator() {
     let Some(context) = context() else { return };
     let cases = cases();
-    let cases: Vec<_> = cases.iter().filter(|(name, _)| unsupported(name).is_none()).collect();
-    // A driver in software takes its time to compile so many shaders.
-    let step = if common::sweeps_whole() { 1 } else { 8 };
-    let (mut wrong, mut lacking) = (Vec::new(), 0);
-    for (name, case) in cases.into_iter().step_by(step) {
-        match check_device(context, name, case) {
-            Some(Ok(())) => {}
-            Some(Err(error)) => wrong.push(format!("{name}: {error}")),
-            None => lacking += 1,
-        }
-    }
-    eprintln!("{lacking} cases need kernels that are not there");
+    let cases = cases.iter().filter(|(name, _)| unsupported(name).is_none());
+    let results =
+        cases.filter_map(|(name, case)| Some(format!("{name}: {}", check_device(context, name, case).err()?)));
+    let wrong: Vec<_> = results.collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
