@@ -4,6 +4,8 @@ mod activation;
 mod context;
 mod conv;
 mod crop;
+#[cfg(feature = "decouple")]
+pub mod decouple;
 mod describe;
 mod error;
 mod extent;
