@@ -72,6 +72,10 @@ pub mod unstable {
     pub use crate::program::{Binding, Buffer, Kind, Name, Program, Slice, Step};
     pub use crate::shader::{Shader, specialise};
 
+    /// The normal layers of an ONNX file, and separable ones in their place.
+    #[cfg(feature = "onnx")]
+    pub use crate::network::onnx::separate;
+
     /// Layers' arguments as text.
     pub mod text {
         pub use crate::text::*;
