@@ -87,13 +87,15 @@ impl Activation {
             Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Self::Tanh => x.tanh(),
             Self::HardSigmoid(slope, offset) => limit(line(slope, offset), 0.0, 1.0),
-            Self::Gelu => 0.5 * x * (1.0 + error_function(x * std::f64::consts::FRAC_1_SQRT_2)),
+            Self::Gelu => 0.5 * x * complement_of_error_function(-x * std::f64::consts::FRAC_1_SQRT_2),
+            // (1 + tanh(t)) / 2 is 1 / (1 + exp(-2t)), which loses no digits where it is small.
             Self::GeluTanh => {
                 let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
-                0.5 * x * (1.0 + inner.tanh())
+                x / (1.0 + (-2.0 * inner).exp())
             }
             Self::Softplus | Self::Mish if x.is_nan() => x,
             Self::Softplus => softplus(),
+            Self::Mish if x == f64::NEG_INFINITY => -0.0,
             Self::Mish => x * softplus().tanh(),
             Self::Linear(slope, offset) => line(slope, offset),
             Self::HardSwishLinear(slope, offset) => {
@@ -176,25 +178,31 @@ impl Activation {
     }
 }
 
-/// The error function, to the last digits of an `f64`: by its series near 0, elsewhere by the continued fraction of its
-/// complement (Abramowitz and Stegun, formulas 7.1.6 and 7.1.14).
+/// The error function, to the last digits of an `f64`: by its series near 0, elsewhere by its complement (Abramowitz and
+/// Stegun, formula 7.1.6).
 fn error_function(x: f64) -> f64 {
-    let size = x.abs();
-    let scale = std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp();
-    if size < 3.0 {
-        let (mut term, mut sum, mut n) = (x, x, 0.0);
-        while term.abs() > 1e-18 * sum.abs() {
-            n += 1.0;
-            term *= 2.0 * x * x / (2.0 * n + 1.0);
-            sum += term;
-        }
-        return scale * sum;
+    if x.abs() >= 3.0 {
+        return (1.0 - complement_of_error_function(x.abs())).copysign(x);
     }
-    if size.is_nan() {
-        return x;
+    let (mut term, mut sum, mut n) = (x, x, 0.0);
+    while term.abs() > 1e-18 * sum.abs() {
+        n += 1.0;
+        term *= 2.0 * x * x / (2.0 * n + 1.0);
+        sum += term;
     }
-    let fraction = (1..=60).rev().fold(size, |below, n| size + f64::from(n) / 2.0 / below);
-    (1.0 - scale / 2.0 / fraction).copysign(x)
+    std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
+}
+
+/// 1 less the error function; far from 0 by a continued fraction (Abramowitz and Stegun, formula 7.1.14).
+fn complement_of_error_function(x: f64) -> f64 {
+    if x <= -3.0 {
+        return 2.0 - complement_of_error_function(-x);
+    }
+    if x >= 3.0 {
+        let fraction = (1..=60).rev().fold(x, |below, n| x + f64::from(n) / 2.0 / below);
+        return std::f64::consts::FRAC_2_SQRT_PI / 2.0 * (-x * x).exp() / fraction;
+    }
+    1.0 - error_function(x)
 }
 
 #[cfg(test)]
@@ -211,6 +219,36 @@ mod tests {
         // Both methods, where one gives way to the other.
         assert!((error_function(3.0 - 1e-12) - error_function(3.0)).abs() < 1e-15);
         assert!((error_function(3.0) - 0.999_977_909_503_001_4).abs() < 1e-15);
-        assert!(error_function(f64::NAN).is_nan());
+        assert!(error_function(f64::NAN).is_nan() && complement_of_error_function(f64::NAN).is_nan());
+        // The tail keeps its digits.
+        assert!((complement_of_error_function(5.0) / 1.537_459_794_428_034_8e-12 - 1.0).abs() < 1e-12);
+        let ends = [f64::INFINITY, f64::NEG_INFINITY].map(complement_of_error_function);
+        assert!(ends.map(f64::to_bits) == [0.0, 2.0].map(f64::to_bits), "{ends:?}");
+    }
+
+    #[test]
+    fn the_reference_knows_the_ends() {
+        let infinity = f64::INFINITY;
+        for (activation, low, high) in [
+            (Activation::Sigmoid, 0.0, 1.0),
+            (Activation::Tanh, -1.0, 1.0),
+            (Activation::HardSigmoid(0.2, 0.5), 0.0, 1.0),
+            (Activation::Elu(0.5), -0.5, infinity),
+            (Activation::Softplus, 0.0, infinity),
+            (Activation::Mish, -0.0, infinity),
+            (Activation::Erf, -1.0, 1.0),
+            (Activation::Exp, 0.0, infinity),
+            (Activation::Reciprocal, -0.0, 0.0),
+        ] {
+            let ends = [-infinity, infinity].map(|x| activation.apply(x).to_bits());
+            assert_eq!(ends, [low, high].map(f64::to_bits), "{activation:?}");
+            assert!(activation.apply(f64::NAN).is_nan(), "{activation:?}");
+        }
+        // What is left of it where it is small.
+        for (activation, value) in
+            [(Activation::Gelu, -6.0 * 9.865_876_45e-10), (Activation::Mish, -6.0 * 2.475_680_08e-3)]
+        {
+            assert!((activation.apply(-6.0) / value - 1.0).abs() < 1e-6, "{activation:?}");
+        }
     }
 }

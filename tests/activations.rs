@@ -4,44 +4,29 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{ACTIVATIONS, Data, SeparableData, context, count};
+use common::{ACTIVATIONS, Data, ENDS, SeparableData, assert_activated, context, count};
 use sepconv::{Activation, Choice, Conv2d, SeparableConv2d, kernels};
 
-const ENDS: [f32; 18] = [
-    f32::MAX,
-    f32::MIN,
-    1e38,
-    -1e38,
-    f32::MIN_POSITIVE,
-    -f32::MIN_POSITIVE,
-    1e-45,
-    -1e-45,
-    0.0,
-    -0.0,
-    f32::INFINITY,
-    f32::NEG_INFINITY,
-    f32::NAN,
-    3.0,
-    -3.0,
-    6.0,
-    80.0,
-    -80.0,
+/// Those of a network's layers besides.
+const OTHERS: [Activation; 8] = [
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::HardSigmoid(0.2, 0.5),
+    Activation::Elu(0.75),
+    Activation::Gelu,
+    Activation::Softplus,
+    Activation::Mish,
+    Activation::Linear(0.5, -1.5),
 ];
 
-/// What an activation of a value must give. A device may take numbers below the least normal one for zero.
-fn assert_activated(activation: Activation, x: f32, actual: f32, what: &str) {
-    #[expect(clippy::cast_possible_truncation, reason = "it is rounded to what a device can store")]
-    let expected = activation.apply(x.into()) as f32;
-    let same = (expected.is_nan() && actual.is_nan())
-        || expected.to_bits() == actual.to_bits()
-        || expected.is_finite() && (expected - actual).abs() <= 4.0 * f32::EPSILON * expected.abs() + f32::MIN_POSITIVE;
-    assert!(same, "{activation:?} of {x:e} is {expected:e}, not {actual:e}: {what}");
+fn activations() -> impl Iterator<Item = Activation> {
+    ACTIVATIONS.into_iter().chain(OTHERS)
 }
 
-/// The activations that a kernel is given: every third, another third for each kernel; all if the sweep is to be whole.
+/// The activations that a kernel is given: every fifth, another fifth for each kernel; all if the sweep is to be whole.
 fn taken(kernel: usize) -> impl Iterator<Item = Activation> {
-    let is_taken = move |index: usize| common::sweeps_whole() || (index + kernel).is_multiple_of(3);
-    ACTIVATIONS.into_iter().enumerate().filter(move |(index, _)| is_taken(*index)).map(|(_, activation)| activation)
+    let is_taken = move |index: usize| common::sweeps_whole() || (index + kernel).is_multiple_of(5);
+    activations().enumerate().filter(move |(index, _)| is_taken(*index)).map(|(_, activation)| activation)
 }
 
 /// Shape by shape, the layers by which every kernel of convolutions is met.
@@ -94,7 +79,7 @@ fn of_convolutions() {
 fn between_the_parts_of_separable_layers() {
     let Some(context) = context() else { return };
     let shape = [1, 1, 3, 4];
-    for activation in ACTIVATIONS {
+    for activation in activations() {
         let layer = SeparableConv2d::new(1, 4, 3).padding(1).pointwise_bias(false).depthwise_activation(activation);
         let parts = layer.geometry(shape).unwrap();
         let mut names = BTreeSet::new();

@@ -79,11 +79,67 @@ fn check(context: &Context, layer: impl Into<Layer>, seed: u64) {
     check_with(context, layer.into(), |_, count| random.floats(count));
 }
 
+/// Every function, with numbers for those that take some.
+const FUNCTIONS: [Activation; 24] = [
+    Activation::None,
+    Activation::Relu,
+    Activation::Relu6,
+    Activation::LeakyRelu(0.1),
+    Activation::Silu,
+    Activation::HardSwish,
+    Activation::Clamp(-0.75, 1.5),
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::HardSigmoid(0.2, 0.5),
+    Activation::Elu(0.75),
+    Activation::Gelu,
+    Activation::GeluTanh,
+    Activation::Softplus,
+    Activation::Mish,
+    Activation::Linear(0.5, -1.5),
+    Activation::Erf,
+    Activation::Exp,
+    Activation::Log,
+    Activation::Sqrt,
+    Activation::Abs,
+    Activation::Reciprocal,
+    Activation::Floor,
+    Activation::Ceil,
+];
+
 #[test]
 fn functions() {
     let Some(context) = context() else { return };
     for shape in [[1, 1, 1, 1], [1, 3, 5, 7], [2, 4, 16, 33]] {
-        check(context, Unary::new(shape, Activation::Sigmoid).unwrap(), 1);
+        for activation in FUNCTIONS {
+            check(context, Unary::new(shape, activation).unwrap(), 1);
+        }
+    }
+}
+
+/// The ends of an `f32`, three numbers between any power of two and the next, on both sides of zero, and many near it.
+#[test]
+fn functions_at_every_magnitude() {
+    let Some(context) = context() else { return };
+    let powers = (-126..=127).flat_map(|power| [1.0, 1.1, 1.7].map(|factor| factor * 2.0_f32.powi(power)));
+    let near = (0..=4000).map(|index| index as f32 / 37.0);
+    let both = powers.chain(near).flat_map(|x| [x, -x]);
+    let values: Vec<f32> = common::ENDS.into_iter().chain(both).collect();
+    let shape = [1, 1, 1, u32::try_from(values.len()).unwrap()];
+    for activation in FUNCTIONS {
+        let layer = Unary::new(shape, activation).unwrap();
+        compute(
+            context,
+            layer.into(),
+            |_, _| values.clone(),
+            |_, actual, kernel| {
+                // A driver that reads a logarithm off the exponent's bits has a finite one for those below the least normal number.
+                let is_open = |x: f32| activation == Activation::Log && x.is_subnormal();
+                for (&x, &actual) in values.iter().zip(actual).filter(|(x, _)| !is_open(**x)) {
+                    common::assert_activated(activation, x, actual, kernel);
+                }
+            },
+        );
     }
 }
 

@@ -14,14 +14,14 @@ fn activate(x: f32, activation: u32, a: f32, b: f32) -> f32 {
         case 6u: { return hyperbolic_tangent(x); }
         case 7u: { return limit(x * a + b, 0.0, 1.0); }
         case 8u: { return select(x, a * exponential_less_one(x), x < 0.0); }
-        case 9u: { return 0.5 * x * (1.0 + error_function(x * 0.7071067811865476)); }
+        case 9u: { return gelu(x); }
         case 10u: { return x * sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x)); }
         case 11u: { return softplus(x); }
-        case 12u: { return x * hyperbolic_tangent(softplus(x)); }
+        case 12u: { return mish(x); }
         case 13u: { return x * a + b; }
         case 14u: { return error_function(x); }
-        case 15u: { return exp(x); }
-        case 16u: { return log(x); }
+        case 15u: { return exponential(x); }
+        case 16u: { return logarithm(x); }
         case 17u: { return sqrt(x); }
         case 18u: { return abs(x); }
         case 19u: { return 1.0 / x; }
@@ -39,12 +39,24 @@ fn limit(x: f32, low: f32, high: f32) -> f32 {
 
 fn hard_swish(x: f32) -> f32 { return select(x * (min(x + 3.0, 6.0) / 6.0), 0.0, x <= -3.0); }
 
-fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp(-x)); }
+fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exponential(-x)); }
+
+// WGSL's own may make a number of a NaN.
+fn exponential(x: f32) -> f32 { return select(x, exp(x), x >= 0.0 || x < 0.0); }
+
+// WGSL leaves open what that of a number below 0 is, and its own may miss that of 0 and of a NaN.
+fn logarithm(x: f32) -> f32 {
+    // The bits of minus infinity and of a NaN. Not from constants: WGSL refuses those that the compiler knows of.
+    var bits = vec2u(0xff800000u, 0x7fc00000u);
+    if x > 0.0 { return log(x); }
+    return bitcast<f32>(select(bits.y, bits.x, x == 0.0));
+}
 
 // exp(x) - 1: near 0 by its series, to the term that is the last one to matter.
 fn exponential_less_one(x: f32) -> f32 {
-    let series = x * (1.0 + x * (1.0 / 2.0 + x * (1.0 / 6.0 + x * (1.0 / 24.0 + x * (1.0 / 120.0 + x / 720.0)))));
-    return select(exp(x) - 1.0, series, abs(x) < 0.25);
+    let series = x * (1.0 + x * (1.0 / 2.0 + x * (1.0 / 6.0 + x * (1.0 / 24.0 + x * (1.0 / 120.0
+        + x * (1.0 / 720.0 + x * (1.0 / 5040.0 + x / 40320.0)))))));
+    return select(exp(x) - 1.0, series, abs(x) < 0.5);
 }
 
 // Past 10 it is 1 to the last digit, and exp may overflow.
@@ -53,24 +65,46 @@ fn hyperbolic_tangent(x: f32) -> f32 {
     return sign_of(x) * (raised / (raised + 2.0));
 }
 
-// log(1 + exp(x)), which neither overflows nor loses what is added to 1.
+// log(1 + exp(x)) is max(x, 0) + log(1 + s), s being exp(-|x|). WGSL's log may be off by 2^-21 where its result is near 0,
+// so that of 1 + s is computed as twice the inverse hyperbolic tangent of s / (2 + s), which is at most 1/3, by its series.
 fn softplus(x: f32) -> f32 {
-    let small = exp(-abs(x));
-    let sum = 1.0 + small;
-    // What rounding took from the sum is put back: Higham, Accuracy and Stability of Numerical Algorithms, problem 1.5.
-    let logarithm = select(log(sum) * small / (sum - 1.0), small, sum == 1.0);
+    let small = exponential(-abs(x));
+    let z = small / (2.0 + small);
+    let square = z * z;
+    let series = 1.0 + square * (1.0 / 3.0 + square * (1.0 / 5.0 + square * (1.0 / 7.0 + square * (1.0 / 9.0
+        + square * (1.0 / 11.0 + square * (1.0 / 13.0 + square / 15.0))))));
+    let logarithm = 2.0 * z * series;
     return select(logarithm, x + logarithm, x > 0.0);
 }
 
-// Near 0 by its series, elsewhere by Abramowitz and Stegun, Handbook of Mathematical Functions, formula 7.1.26, which is
-// off by at most 1.5e-7.
+// x tanh(log(1 + e)), e being exp(x), is x n / (n + 2), n being e (e + 2). Beyond the limits its factor is 1 or 0.
+fn mish(x: f32) -> f32 {
+    let e = exp(limit(x, -200.0, 20.0));
+    let n = e * (e + 2.0);
+    return select(x, -200.0, x < -200.0) * (n / (n + 2.0));
+}
+
+// Near 0 by its series, elsewhere by its complement.
 fn error_function(x: f32) -> f32 {
-    let size = abs(x);
     let square = x * x;
-    let series = x * 1.1283791670955126 * (1.0 - square * (1.0 / 3.0 - square * (1.0 / 10.0 - square * (1.0 / 42.0 - square * (1.0 / 216.0 - square / 1320.0)))));
-    let t = 1.0 / (1.0 + 0.3275911 * size);
-    let polynomial = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
-    return select(sign_of(x) * (1.0 - polynomial * exp(-size * size)), series, size < 0.5);
+    let series = x * 1.1283791670955126 * (1.0 - square * (1.0 / 3.0 - square * (1.0 / 10.0 - square * (1.0 / 42.0
+        - square * (1.0 / 216.0 - square / 1320.0)))));
+    return select(sign_of(x) * (1.0 - complement_of_error_function(abs(x))), series, abs(x) < 0.5);
+}
+
+// Of a number that is not negative. The form is that of Press et al., Numerical Recipes, section 6.2, whose relative error is
+// small in the tail too; the polynomial was fitted to 1e-7.
+fn complement_of_error_function(x: f32) -> f32 {
+    let t = 1.0 / (1.0 + 0.5 * x);
+    let polynomial = -1.26549399 + t * (0.999606013 + t * (0.377980918 + t * (0.0772511214 + t * (-0.127350718
+        + t * (0.167049542 + t * (-1.0007509 + t * (1.3890574 + t * (-0.780854642 + t * 0.163505271))))))));
+    return t * exp(polynomial - x * x);
+}
+
+// x times the share of the normal distribution that lies below it.
+fn gelu(x: f32) -> f32 {
+    let tail = 0.5 * complement_of_error_function(abs(x) * 0.7071067811865476);
+    return x * select(1.0 - tail, tail, x < 0.0);
 }
 
 // 1 or -1, or a NaN's own.

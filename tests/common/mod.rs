@@ -156,6 +156,82 @@ pub const OPERATIONS: [BinaryOperation; 8] = [
     BinaryOperation::PRelu,
 ];
 
+/// The ends of what an `f32` holds, and what is near the limits of activations.
+pub const ENDS: [f32; 18] = [
+    f32::MAX,
+    f32::MIN,
+    1e38,
+    -1e38,
+    f32::MIN_POSITIVE,
+    -f32::MIN_POSITIVE,
+    1e-45,
+    -1e-45,
+    0.0,
+    -0.0,
+    f32::INFINITY,
+    f32::NEG_INFINITY,
+    f32::NAN,
+    3.0,
+    -3.0,
+    6.0,
+    80.0,
+    -80.0,
+];
+
+/// What an activation of a value must give, as near as WGSL's own functions are to be. A device may take numbers below the
+/// least normal one for zero.
+pub fn assert_activated(activation: Activation, x: f32, actual: f32, what: &str) {
+    let is_right = |x: f32| {
+        let expected = activation.apply(x.into());
+        let [rounded] = narrow(&[expected])[..] else { unreachable!() };
+        let difference = (expected - f64::from(actual)).abs();
+        (rounded.is_nan() && actual.is_nan())
+            || rounded.to_bits() == actual.to_bits()
+            || rounded.is_finite() && difference <= tolerance(activation, x.into(), expected)
+    };
+    let expected = activation.apply(x.into());
+    let flushed = x.is_subnormal() && is_right(0.0_f32.copysign(x));
+    assert!(is_right(x) || flushed, "{activation:?} of {x:e} is {expected:e}, not {actual:e}: {what}");
+}
+
+/// How far an activation's value may be off.
+fn tolerance(activation: Activation, x: f64, expected: f64) -> f64 {
+    // Past this, exp is 0 or infinite.
+    let size = x.abs().min(104.0);
+    // In units in the last place. WGSL allows exp 3 + 2|x| of them, log 3, division 2.5; the rest is sums and products.
+    let units = match activation {
+        Activation::None
+        | Activation::Relu
+        | Activation::Relu6
+        | Activation::Clamp(..)
+        | Activation::Abs
+        | Activation::Floor
+        | Activation::Ceil => 0.0,
+        Activation::Silu | Activation::Sigmoid | Activation::Elu(_) | Activation::Softplus | Activation::Exp => {
+            7.0 + 2.0 * size
+        }
+        // Its exp is squared.
+        Activation::Mish => 8.0 + 4.0 * size,
+        Activation::Gelu => 12.0 + 2.0 * size * size,
+        Activation::GeluTanh => 7.0 + 2.0 * (1.6 * size + 0.072 * size.powi(3)).min(104.0) * 3.0,
+        Activation::Tanh | Activation::Erf => 12.0,
+        Activation::Log => 3.0,
+        Activation::Sqrt => 4.5,
+        Activation::Reciprocal => 2.5,
+        _ => 4.0,
+    };
+    // What a difference loses, and log, which may be off by 2^-21 where it is near 0.
+    let lost = match activation {
+        Activation::Linear(slope, offset) | Activation::HardSigmoid(slope, offset) => {
+            f64::from(f32::EPSILON) * (f64::from(slope) * x).abs().min(2.0 * f64::from(offset).abs())
+        }
+        Activation::Log if (0.5..=2.0).contains(&x) => 2.0_f64.powi(-21),
+        _ => 0.0,
+    };
+    // What is made of a number that was taken for zero may be multiplied by x.
+    units * f64::from(f32::EPSILON) * expected.abs() + lost + size.max(1.0) * f64::from(f32::MIN_POSITIVE)
+}
+
 /// Whether the activation of a whole number below 2^24 is one `f32`, whichever way it is computed.
 fn is_exact(activation: Activation) -> bool {
     !matches!(activation, Activation::Silu | Activation::HardSwish)

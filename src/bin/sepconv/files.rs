@@ -164,17 +164,30 @@ fn reason(error: &io::Error) -> String {
 
 /// Writes a tensor as `output` of a safetensors file, or as an npy file.
 pub fn write(path: &Path, shape: [u32; 4], values: &[f32]) -> Outcome {
-    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    write_arrays(path, &[("output", &shape, values)])
+}
+
+/// A tensor to write: its name, its sizes, its values.
+pub type Named<'a> = (&'a str, &'a [u32], &'a [f32]);
+
+/// Writes tensors by name to a safetensors file, or the only one to an npy file.
+pub fn write_arrays(path: &Path, arrays: &[Named<'_>]) -> Outcome {
     let failed = |reason: String| Failure::Request(format!("--out {}: {reason}", path.display()));
-    let encoded = match Format::of(path) {
-        Some(Format::Safetensors) => {
-            let shape = shape.iter().map(|&size| size as usize).collect();
-            let view = TensorView::new(Dtype::F32, shape, &bytes).map_err(|error| failed(error.to_string()))?;
-            safetensors::serialize([("output", view)], None).map_err(|error| failed(error.to_string()))?
+    let encoded = match (Format::of(path), arrays) {
+        (Some(Format::Safetensors), _) => {
+            let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+            let encoded: Vec<_> = arrays.iter().map(|(name, shape, values)| (*name, *shape, bytes(values))).collect();
+            let views = encoded.iter().map(|(name, shape, bytes)| {
+                let shape = shape.iter().map(|&size| size as usize).collect();
+                TensorView::new(Dtype::F32, shape, bytes).map(|view| (*name, view))
+            });
+            let views = views.collect::<Result<Vec<_>, _>>().map_err(|error| failed(error.to_string()))?;
+            safetensors::serialize(views, None).map_err(|error| failed(error.to_string()))?
         }
-        Some(Format::Npy) => {
+        (Some(Format::Npy), [(_, shape, values)]) => {
             let mut encoded = Vec::new();
-            let options = npyz::WriteOptions::new().default_dtype().shape(&shape.map(u64::from)).writer(&mut encoded);
+            let shape: Vec<u64> = shape.iter().map(|&size| size.into()).collect();
+            let options = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut encoded);
             options
                 .begin_nd()
                 .and_then(|mut writer| writer.extend(values.iter().copied()).and_then(|()| writer.finish()))

@@ -11,10 +11,12 @@ mod devices;
 mod failure;
 mod files;
 mod kernels;
+mod networks;
 mod npy;
 mod output;
 mod picture;
 mod plan;
+mod run;
 mod separable;
 mod shapes;
 mod tensors;
@@ -47,6 +49,8 @@ enum Subcommands {
     Conv(conv::Arguments),
     /// Convolve the tensors of a file with a depthwise-separable layer.
     Separable(separable::Arguments),
+    /// Run a whole network from an ONNX file.
+    Run(run::Arguments),
     /// Show what a layer costs and how it would run, without its tensors.
     Plan(plan::Arguments),
     /// Time layers beside what this device can do at most.
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Some(Subcommands::Compare(arguments)) => compare::run(&arguments),
         Some(Subcommands::Conv(arguments)) => conv::run(&arguments),
         Some(Subcommands::Separable(arguments)) => separable::run(&arguments),
+        Some(Subcommands::Run(arguments)) => run::run(&arguments),
         Some(Subcommands::Plan(arguments)) => plan::run(&arguments),
         Some(Subcommands::Bench(arguments)) => bench::run(&arguments),
         Some(Subcommands::Tune(arguments)) => tune::run(&arguments),

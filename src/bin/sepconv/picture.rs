@@ -113,6 +113,15 @@ impl Picture {
         Self { height, width, values: (0..3).flat_map(plane).collect(), alpha, is_deep }
     }
 
+    /// The same picture of another height and width.
+    pub fn resized(self, [height, width]: [u32; 2], filter: image::imageops::FilterType) -> Self {
+        if [height, width] == [self.height, self.width] {
+            return self;
+        }
+        let deep = Self { is_deep: true, ..self };
+        Self::of(deep.pixels().resize_exact(width, height, filter))
+    }
+
     /// The pixels, as deep as the picture is and with alpha if it has it.
     pub fn pixels(&self) -> DynamicImage {
         let plane = self.height as usize * self.width as usize;
