@@ -1,6 +1,6 @@
 //! The normal layers of an ONNX file, and the file with separable ones in their place.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rten_onnx::onnx::{DataType, ModelProto, NodeProto, TensorProto};
 
@@ -155,6 +155,7 @@ mod number {
     pub const GRAPH_NODE: u64 = 1;
     pub const GRAPH_INITIALIZER: u64 = 5;
     pub const GRAPH_INPUT: u64 = 11;
+    pub const GRAPH_OUTPUT: u64 = 12;
     pub const NODE_INPUT: u64 = 1;
     pub const NODE_OUTPUT: u64 = 2;
     pub const NODE_NAME: u64 = 3;
@@ -217,10 +218,10 @@ fn edit(graph: &[u8], replacements: &[Replacement<'_>], listed: bool) -> std::re
     let mut parts: Vec<Vec<Field<'_>>> = nodes.iter().map(|node| fields(node.content)).collect::<Result<_, _>>()?;
     let mut names = Names::default();
     for field in parts.iter().flatten().filter(|field| field.number <= number::NODE_NAME) {
-        names.taken.insert(field.text()?.to_owned(), ());
+        names.taken.insert(field.text()?.to_owned());
     }
     for field in graph.iter().filter(|field| field.number == number::GRAPH_INITIALIZER) {
-        names.taken.insert(name_of(field, number::TENSOR_NAME)?, ());
+        names.taken.insert(name_of(field, number::TENSOR_NAME)?);
     }
     let mut edits = HashMap::new();
     let mut tensors = Vec::new();
@@ -240,6 +241,9 @@ fn edit(graph: &[u8], replacements: &[Replacement<'_>], listed: bool) -> std::re
     }
     for nodes in edits.values().flatten() {
         read.extend(texts(&fields(nodes)?, number::NODE_INPUT)?);
+    }
+    for output in graph.iter().filter(|field| field.number == number::GRAPH_OUTPUT) {
+        read.push(name_of(output, number::VALUE_NAME)?);
     }
     gone.retain(|name| !read.contains(name));
     let mut written = Vec::new();
@@ -276,7 +280,7 @@ fn edit(graph: &[u8], replacements: &[Replacement<'_>], listed: bool) -> std::re
 /// Names that are in use.
 #[derive(Default)]
 struct Names {
-    taken: HashMap<String, ()>,
+    taken: HashSet<String>,
 }
 
 impl Names {
@@ -284,8 +288,8 @@ impl Names {
     fn fresh(&mut self, wanted: &str) -> String {
         let numbered = (2..).map(|number| format!("{wanted}_{number}"));
         let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
-        let name = names.find(|name| !self.taken.contains_key(name)).expect("numbers without end");
-        self.taken.insert(name.clone(), ());
+        let name = names.find(|name| !self.taken.contains(name)).expect("numbers without end");
+        self.taken.insert(name.clone());
         name
     }
 }
@@ -371,9 +375,9 @@ impl<'a> Separable<'a> {
         } else {
             second_inputs.extend(inputs.get(2).cloned());
         }
-        let [first_name, second_name] = ["depthwise", "pointwise"].map(|part| format!("{base}_{part}"));
+        let second_name = names.fresh(&format!("{base}_pointwise"));
         let mut first = Vec::new();
-        put_ends(&mut first, &[layer.input.clone(), depthwise], &between, &first_name);
+        put_ends(&mut first, &[layer.input.clone(), depthwise], &between, &between);
         let mut second = Vec::new();
         put_ends(&mut second, &second_inputs, &layer.output, &second_name);
         for field in node {
