@@ -98,9 +98,7 @@ impl Activation {
             Self::Mish if x == f64::NEG_INFINITY => -0.0,
             Self::Mish => x * softplus().tanh(),
             Self::Linear(slope, offset) => line(slope, offset),
-            Self::HardSwishLinear(slope, offset) => {
-                f64::from(slope) * Self::HardSwish.apply(x) + f64::from(offset)
-            }
+            Self::HardSwishLinear(slope, offset) => f64::from(slope) * Self::HardSwish.apply(x) + f64::from(offset),
             Self::Erf => error_function(x),
             Self::Exp => x.exp(),
             Self::Log => x.ln(),
@@ -169,9 +167,7 @@ impl Activation {
         match self {
             Self::Relu => [0.0, f32::INFINITY],
             Self::Relu6 => [0.0, 6.0],
-            Self::Clamp(a, b) | Self::HardSigmoid(a, b) | Self::Linear(a, b) | Self::HardSwishLinear(a, b) => {
-                [a, b]
-            },
+            Self::Clamp(a, b) | Self::HardSigmoid(a, b) | Self::Linear(a, b) | Self::HardSwishLinear(a, b) => [a, b],
             Self::LeakyRelu(a) | Self::Elu(a) => [a, 0.0],
             _ => [0.0, 0.0],
         }

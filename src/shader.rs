@@ -47,6 +47,7 @@ pub mod part {
         OUTPUT "shared/output.wgsl"
         VALUES "shared/values.wgsl"
         NAN "shared/nan.wgsl"
+        TEAM "shared/team.wgsl"
         WINDOW "shared/window.wgsl"
         SOURCE "shared/source.wgsl"
         PADDING "shared/padding.wgsl"

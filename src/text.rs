@@ -194,6 +194,15 @@ mod tests {
             ("swish", Activation::Silu),
             ("hard_swish", Activation::HardSwish),
             ("Clamp = 0, 6", Activation::Clamp(0.0, 6.0)),
+            ("Sigmoid", Activation::Sigmoid),
+            ("Tanh", Activation::Tanh),
+            ("hard_sigmoid", Activation::HardSigmoid(1.0 / 6.0, 0.5)),
+            ("HardSigmoid", Activation::HardSigmoid(1.0 / 6.0, 0.5)),
+            ("ELU", Activation::Elu(1.0)),
+            ("elu = 0.5", Activation::Elu(0.5)),
+            ("GELU", Activation::Gelu),
+            ("SoftPlus", Activation::Softplus),
+            ("mish", Activation::Mish),
         ] {
             assert_eq!(activation(text), Ok(expected), "{text:?}");
         }
@@ -224,6 +233,11 @@ mod tests {
             "clamp=0,1e39",
             "leaky-relu=-1e99",
             "relu=1",
+            "tanh=1",
+            "hardsigmoid=0.2,0.5",
+            "elu=",
+            "elu=1,2",
+            "elu=1e39",
             "leaky-relu=",
             "=",
             "",

@@ -197,7 +197,9 @@ fn words_and_lists_are_taken_as_people_write_them() {
     };
     assert_eq!(plan(&["--stride", "1, 2", "--padding", "SAME"]), serde_json::json!([1, 2, 8, 4]));
     assert_eq!(plan(&["--padding", "1, 0, 1, 0", "--padding-mode", "Reflect"]), serde_json::json!([1, 2, 8, 6]));
-    for activation in ["ReLU", "leaky_relu", "LeakyReLU", "Clamp=-1, 1", "leaky_relu = 0.5"] {
+    for activation in
+        ["ReLU", "leaky_relu", "LeakyReLU", "Clamp=-1, 1", "leaky_relu = 0.5", "GELU", "Hard_Sigmoid", "elu = 2"]
+    {
         plan(&["--activation", activation, "--padding", "same_lower", "--bias", " 2"]);
     }
     sepconv(folder.path(), "kernels Tiled-GEMM").assert_done();

@@ -9,11 +9,19 @@ use sepconv::reference::Reference;
 use sepconv::unstable::{Describe, Given};
 use sepconv::{
     Activation, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Error, Layer, Operands, PaddingMode,
-    Rearrange, Sides, Tensor, Unary, verify,
+    Rearrange, Reduce, Reduction, Sides, Tensor, Unary, verify,
 };
 
-/// Computes a layer in every variant of every kernel that supports it, three times, with and without runtime checks, from
-/// values that `fill` makes, and gives each result to `compare`, with the reference and the kernel's name.
+/// A tensor behind so many other values of its buffer, with as many behind it.
+fn placed(context: &Context, offset: usize, shape: [u32; 4], values: &[f32]) -> Tensor {
+    let margin = vec![f32::NAN; offset];
+    let all = [&margin, values, &margin].concat();
+    let whole = Tensor::from_slice(context, [1, 1, 1, u32::try_from(all.len()).unwrap()], &all).unwrap();
+    Tensor::from_buffer(context, whole.buffer(), 4 * offset as u64, shape).unwrap()
+}
+
+/// Computes a layer in every variant of every kernel that supports it, three times, with and without runtime checks, at the
+/// start of its tensors' buffers and amid them, from values that `fill` makes, and gives each result to `compare`, with the reference and the kernel's name.
 fn compute(
     context: &Context,
     layer: Layer,
@@ -29,12 +37,13 @@ fn compute(
     for (choice, _) in choices {
         for checks in [false, true] {
             let context = &context.with_runtime_checks(checks);
+            let offset = if checks { 3 } else { 0 };
             let plan = context.plan_with(layer, choice).unwrap();
             assert!(plan.kernel().contains(choice.kernel.name), "{} is planned as {}", layer.text(), plan.kernel());
             let tensors: Vec<_> = given
                 .iter()
                 .zip(&values)
-                .map(|(given, values)| (given, Tensor::from_slice(context, given.shape, values).unwrap()))
+                .map(|(given, values)| (given, placed(context, offset, given.shape, values)))
                 .collect();
             let input = |name: &str| tensors.iter().find(|(given, _)| given.name == name).map(|(_, tensor)| tensor);
             let parameters = tensors.iter().filter(|(given, _)| given.is_parameter);
@@ -42,10 +51,16 @@ fn compute(
                 .map(|(given, tensor)| (sepconv::unstable::Name { part: given.part, name: given.name }, tensor));
             let weights = plan.weights(&parameters.collect()).unwrap();
             for _ in 0..3 {
-                let output = common::poisoned(context, layer.output_shape());
+                let poison = vec![f32::NAN; common::count(layer.output_shape())];
+                let output = placed(context, offset, layer.output_shape(), &poison);
                 let operands = Operands::new(input("input").unwrap(), &output).other(input("other"));
                 plan.bind(&weights, operands).unwrap().run().unwrap();
                 compare(&expected, &output.read_blocking().unwrap(), choice.kernel.name);
+                for place in [0, 4 * (offset + poison.len()) as u64] {
+                    let margin = Tensor::from_buffer(context, output.buffer(), place, [1, 1, 1, 3]);
+                    let is_left = |values: Vec<f32>| values.iter().all(|value| value.is_nan());
+                    assert!(offset == 0 || is_left(margin.unwrap().read_blocking().unwrap()), "{}", layer.text());
+                }
             }
         }
     }
@@ -517,4 +532,130 @@ fn transposed_convolutions_out_of_range_are_refused() {
     ] {
         assert!(Choice::all(&layer.into(), &target).is_empty(), "{layer:?}");
     }
+}
+
+/// Every reduction.
+const REDUCTIONS: [Reduction; 7] = [
+    Reduction::Sum,
+    Reduction::Mean,
+    Reduction::Max,
+    Reduction::Min,
+    Reduction::Product,
+    Reduction::SumOfSquares,
+    Reduction::SumOfAbsolutes,
+];
+
+/// `[outer, length, inner]`: sizes of 1, odd sizes, and those around the edges of fours, teams and workgroups.
+const ALONG_AN_AXIS: [[u32; 3]; 21] = [
+    [1, 1, 1],
+    [1, 2, 1],
+    [1, 1, 5],
+    [65, 1, 1],
+    [3, 3, 1],
+    [17, 4, 1],
+    [5, 5, 3],
+    [7, 15, 1],
+    [1, 16, 300],
+    [66, 17, 1],
+    [2, 49, 1],
+    [129, 63, 1],
+    [2, 64, 65],
+    [4, 65, 1],
+    [3, 67, 7],
+    [1, 127, 2],
+    [3, 255, 1],
+    [2, 256, 1],
+    [2, 257, 3],
+    [2, 1025, 1],
+    [1, 3001, 2],
+];
+
+#[test]
+fn reductions() {
+    let Some(context) = context() else { return };
+    for (index, reduction) in REDUCTIONS.into_iter().enumerate() {
+        for (place, sizes) in ALONG_AN_AXIS.into_iter().enumerate() {
+            // Each reduction has every third of the sizes, in turn.
+            if common::sweeps_whole() || (index + place).is_multiple_of(3) {
+                let mut layer = Reduce::new(reduction, sizes).unwrap();
+                check(context, layer, place as u64);
+                layer.activation = Activation::Sigmoid;
+                check(context, layer, place as u64);
+            }
+        }
+    }
+}
+
+#[test]
+fn reductions_of_whole_numbers_are_exact() {
+    let Some(context) = context() else { return };
+    let exact = [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::SumOfSquares, Reduction::SumOfAbsolutes];
+    for (index, reduction) in exact.into_iter().enumerate() {
+        for (place, sizes) in ALONG_AN_AXIS.into_iter().enumerate() {
+            if common::sweeps_whole() || (index + place).is_multiple_of(2) {
+                check_exact(context, Reduce::new(reduction, sizes).unwrap(), place as u64);
+            }
+        }
+    }
+    // A product of powers of two is one.
+    for sizes in [[3, 21, 1], [2, 70, 3], [1, 300, 1]] {
+        let layer = Reduce::new(Reduction::Product, sizes).unwrap();
+        let mut random = Random(5);
+        let mut power = || [-1.0, 0.5, 2.0, 1.0][usize::try_from(random.next() % 4).unwrap()];
+        let powers = |_: &Given, count| (0..count).map(|_| power()).collect();
+        compute(context, layer.into(), powers, |expected, actual, kernel| {
+            assert_eq!(actual, common::narrow(&expected.values), "{kernel} of {}", layer.text());
+        });
+    }
+}
+
+/// More values than a loop of llvmpipe has rounds.
+#[test]
+fn long_reductions() {
+    let Some(context) = context() else { return };
+    for sizes in [[2, 70_000, 1], [1, 300_000, 1], [1, 70_000, 3], [1, 300_000, 2]] {
+        for reduction in [Reduction::Sum, Reduction::Max, Reduction::SumOfAbsolutes] {
+            check_exact(context, Reduce::new(reduction, sizes).unwrap(), 7);
+        }
+        check(context, Reduce::new(Reduction::Mean, sizes).unwrap(), 7);
+    }
+    // What no team can read is refused, and not left unfinished.
+    let layer = Reduce::new(Reduction::Sum, [1, 1 << 26, 1]).unwrap();
+    assert!(matches!(context.plan(layer), Err(Error::Altered | Error::Unsupported { .. })), "{layer:?}");
+}
+
+/// A NaN and infinities among the values, at every place of a four and in several members' shares.
+#[test]
+fn reductions_of_numbers_with_rules_of_their_own() {
+    let Some(context) = context() else { return };
+    for reduction in [Reduction::Max, Reduction::Min, Reduction::Sum, Reduction::Mean, Reduction::SumOfSquares] {
+        for sizes in [[12, 7, 1], [12, 130, 1], [3, 70, 4]] {
+            let [_, length, inner] = sizes.map(|size| size as usize);
+            let special = [f32::NAN, f32::NEG_INFINITY, f32::INFINITY];
+            let fill = |_: &Given, count: usize| -> Vec<f32> {
+                let mut values = Random(3).floats(count);
+                for (result, &number) in (0..count / length).zip(special.iter().cycle()) {
+                    let place = result * 11 % length;
+                    values[(result / inner * length + place) * inner + result % inner] = number;
+                }
+                values
+            };
+            check_with(context, Reduce::new(reduction, sizes).unwrap().into(), fill);
+        }
+        // Nothing but minus infinity.
+        let layer = Reduce::new(reduction, [2, 9, 1]).unwrap();
+        check_with(context, layer.into(), |_, count| vec![f32::NEG_INFINITY; count]);
+    }
+}
+
+#[test]
+fn reductions_out_of_range_are_refused() {
+    let new = |sizes| Reduce::new(Reduction::Sum, sizes);
+    for sizes in [[0, 1, 1], [1, 0, 1], [1, 1, 0], [1 << 31, 1, 1]] {
+        assert!(matches!(new(sizes), Err(Error::OutOfRange { argument: "size", .. })), "{sizes:?}");
+    }
+    assert!(matches!(new([1 << 16, 1 << 16, 1]), Err(Error::Overflow { argument: "input", .. })));
+    let mut infinite = new([1, 2, 3]).unwrap();
+    infinite.activation = Activation::Elu(f32::INFINITY);
+    assert!(matches!(infinite.check(), Err(Error::NotFinite { .. })));
 }

@@ -37,8 +37,11 @@ fn run(context: &Context, plan: &NetworkPlan, inputs: &[(&str, &[f32])]) -> Vec<
             (port.name.as_str(), Tensor::from_slice(context, port.tensor_shape(), values).unwrap())
         })
         .collect();
-    let wanted: Vec<_> =
-        plan.outputs().iter().map(|port| (port.name.as_str(), common::poisoned(context, port.tensor_shape()))).collect();
+    let wanted: Vec<_> = plan
+        .outputs()
+        .iter()
+        .map(|port| (port.name.as_str(), common::poisoned(context, port.tensor_shape())))
+        .collect();
     let weights = plan.weights().unwrap();
     let inputs: Vec<_> = given.iter().map(|(name, tensor)| (*name, tensor)).collect();
     let outputs: Vec<_> = wanted.iter().map(|(name, tensor)| (*name, tensor)).collect();
@@ -105,9 +108,11 @@ fn five_networks() {
 fn ratio(actual: &[f32], expected: &[f32]) -> f64 {
     assert_eq!(actual.len(), expected.len());
     let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    let error = actual.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0_f32, |error, difference| {
-        if difference.is_nan() { f32::INFINITY } else { error.max(difference) }
-    });
+    let error = actual
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0_f32, |error, difference| if difference.is_nan() { f32::INFINITY } else { error.max(difference) });
     f64::from(error / largest)
 }
 

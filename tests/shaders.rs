@@ -11,7 +11,7 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use sepconv::unstable::{Planner, Step, specialise};
 use sepconv::{
     Activation, Axis, Binary, Choice, Conv2d, ConvTranspose2d, Geometry, Layer, MaxPool2d, PaddingMode, Rearrange,
-    Unary, kernels,
+    Reduce, Reduction, Unary, kernels,
 };
 
 const SHADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
@@ -73,7 +73,12 @@ fn layers() -> Vec<Layer> {
         Some(pool.geometry(geometry.input_shape()).ok()?.into())
     });
     let all = geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools);
-    all.chain(functions()).chain(operations()).chain(rearrangements()).chain(transposed(&geometries)).collect()
+    all.chain(functions())
+        .chain(operations())
+        .chain(rearrangements())
+        .chain(transposed(&geometries))
+        .chain(reductions())
+        .collect()
 }
 
 /// Every number by which the shaders know an activation.
@@ -139,6 +144,26 @@ fn rearrangements() -> impl Iterator<Item = Layer> {
         axes[0].first = -1;
         let padded = Rearrange::new(64, &axes).unwrap();
         modes.map(|mode| padded.padding(mode, 0.0)).into_iter().chain([inside]).map(Layer::from)
+    })
+}
+
+/// Every reduction, by teams of every size.
+fn reductions() -> impl Iterator<Item = Layer> {
+    let all = [
+        Reduction::Sum,
+        Reduction::Mean,
+        Reduction::Max,
+        Reduction::Min,
+        Reduction::Product,
+        Reduction::SumOfSquares,
+        Reduction::SumOfAbsolutes,
+    ];
+    all.into_iter().zip(ACTIVATIONS).flat_map(|(reduction, activation)| {
+        [[3, 1000, 1], [3, 1000, 5]].map(|sizes| {
+            let mut layer = Reduce::new(reduction, sizes).unwrap();
+            layer.activation = activation;
+            layer.into()
+        })
     })
 }
 

@@ -11,11 +11,13 @@ mod max_pool;
 mod parts;
 mod pointwise;
 mod rearrange;
+mod reduce;
 mod register_tile;
 mod row;
 mod separable;
 mod simple;
 mod software;
+mod team;
 mod tiled_gemm;
 mod tiling;
 mod transposed;
@@ -48,6 +50,7 @@ pub static ALL: &[&Kernel] = &[
     &transposed::KERNEL,
     &binary::KERNEL,
     &rearrange::KERNEL,
+    &reduce::KERNEL,
     &unary::KERNEL,
     &software::subgroup_pointwise::KERNEL,
     &software::subgroup_gemm::KERNEL,

@@ -52,7 +52,8 @@ impl Reduce {
         Ok(reduce)
     }
 
-    fn sizes(&self) -> [u32; 3] {
+    /// `[outer, length, inner]`
+    pub(crate) fn sizes(&self) -> [u32; 3] {
         [self.outer, self.length, self.inner]
     }
 }
@@ -79,6 +80,8 @@ impl Describe for Reduce {
     fn terms(&self) -> u64 {
         match self.reduction {
             Reduction::Max | Reduction::Min => 0,
+            // WGSL allows a division an error of 2.5 units in the last place, which is 5 roundings; the length is rounded too.
+            Reduction::Mean => u64::from(self.length) + 2,
             _ => self.length.into(),
         }
     }
@@ -99,13 +102,14 @@ impl Describe for Reduce {
                 let along = || (0..length).map(|row| f64::from(block[row * inner + column]));
                 let nan = along().any(f64::is_nan);
                 let count = length as f64;
+                let with_size = |value: f64| (value, value.abs());
                 let (value, magnitude) = match self.reduction {
                     Reduction::Sum => (along().sum(), along().map(f64::abs).sum()),
                     Reduction::Mean => (along().sum::<f64>() / count, along().map(f64::abs).sum::<f64>() / count),
-                    Reduction::Max if nan => (f64::NAN, 0.0),
-                    Reduction::Min if nan => (f64::NAN, 0.0),
-                    Reduction::Max => (along().fold(f64::NEG_INFINITY, f64::max), 0.0),
-                    Reduction::Min => (along().fold(f64::INFINITY, f64::min), 0.0),
+                    Reduction::Max | Reduction::Min if nan => (f64::NAN, 0.0),
+                    // Nothing is rounded before the activation, whose roundings are of the value's size.
+                    Reduction::Max => with_size(along().fold(f64::NEG_INFINITY, f64::max)),
+                    Reduction::Min => with_size(along().fold(f64::INFINITY, f64::min)),
                     Reduction::Product => (along().product(), along().product::<f64>().abs()),
                     Reduction::SumOfSquares => (along().map(|x| x * x).sum(), along().map(|x| x * x).sum()),
                     Reduction::SumOfAbsolutes => (along().map(f64::abs).sum(), along().map(f64::abs).sum()),

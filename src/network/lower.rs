@@ -91,7 +91,8 @@ impl Lowering {
         let mut buffers = Vec::new();
         for (index, storage) in resolved.storages.iter().enumerate() {
             let buffer = if storage.is_input {
-                let (_, view) = resolved.inputs.iter().find(|(_, view)| view.storage == index).expect("an input's storage");
+                let (_, view) =
+                    resolved.inputs.iter().find(|(_, view)| view.storage == index).expect("an input's storage");
                 program.buffer(Kind::Input, "input", four(&view.shape))
             } else if let Some(&output) = own.get(&index) {
                 let buffer = program.buffer(Kind::Output, "output", four(resolved.outputs[output].1.shape()));

@@ -265,7 +265,8 @@ impl Network {
 
     fn resolve(&self, shapes: &[(&str, &[u32])]) -> Result<Resolved> {
         let shapes = self.shapes(shapes)?;
-        let mut resolved = resolve::resolve(&self.graph, &shapes).map_err(|(node, reason)| Error::Node { node, reason })?;
+        let mut resolved =
+            resolve::resolve(&self.graph, &shapes).map_err(|(node, reason)| Error::Node { node, reason })?;
         simplify::simplify(&mut resolved);
         Ok(resolved)
     }
@@ -280,9 +281,12 @@ impl Network {
             let wanted = given.iter().find(|(other, _)| *other == name).map(|(_, shape)| shape.to_vec());
             let declared = || self.input_shape(name)?.iter().copied().collect::<Option<Vec<u32>>>();
             let in_node = |reason: String| Error::Node { node: name.to_owned(), reason };
-            let shape = wanted.or_else(declared).ok_or_else(|| in_node("its shape is not known; give one".to_owned()))?;
+            let shape =
+                wanted.or_else(declared).ok_or_else(|| in_node("its shape is not known; give one".to_owned()))?;
             if shape.contains(&0) || resolve::checked_count(&shape).is_none() {
-                return Err(in_node(format!("its shape is {shape:?}; each size must be at least 1, and all values fewer than 2^31")));
+                return Err(in_node(format!(
+                    "its shape is {shape:?}; each size must be at least 1, and all values fewer than 2^31"
+                )));
             }
             Ok((name.to_owned(), shape))
         };

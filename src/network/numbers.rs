@@ -24,7 +24,9 @@ fn check_most(shape: &[u32]) -> Result<usize> {
 #[expect(clippy::cast_possible_truncation, reason = "as ONNX's Cast")]
 pub(crate) fn cast(known: &Known, to_integers: bool) -> Result<Known> {
     let constant = match known {
-        Known::View(_) if to_integers => return Err("values made of the input's cannot become whole numbers".to_owned()),
+        Known::View(_) if to_integers => {
+            return Err("values made of the input's cannot become whole numbers".to_owned());
+        }
         Known::View(_) => return Ok(known.clone()),
         Known::Constant(constant) => constant,
     };
@@ -54,7 +56,11 @@ pub(crate) fn range(start: &[i64], limit: &[i64], step: &[i64]) -> Result<Consta
         return Err("a range's step is 0".to_owned());
     }
     let length = (i128::from(limit) - i128::from(start)).signum() == i128::from(step.signum());
-    let many = if length { (i128::from(limit) - i128::from(start)).unsigned_abs().div_ceil(step.unsigned_abs().into()) } else { 0 };
+    let many = if length {
+        (i128::from(limit) - i128::from(start)).unsigned_abs().div_ceil(step.unsigned_abs().into())
+    } else {
+        0
+    };
     let many = u32::try_from(many).map_err(|_| "a range is too long")?;
     check_most(&[many])?;
     let values: Vec<i64> = (0..i64::from(many)).map(|index| start + index * step).collect();
@@ -120,8 +126,9 @@ pub(crate) fn choose(condition: &Constant, yes: &Constant, no: &Constant) -> Res
     let [conditions, first, second] = [condition, yes, no].map(integers);
     let [at, yes, no] = [&condition.shape, &yes.shape, &no.shape].map(|own| places(own, &shape));
     let (at, yes, no) = (at?, yes?, no?);
-    let values: Vec<i64> =
-        (0..at.len()).map(|index| if conditions[at[index]] != 0 { first[yes[index]] } else { second[no[index]] }).collect();
+    let values: Vec<i64> = (0..at.len())
+        .map(|index| if conditions[at[index]] != 0 { first[yes[index]] } else { second[no[index]] })
+        .collect();
     Ok(Constant::integers(&shape, values))
 }
 
@@ -187,7 +194,7 @@ pub(crate) fn as_function(operation: BinaryOperation, a: &Known, b: &Known) -> O
         },
         Known::View(_) => None,
     };
-    use BinaryOperation::{Add, Div, Max, Min, Mul, Pow, PRelu, Sub};
+    use BinaryOperation::{Add, Div, Max, Min, Mul, PRelu, Pow, Sub};
     if let Some(b) = number(b) {
         if matches!(a, Known::Constant(_)) {
             return None;
@@ -219,7 +226,12 @@ pub(crate) fn as_function(operation: BinaryOperation, a: &Known, b: &Known) -> O
 }
 
 /// A sum or product with one number for each channel of images: the factor and the summand of each channel.
-pub(crate) fn as_scale(operation: BinaryOperation, a: &Known, b: &Known, shape: &[u32]) -> Option<(Vec<f32>, Vec<f32>)> {
+pub(crate) fn as_scale(
+    operation: BinaryOperation,
+    a: &Known,
+    b: &Known,
+    shape: &[u32],
+) -> Option<(Vec<f32>, Vec<f32>)> {
     let (x, constant, is_second) = match (a, b) {
         (Known::View(x), Known::Constant(constant)) => (x, constant, true),
         (Known::Constant(constant), Known::View(x)) => (x, constant, false),

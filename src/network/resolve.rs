@@ -125,7 +125,9 @@ impl Known {
     fn constant(&self, what: &str) -> Result<&Constant> {
         match self {
             Self::Constant(constant) => Ok(constant),
-            Self::View(_) => Err(format!("{what} depends on the input's values; it must be known when the network is planned")),
+            Self::View(_) => {
+                Err(format!("{what} depends on the input's values; it must be known when the network is planned"))
+            }
         }
     }
 
@@ -200,10 +202,9 @@ impl Operands<'_> {
 /// An axis that may be counted from the end.
 pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize> {
     let counted = if axis < 0 { axis + rank as i64 } else { axis };
-    usize::try_from(counted)
-        .ok()
-        .filter(|&counted| counted < rank)
-        .ok_or_else(|| format!("axis is {axis}; a tensor with {rank} axes has those from -{rank} to {}", rank as i64 - 1))
+    usize::try_from(counted).ok().filter(|&counted| counted < rank).ok_or_else(|| {
+        format!("axis is {axis}; a tensor with {rank} axes has those from -{rank} to {}", rank as i64 - 1)
+    })
 }
 
 /// A size that came from whole numbers in a file.
@@ -339,12 +340,8 @@ impl Resolver {
                 let product = |sizes: &[u32]| u32::try_from(count(sizes)).map_err(|_| "the input is too large");
                 one(x.reshaped(vec![product(&x.shape()[..at])?, product(&x.shape()[at..])?]))
             }
-            Operation::Squeeze { axes } => {
-                one(x.reshaped(movement::squeeze(x.shape(), &operands.axes(axes, 1)?)?))
-            }
-            Operation::Unsqueeze { axes } => {
-                one(x.reshaped(movement::unsqueeze(x.shape(), &operands.axes(axes, 1)?)?))
-            }
+            Operation::Squeeze { axes } => one(x.reshaped(movement::squeeze(x.shape(), &operands.axes(axes, 1)?)?)),
+            Operation::Unsqueeze { axes } => one(x.reshaped(movement::unsqueeze(x.shape(), &operands.axes(axes, 1)?)?)),
             Operation::Expand => {
                 let wanted = operands.need(1)?.integers("shape")?;
                 let wanted = wanted.into_iter().map(size).collect::<Result<Vec<_>>>()?;
@@ -379,7 +376,8 @@ impl Resolver {
                 one(Known::Constant(numbers::filled(&shape, *value, *is_integer)?))
             }
             Operation::Range => {
-                let [start, limit, step] = [0, 1, 2].map(|index| operands.need(index).and_then(|x| x.integers("range")));
+                let [start, limit, step] =
+                    [0, 1, 2].map(|index| operands.need(index).and_then(|x| x.integers("range")));
                 one(Known::Constant(numbers::range(&start?, &limit?, &step?)?))
             }
             Operation::Where => {
@@ -398,7 +396,8 @@ impl Resolver {
         if let Some(constants) = given.iter().map(|known| known.floats("").ok()).collect::<Option<Vec<_>>>() {
             let slices: Vec<&[f32]> = constants.iter().map(|values| &values[..]).collect();
             #[expect(clippy::cast_possible_truncation, reason = "a tensor holds f32 values")]
-            let values: Vec<f32> = layer.describe().reference(&slices).values.into_iter().map(|value| value as f32).collect();
+            let values: Vec<f32> =
+                layer.describe().reference(&slices).values.into_iter().map(|value| value as f32).collect();
             return Ok(Known::Constant(Constant::floats(&shape, values)));
         }
         let source = |known: &Known| match known {
@@ -438,7 +437,11 @@ impl Resolver {
         let limit = |index, default: f32| match operands.get(index) {
             Some(known) => {
                 let values = known.floats("a limit")?;
-                values.first().copied().filter(|_| values.len() == 1).ok_or_else(|| "a limit must be one number".to_owned())
+                values
+                    .first()
+                    .copied()
+                    .filter(|_| values.len() == 1)
+                    .ok_or_else(|| "a limit must be one number".to_owned())
             }
             None => Ok(default),
         };
@@ -453,7 +456,8 @@ impl Resolver {
         let rank = x.shape().len();
         let [out_channels, _, height, width] = images(weight.shape())?;
         let [_, in_channels, ..] = images(x.shape())?;
-        let layer = Conv2d::new(in_channels, out_channels, [height, width]).groups(groups).bias(operands.get(2).is_some());
+        let layer =
+            Conv2d::new(in_channels, out_channels, [height, width]).groups(groups).bias(operands.get(2).is_some());
         let layer = layer.stride(stride).padding(padding).dilation(dilation);
         let geometry = layer.geometry(images(x.shape())?).map_err(words)?;
         if count(weight.shape()) != count(&geometry.weight_shape()) {
@@ -481,7 +485,8 @@ impl Resolver {
             return Err(format!("the input has {} channels; the weight takes {in_channels}", input[1]));
         }
         let out_channels = per_group.checked_mul(groups).ok_or("too many output channels")?;
-        let sides = transposed_sides(input, [height, width].into(), stride, dilation, padding, output_padding, output_size)?;
+        let sides =
+            transposed_sides(input, [height, width].into(), stride, dilation, padding, output_padding, output_size)?;
         let layer = ConvTranspose2d::new(input, out_channels, [height, width]).map_err(words)?;
         let layer = layer.with(output_padding, |layer| {
             (layer.stride, layer.dilation, layer.groups) = (stride, dilation, groups);
@@ -506,7 +511,8 @@ impl Resolver {
     }
 
     fn reduce(&mut self, operands: &Operands<'_>) -> Result<Known> {
-        let Operation::Reduce { reduction, axes, keep_axes, none_is_none, activation } = &operands.node.operation else {
+        let Operation::Reduce { reduction, axes, keep_axes, none_is_none, activation } = &operands.node.operation
+        else {
             unreachable!()
         };
         let x = operands.need(0)?;
@@ -527,7 +533,11 @@ impl Resolver {
             return numbers::reduce(*reduction, integers, places.len() == rank);
         }
         let reduced = self.reduce_axes(&operands.node.name, *reduction, x.clone(), &places, *keep_axes)?;
-        if *activation == Activation::None { Ok(reduced) } else { self.function(&operands.node.name, *activation, reduced) }
+        if *activation == Activation::None {
+            Ok(reduced)
+        } else {
+            self.function(&operands.node.name, *activation, reduced)
+        }
     }
 
     /// Reduces along axes, in rising order: neighbouring ones at once.
@@ -543,7 +553,11 @@ impl Resolver {
                 rest.pop();
             }
             let shape = reduced.shape().to_vec();
-            let flat = [&shape[..first], &[u32::try_from(count(&shape[first..=last])).map_err(|_| "too large")?], &shape[last + 1..]];
+            let flat = [
+                &shape[..first],
+                &[u32::try_from(count(&shape[first..=last])).map_err(|_| "too large")?],
+                &shape[last + 1..],
+            ];
             let sizes = around(&flat.concat(), first)?;
             let mut kept = shape.clone();
             kept[first..=last].fill(1);
@@ -611,14 +625,22 @@ impl Resolver {
         let x = operands.need(0)?;
         let channels = *x.shape().get(1).ok_or("the input has no channels")?;
         let [scale, bias, mean, variance] = [1, 2, 3, 4].map(|index| {
-            operands.need(index).and_then(|known| sized(known, channels, "a parameter")).and_then(|known| known.floats("a parameter"))
+            operands
+                .need(index)
+                .and_then(|known| sized(known, channels, "a parameter"))
+                .and_then(|known| known.floats("a parameter"))
         });
         let (scale, bias, mean, variance) = (scale?, bias?, mean?, variance?);
-        let scales = scale.iter().zip(variance.iter()).map(|(&scale, &variance)| {
-            f64::from(scale) / (f64::from(variance) + f64::from(epsilon)).sqrt()
-        });
+        let scales = scale
+            .iter()
+            .zip(variance.iter())
+            .map(|(&scale, &variance)| f64::from(scale) / (f64::from(variance) + f64::from(epsilon)).sqrt());
         let scales: Vec<f64> = scales.collect();
-        let shifts = bias.iter().zip(mean.iter()).zip(&scales).map(|((&bias, &mean), scale)| f64::from(bias) - f64::from(mean) * scale);
+        let shifts = bias
+            .iter()
+            .zip(mean.iter())
+            .zip(&scales)
+            .map(|((&bias, &mean), scale)| f64::from(bias) - f64::from(mean) * scale);
         #[expect(clippy::cast_possible_truncation, reason = "a tensor holds f32 values")]
         let narrow = |value: f64| value as f32;
         let shifts = shifts.map(narrow).collect();
@@ -637,7 +659,8 @@ impl Resolver {
             Operation::GroupNorm { groups, epsilon } => Normalise::group(planes()?, groups, epsilon),
             Operation::LayerNorm { axis: at, epsilon } => {
                 let at = axis(at, shape.len())?;
-                let product = |sizes: &[u32]| u32::try_from(count(sizes)).map_err(|_| "the input is too large".to_owned());
+                let product =
+                    |sizes: &[u32]| u32::try_from(count(sizes)).map_err(|_| "the input is too large".to_owned());
                 Normalise::layer(product(&shape[..at])?, product(&shape[at..])?, epsilon)
             }
             _ => unreachable!(),
@@ -653,7 +676,10 @@ impl Resolver {
             _ => sized(&scale, wanted, "the scale")?,
         };
         let bias = match operands.get(2) {
-            Some(bias) if count(bias.shape()) != u64::from(wanted) && matches!(operands.node.operation, Operation::GroupNorm { .. }) => {
+            Some(bias)
+                if count(bias.shape()) != u64::from(wanted)
+                    && matches!(operands.node.operation, Operation::GroupNorm { .. }) =>
+            {
                 repeated(bias, wanted / u32::try_from(count(bias.shape())).map_err(words_of)?.max(1))?
             }
             Some(bias) => sized(bias, wanted, "the bias")?,
@@ -709,7 +735,12 @@ impl Resolver {
         layer.transposed = transposed;
         let shape = vec![rows, columns];
         let bias = match operands.get(2) {
-            Some(known) if count(known.shape()) == u64::from(columns) && known.shape().last() == Some(&columns) && alpha == 1.0 && beta == 1.0 => {
+            Some(known)
+                if count(known.shape()) == u64::from(columns)
+                    && known.shape().last() == Some(&columns)
+                    && alpha == 1.0
+                    && beta == 1.0 =>
+            {
                 known.floats("").ok()
             }
             _ => None,
@@ -747,7 +778,12 @@ impl Resolver {
         layer.bias = bias.is_some();
         let [rows, depth, columns] = [layer.rows, layer.depth, layer.columns];
         let bias = bias.map(|values| Known::Constant(Constant::floats(&[columns], values)));
-        if layer.batch == [1, 1] && !layer.transposed[0] && rows <= FEW_ROWS && matches!(a, Known::View(_)) && matches!(b, Known::Constant(_)) {
+        if layer.batch == [1, 1]
+            && !layer.transposed[0]
+            && rows <= FEW_ROWS
+            && matches!(a, Known::View(_))
+            && matches!(b, Known::Constant(_))
+        {
             let weight = if layer.transposed[1] {
                 b
             } else {
@@ -757,7 +793,12 @@ impl Resolver {
             };
             let connected = Conv2d::new(depth, columns, 1).bias(bias.is_some());
             let geometry: Geometry = connected.geometry([rows, depth, 1, 1]).map_err(words)?;
-            return self.emit(name, geometry.into(), [Some(a), Some(weight), bias].into_iter().flatten().collect(), shape);
+            return self.emit(
+                name,
+                geometry.into(),
+                [Some(a), Some(weight), bias].into_iter().flatten().collect(),
+                shape,
+            );
         }
         self.emit(name, layer.into(), [Some(a), Some(b), bias].into_iter().flatten().collect(), shape)
     }
@@ -766,7 +807,9 @@ impl Resolver {
         let Operation::Resize { coordinates, interpolation, axes } = &operands.node.operation else { unreachable!() };
         let x = operands.need(0)?;
         let rank = x.shape().len();
-        let axes = if axes.is_empty() { (0..rank).collect() } else {
+        let axes = if axes.is_empty() {
+            (0..rank).collect()
+        } else {
             axes.iter().map(|&at| axis(at, rank)).collect::<Result<Vec<_>>>()?
         };
         let present = |index: usize| operands.get(index).filter(|known| count(known.shape()) > 0);
@@ -805,7 +848,8 @@ impl Resolver {
         let plane = |shape: &[u32]| Size { height: shape[rank - 2], width: shape[rank - 1] };
         // A tensor of rows: their channels are no axis to resize.
         let planes = u32::try_from(count(&x.shape()[..spatial])).map_err(|_| "the input is too large")?;
-        let mut layer = Resize2d::new(planes, plane(x.shape()), plane(&output), *coordinates, *interpolation).map_err(words)?;
+        let mut layer =
+            Resize2d::new(planes, plane(x.shape()), plane(&output), *coordinates, *interpolation).map_err(words)?;
         for (index, at) in [rank - 2, rank - 1].into_iter().enumerate() {
             if let Some(scale) = scales[at] {
                 layer.scale[index] = scale;
@@ -813,7 +857,9 @@ impl Resolver {
         }
         if *coordinates == Coordinates::AlignCorners {
             // Its line follows from the sizes.
-            layer.scale = Resize2d::new(planes, plane(x.shape()), plane(&output), *coordinates, *interpolation).map_err(words)?.scale;
+            layer.scale = Resize2d::new(planes, plane(x.shape()), plane(&output), *coordinates, *interpolation)
+                .map_err(words)?
+                .scale;
         }
         self.emit(&operands.node.name, layer.into(), vec![x.clone()], output)
     }
@@ -833,7 +879,11 @@ impl Resolver {
             let mut whole = shape.clone();
             whole[at] = 0;
             if same != whole {
-                return Err(format!("parts have shapes {:?} and {:?}, which differ in another axis than {at}", parts[0].shape(), part.shape()));
+                return Err(format!(
+                    "parts have shapes {:?} and {:?}, which differ in another axis than {at}",
+                    parts[0].shape(),
+                    part.shape()
+                ));
             }
             shape[at] = shape[at].checked_add(along).ok_or("the result is too large")?;
         }
@@ -859,7 +909,9 @@ impl Resolver {
                     Known::View(view) => {
                         Source::Place(Place { storage: view.storage, start: view.start + block * along, length: along })
                     }
-                    Known::Constant(_) => Source::Constant(part.floats("a part")?[(block * along) as usize..][..run as usize].into()),
+                    Known::Constant(_) => {
+                        Source::Constant(part.floats("a part")?[(block * along) as usize..][..run as usize].into())
+                    }
                 };
                 let _ = whole;
                 let copy = movement::copy(run)?;
@@ -926,7 +978,11 @@ impl Resolver {
         let indices = places.integers("places")?;
         let indices = indices.into_iter().map(|index| {
             let counted = if index < 0 { index + size_there } else { index };
-            if (0..size_there).contains(&counted) { Ok(counted) } else { Err(format!("place {index} is past {size_there}")) }
+            if (0..size_there).contains(&counted) {
+                Ok(counted)
+            } else {
+                Err(format!("place {index} is past {size_there}"))
+            }
         });
         let indices = indices.collect::<Result<Vec<_>>>()?;
         let shape = [&x.shape()[..at], places.shape(), &x.shape()[at + 1..]].concat();
@@ -992,20 +1048,40 @@ fn transposed_sides(
         }),
         (size, _) => size,
     };
-    let axis = |input: u32, kernel: u32, stride: u32, dilation: u32, more: u32, wanted: Option<u32>, given: (u32, u32)| {
-        let Some(wanted) = wanted else { return Ok(given) };
-        let span = u64::from(input - 1) * u64::from(stride) + u64::from(dilation) * u64::from(kernel - 1) + 1 + u64::from(more);
-        let total = span.checked_sub(wanted.into()).and_then(|total| u32::try_from(total).ok());
-        let total = total.ok_or_else(|| format!("the output is to be {wanted}; it may be at most {span}"))?;
-        let (less, more) = (total / 2, total.div_ceil(2));
-        Ok::<_, String>(if padding == Padding::SameLower { (more, less) } else { (less, more) })
-    };
+    let axis =
+        |input: u32, kernel: u32, stride: u32, dilation: u32, more: u32, wanted: Option<u32>, given: (u32, u32)| {
+            let Some(wanted) = wanted else { return Ok(given) };
+            let span = u64::from(input - 1) * u64::from(stride)
+                + u64::from(dilation) * u64::from(kernel - 1)
+                + 1
+                + u64::from(more);
+            let total = span.checked_sub(wanted.into()).and_then(|total| u32::try_from(total).ok());
+            let total = total.ok_or_else(|| format!("the output is to be {wanted}; it may be at most {span}"))?;
+            let (less, more) = (total / 2, total.div_ceil(2));
+            Ok::<_, String>(if padding == Padding::SameLower { (more, less) } else { (less, more) })
+        };
     let explicit = match padding {
         Padding::Explicit(sides) => sides,
         _ => Sides { top: 0, left: 0, bottom: 0, right: 0 },
     };
     let wanted = |of: fn(Size) -> u32| output_size.map(of);
-    let (top, bottom) = axis(height, kernel.height, stride.height, dilation.height, more.height, wanted(|size| size.height), (explicit.top, explicit.bottom))?;
-    let (left, right) = axis(width, kernel.width, stride.width, dilation.width, more.width, wanted(|size| size.width), (explicit.left, explicit.right))?;
+    let (top, bottom) = axis(
+        height,
+        kernel.height,
+        stride.height,
+        dilation.height,
+        more.height,
+        wanted(|size| size.height),
+        (explicit.top, explicit.bottom),
+    )?;
+    let (left, right) = axis(
+        width,
+        kernel.width,
+        stride.width,
+        dilation.width,
+        more.width,
+        wanted(|size| size.width),
+        (explicit.left, explicit.right),
+    )?;
     Ok(Sides { top, left, bottom, right })
 }

@@ -267,7 +267,9 @@ fn written_out(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
         let between = Place { storage, start: 0, length };
         resolved.layers[index].output = between;
         let last = Layer::Unary(Unary { shape: [1, 1, 1, count], activation: last });
-        resolved.layers.insert(index + 1, ResolvedLayer { name, layer: last, sources: vec![Source::Place(between)], output });
+        resolved
+            .layers
+            .insert(index + 1, ResolvedLayer { name, layer: last, sources: vec![Source::Place(between)], output });
     }
     true
 }
@@ -415,7 +417,8 @@ fn scale_convolution(
     }
     let has_bias = shifts.is_some() || bias.is_some();
     let shifted = (0..channels).map(|channel| {
-        bias.as_ref().map_or(0.0, |bias| bias[channel]) * factors[channel] + shifts.map_or(0.0, |shifts| shifts[channel])
+        bias.as_ref().map_or(0.0, |bias| bias[channel]) * factors[channel]
+            + shifts.map_or(0.0, |shifts| shifts[channel])
     });
     let bias: Vec<f32> = shifted.collect();
     let before = &mut resolved.layers[writer];
@@ -443,7 +446,8 @@ fn sum_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) -> b
         Layer::Conv2d(geometry) => !geometry.residual && geometry.activation == Activation::None,
         _ => false,
     };
-    let writers = [0, 1].map(|side| uses.own_writer(resolved, &resolved.layers[index].sources[side]).filter(|&w| is_free(w)));
+    let writers =
+        [0, 1].map(|side| uses.own_writer(resolved, &resolved.layers[index].sources[side]).filter(|&w| is_free(w)));
     // The later of two, since its other operand is then there.
     let side = match writers {
         [Some(first), Some(second)] => usize::from(second > first),
@@ -531,7 +535,10 @@ fn write_in_place(resolved: &mut Resolved, index: usize) -> bool {
     let conflict = resolved.layers.iter().enumerate().any(|(at, layer)| {
         at != index
             && moves_to(&layer.output) == output.storage
-            && layer.sources.iter().any(|source| matches!(source, Source::Place(place) if moves_to(place) == output.storage))
+            && layer
+                .sources
+                .iter()
+                .any(|source| matches!(source, Source::Place(place) if moves_to(place) == output.storage))
     });
     if conflict {
         return false;
@@ -552,4 +559,3 @@ fn write_in_place(resolved: &mut Resolved, index: usize) -> bool {
     resolved.layers.remove(index);
     true
 }
-

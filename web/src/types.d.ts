@@ -7,9 +7,11 @@ export type Size = number | [number, number];
 /** Rows and columns around the input: all alike, `[height, width]`, `[top, left, bottom, right]`, or in words. */
 export type Padding = number | [number, number] | [number, number, number, number] | "same" | "same-lower" | "valid";
 
-/** Applied to each output; `leaky-relu=SLOPE` and `clamp=LOW,HIGH` carry their numbers. */
+/** Applied to each output; `leaky-relu=SLOPE`, `elu=SCALE` and `clamp=LOW,HIGH` carry their numbers. */
 export type Activation =
-  | "none" | "relu" | "relu6" | "silu" | "hardswish" | "leaky-relu" | `leaky-relu=${number}` | `clamp=${number},${number}`;
+  | "none" | "relu" | "relu6" | "silu" | "hardswish" | "leaky-relu" | `leaky-relu=${number}`
+  | "sigmoid" | "tanh" | "hardsigmoid" | "elu" | `elu=${number}` | "gelu" | "softplus" | "mish"
+  | `clamp=${number},${number}`;
 
 /** What both kinds of convolution take, with PyTorch's defaults. */
 export interface LayerOptions {

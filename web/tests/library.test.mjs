@@ -63,7 +63,7 @@ test("what is wrong is refused by name", async () => {
     fraction: /RangeError: outChannels is "1.5": it must be a whole number/,
     notANumber: /RangeError: kernelSize is "NaN"/,
     misspelt: /RangeError: options has "paddings"; it may have stride, padding,/,
-    activation: /RangeError: activation is "tanh": it must be none, relu/,
+    activation: /RangeError: activation is "cube": it must be none, relu/,
     groups: /RangeError: in_channels is 3; it must be a multiple of groups/,
     shape: /RangeError: inputShape is "1,3,8": it has 3 sizes; it must have 4/,
     kernel: /RangeError: kernel is "winograd9"; it must be one of/,

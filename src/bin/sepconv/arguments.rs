@@ -23,7 +23,8 @@ pub struct LayerOptions {
     /// picture].
     #[arg(long, value_name = "MODE", value_parser = padding_mode, allow_hyphen_values = true)]
     pub padding_mode: Option<PaddingMode>,
-    /// Applied to each output: `none`, `relu`, `relu6`, `silu`, `hardswish`, `leaky-relu` (or `leaky-relu=SLOPE`), or `clamp=LOW,HIGH`.
+    /// Applied to each output: `none`, `relu`, `relu6`, `silu`, `hardswish`, `leaky-relu` (or `leaky-relu=SLOPE`), `sigmoid`,
+    /// `tanh`, `hardsigmoid`, `elu` (or `elu=SCALE`), `gelu`, `softplus`, `mish`, or `clamp=LOW,HIGH`.
     #[arg(long, value_name = "FUNCTION", default_value = "none", value_parser = activation, allow_hyphen_values = true)]
     pub activation: Activation,
 }

@@ -48,7 +48,8 @@ pub fn named(network: &Network, shapes: &[InputShape]) -> Outcome<Vec<(String, V
             (Some(name), _) => name.clone(),
             (None, [only]) => (*only).to_owned(),
             (None, _) => {
-                let message = format!("--input is {shape:?} without a name; the model has the inputs {}", names.join(", "));
+                let message =
+                    format!("--input is {shape:?} without a name; the model has the inputs {}", names.join(", "));
                 return Err(Failure::Request(message));
             }
         };
@@ -167,7 +168,8 @@ impl PictureOptions {
     pub fn given(&self, picture: Picture, network: &Network) -> Outcome<Given> {
         let names = network.input_names();
         let [name] = names[..] else {
-            let message = format!("INPUT is a picture; the model has the inputs {}, and must have one", names.join(", "));
+            let message =
+                format!("INPUT is a picture; the model has the inputs {}, and must have one", names.join(", "));
             return Err(Failure::Request(message));
         };
         let size = self.wanted_size(network).unwrap_or([picture.height, picture.width]);
@@ -203,7 +205,8 @@ pub fn read_inputs(network: &Network, path: &Path, options: &PictureOptions) -> 
         Some(Format::Npy) => {
             let [name] = names[..] else {
                 let inputs = names.join(", ");
-                let message = format!("INPUT is one tensor; the model has the inputs {inputs}: use a .safetensors file");
+                let message =
+                    format!("INPUT is one tensor; the model has the inputs {inputs}: use a .safetensors file");
                 return Err(Failure::Request(message));
             };
             Ok(vec![given(name, npy::read(path)?)?])
@@ -232,7 +235,8 @@ pub fn read_inputs(network: &Network, path: &Path, options: &PictureOptions) -> 
 
 fn given(name: &str, array: Array) -> Outcome<Given> {
     let shape = array.shape.iter().map(|&size| u32::try_from(size)).collect::<Result<Vec<_>, _>>();
-    let shape = shape.map_err(|_| Failure::Request(format!("tensor {name} has shape {:?}, which is too large", array.shape)))?;
+    let shape = shape
+        .map_err(|_| Failure::Request(format!("tensor {name} has shape {:?}, which is too large", array.shape)))?;
     Ok(Given { name: name.to_owned(), shape, values: array.values })
 }
 

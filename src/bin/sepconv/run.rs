@@ -67,8 +67,11 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let format = Format::of(&arguments.out);
     let names = network.output_names();
     if format != Some(Format::Safetensors) && names.len() != 1 {
-        let message = format!("--out is {}; the model has the outputs {}, which only a .safetensors file takes",
-            arguments.out.display(), names.join(", "));
+        let message = format!(
+            "--out is {}; the model has the outputs {}, which only a .safetensors file takes",
+            arguments.out.display(),
+            names.join(", ")
+        );
         return Err(Failure::Request(message));
     }
     let given = networks::read_inputs(&network, &arguments.input, &arguments.picture)?;
@@ -136,7 +139,8 @@ impl OnDevice {
             Ok((port.name.clone(), port.shape.clone(), Tensor::zeros(context, port.tensor_shape())?))
         };
         let outputs = plan.outputs().iter().map(output).collect::<sepconv::Result<Vec<_>>>()?;
-        let ends: Vec<_> = plan.inputs().iter().zip(&inputs).map(|(port, (tensor, _))| (port.name.as_str(), tensor)).collect();
+        let ends: Vec<_> =
+            plan.inputs().iter().zip(&inputs).map(|(port, (tensor, _))| (port.name.as_str(), tensor)).collect();
         let out: Vec<_> = outputs.iter().map(|(name, _, tensor)| (name.as_str(), tensor)).collect();
         let bound = plan.bind(&weights, &ends, &out)?;
         Ok(Self { plan, inputs, outputs, bound })
@@ -202,7 +206,8 @@ fn by_reference(network: &Network, given: &[Given], is_timed: bool) -> Outcome<R
     } else {
         None
     };
-    let outputs = outputs.into_iter().map(|output| Output { name: output.name, shape: output.shape, values: output.values });
+    let outputs =
+        outputs.into_iter().map(|output| Output { name: output.name, shape: output.shape, values: output.values });
     Ok(Ran { outputs: outputs.collect(), steps: None, workspace_bytes: 0, weight_bytes: 0, first_ms, times })
 }
 
@@ -212,7 +217,8 @@ fn write(path: &Path, outputs: &[Output]) -> Outcome {
         (Some(Format::Png), [output]) => picture::save(path, &as_picture(path, output)?),
         (Some(Format::Npy), [output]) => files::write_arrays(path, &[(&output.name, &output.shape, &output.values)]),
         _ => {
-            let arrays: Vec<_> = outputs.iter().map(|output| (output.name.as_str(), &output.shape[..], &output.values[..])).collect();
+            let arrays: Vec<_> =
+                outputs.iter().map(|output| (output.name.as_str(), &output.shape[..], &output.values[..])).collect();
             files::write_arrays(path, &arrays)
         }
     }
@@ -221,8 +227,12 @@ fn write(path: &Path, outputs: &[Output]) -> Outcome {
 /// Planes as a picture: one as grey, three as red, green and blue.
 fn as_picture(path: &Path, output: &Output) -> Outcome<DynamicImage> {
     let [1, channels @ (1 | 3), height, width] = output.shape[..] else {
-        let message = format!("--out is {}; output {} has shape {:?}, and a picture takes 1,1,H,W or 1,3,H,W",
-            path.display(), output.name, output.shape);
+        let message = format!(
+            "--out is {}; output {} has shape {:?}, and a picture takes 1,1,H,W or 1,3,H,W",
+            path.display(),
+            output.name,
+            output.shape
+        );
         return Err(Failure::Request(message));
     };
     let plane = height as usize * width as usize;

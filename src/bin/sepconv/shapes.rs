@@ -4,13 +4,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sepconv::reference::Reference;
-use sepconv::unstable::LayerTensors;
 use sepconv::timing::{self, Timing};
+use sepconv::unstable::LayerTensors;
 use sepconv::unstable::text;
-use sepconv::{
-    Bound, Choice, Context, Conv2d, Layer, MaxPool2d, Plan, SeparableConv2d, Tensor, kernels,
-    verify,
-};
+use sepconv::{Bound, Choice, Context, Conv2d, Layer, MaxPool2d, Plan, SeparableConv2d, Tensor, kernels, verify};
 use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};

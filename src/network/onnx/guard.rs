@@ -58,7 +58,8 @@ fn message(bytes: &[u8], offset: usize, kind: Message, depth: usize) -> Result<(
             other => return Err(damaged(&format!("a field has the wire type {other}, which no model has"))),
         };
         let length = usize::try_from(length).ok().filter(|&length| length <= rest.len());
-        let length = length.ok_or_else(|| damaged(&format!("a field reaches past the {} bytes that are left", rest.len())))?;
+        let length =
+            length.ok_or_else(|| damaged(&format!("a field reaches past the {} bytes that are left", rest.len())))?;
         let (field, after) = rest.split_at(length);
         if tag & 7 == 2
             && let Some(inner) = kind.field(tag >> 3)

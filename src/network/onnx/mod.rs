@@ -69,7 +69,9 @@ impl Reader {
         for input in &file.input {
             let name = input.name.clone().unwrap_or_default();
             // Older files list their weights as inputs too.
-            if !self.tensors.contains_key(&name) && file.initializer.iter().all(|tensor| tensor.name.as_ref() != Some(&name)) {
+            if !self.tensors.contains_key(&name)
+                && file.initializer.iter().all(|tensor| tensor.name.as_ref() != Some(&name))
+            {
                 let index = self.graph.tensor(&name, TensorKind::Input(shape_of(input)));
                 self.graph.inputs.push(index);
                 self.tensors.insert(name, index);
@@ -81,9 +83,13 @@ impl Reader {
             let inputs: Vec<Option<usize>> = node.input.iter().map(|input| self.input(input)).collect();
             let mut attributes = Attributes::new(node);
             let read = if is_standard(node.domain.as_deref()) {
-                operators::read(&kind, &mut attributes, opset, &mut |constant| {
-                    self.graph.tensor(&name, TensorKind::Constant(constant))
-                }, inputs)
+                operators::read(
+                    &kind,
+                    &mut attributes,
+                    opset,
+                    &mut |constant| self.graph.tensor(&name, TensorKind::Constant(constant)),
+                    inputs,
+                )
             } else {
                 Err(vec![format!("operator {kind} of {}", node.domain.as_deref().unwrap_or_default())])
             };
@@ -154,7 +160,8 @@ impl Reader {
 
 /// The declared sizes of an input; none for one that is only named.
 fn shape_of(input: &ValueInfoProto) -> Vec<Option<u32>> {
-    let shape = input.r#type.as_ref().and_then(|r#type| r#type.tensor_type.as_ref()).and_then(|tensor| tensor.shape.as_ref());
+    let shape =
+        input.r#type.as_ref().and_then(|r#type| r#type.tensor_type.as_ref()).and_then(|tensor| tensor.shape.as_ref());
     let sizes = shape.map_or(&[][..], |shape| &shape.dim);
     sizes.iter().map(|size| size.dim_value.and_then(|size| u32::try_from(size).ok()).filter(|&size| size > 0)).collect()
 }

@@ -23,7 +23,8 @@ pub(super) fn read(
 ) -> Read {
     let a = &*attributes;
     let lacks = |what: &str| Err(vec![format!("{kind} with {what}")]);
-    let whole = |values: &[i64]| Constant::integers(&[u32::try_from(values.len()).unwrap_or(u32::MAX)], values.to_vec());
+    let whole =
+        |values: &[i64]| Constant::integers(&[u32::try_from(values.len()).unwrap_or(u32::MAX)], values.to_vec());
     let operation = match kind {
         "Conv" => {
             a.ignore(&["kernel_shape"]);

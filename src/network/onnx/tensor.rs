@@ -35,14 +35,20 @@ pub(super) fn constant(tensor: &TensorProto) -> Result<Constant, String> {
         DataType::BFLOAT16 => {
             let wide = |half: u16| f32::from_bits(u32::from(half) << 16);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the lower half is meant")]
-            let floats =
-                values.of(|bytes: [u8; 2]| wide(u16::from_le_bytes(bytes)), &tensor.int32_data, |&value| wide(value as u16))?;
+            let floats = values.of(
+                |bytes: [u8; 2]| wide(u16::from_le_bytes(bytes)),
+                &tensor.int32_data,
+                |&value| wide(value as u16),
+            )?;
             Ok(Constant::floats(&shape, floats))
         }
         DataType::DOUBLE => {
             #[expect(clippy::cast_possible_truncation, reason = "the nearest f32")]
-            let floats =
-                values.of(|bytes: [u8; 8]| f64::from_le_bytes(bytes) as f32, &tensor.double_data, |&value| value as f32)?;
+            let floats = values.of(
+                |bytes: [u8; 8]| f64::from_le_bytes(bytes) as f32,
+                &tensor.double_data,
+                |&value| value as f32,
+            )?;
             Ok(Constant::floats(&shape, floats))
         }
         DataType::INT64 => {
@@ -50,8 +56,11 @@ pub(super) fn constant(tensor: &TensorProto) -> Result<Constant, String> {
             Ok(Constant::integers(&shape, numbers))
         }
         DataType::INT32 => {
-            let numbers =
-                values.of(|bytes: [u8; 4]| i32::from_le_bytes(bytes).into(), &tensor.int32_data, |&value| value.into())?;
+            let numbers = values.of(
+                |bytes: [u8; 4]| i32::from_le_bytes(bytes).into(),
+                &tensor.int32_data,
+                |&value| value.into(),
+            )?;
             Ok(Constant::integers(&shape, numbers))
         }
         DataType::BOOL | DataType::UINT8 => {
@@ -59,7 +68,11 @@ pub(super) fn constant(tensor: &TensorProto) -> Result<Constant, String> {
             Ok(Constant::integers(&shape, numbers))
         }
         DataType::INT8 => {
-            let numbers = values.of(|bytes: [u8; 1]| i8::from_le_bytes(bytes).into(), &tensor.int32_data, |&value| value.into())?;
+            let numbers = values.of(
+                |bytes: [u8; 1]| i8::from_le_bytes(bytes).into(),
+                &tensor.int32_data,
+                |&value| value.into(),
+            )?;
             Ok(Constant::integers(&shape, numbers))
         }
         other => Err(format!("its type is {other}; it must be f32, f16, bf16, f64, i64, i32, i8, u8 or bool")),

@@ -1,0 +1,55 @@
+//! The row of `shaders/reduce.wgsl`.
+
+use super::row::{Kernel, Lowering, Rank, Rules, Variant};
+use super::{simple, team};
+use crate::error::Result;
+use crate::layers::reduce::{Reduce, Reduction};
+use crate::program::Program;
+use crate::shader::{Shader, part};
+use crate::target::Target;
+
+pub(super) static KERNEL: Kernel = Kernel {
+    name: "reduce",
+    summary: "one value for all values along an axis",
+    chosen: "for every reduction",
+    bound_by: "memory",
+    rank: Rank::Fallback,
+    shader: Some(Shader {
+        name: "reduce",
+        own: include_str!("../../shaders/reduce.wgsl"),
+        parts: &[&[part::ELEMENT, part::INPUT, part::OUTPUT, part::TEAM, part::NAN, part::ACTIVATION]],
+    }),
+    rules: &Rules::<Reduce> {
+        supports: |layer, target| team::supports(layer.sizes(), 1, target),
+        suits: |_, _| true,
+        variants,
+        cost: |_, _, _| 0.0,
+        lower,
+    },
+};
+
+fn variants(layer: &Reduce, target: &Target) -> Vec<Variant> {
+    // The numbers of team.wgsl, and the shader's own of the terms.
+    let (operation, term) = match layer.reduction {
+        Reduction::Sum | Reduction::Mean => (0, 0),
+        Reduction::SumOfSquares => (0, 1),
+        Reduction::SumOfAbsolutes => (0, 2),
+        Reduction::Product => (1, 0),
+        Reduction::Max => (2, 0),
+        Reduction::Min => (3, 0),
+    };
+    let is_mean = layer.reduction == Reduction::Mean;
+    let own = [
+        ("OPERATION", operation),
+        ("TERM", term),
+        ("IS_MEAN", is_mean.into()),
+        ("ACTIVATION", layer.activation.number()),
+    ];
+    team::variants(layer.sizes(), 1, target, &own)
+}
+
+fn lower(layer: &Reduce, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
+    let [a, b] = layer.activation.parameters().map(f32::to_bits);
+    let words = [simple::count(layer), layer.length, layer.inner, a, b];
+    simple::lower(&KERNEL, layer, variant, words, lowering)
+}
