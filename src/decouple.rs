@@ -7,7 +7,9 @@
 //! many filters as the window has taps nothing is lost.
 //!
 //! Where it is known what the layer's inputs are like, the best approximation is that of the outputs, and not of the
-//! weights: filters are chosen by what they contribute, and then all shares are fitted together by least squares.
+//! weights. Channels are alike to each other, so that one can make up for another: each in turn gets the filters and shares
+//! that are best for what the others leave of the outputs, several times over, and then all shares are fitted together by
+//! least squares.
 //!
 //! ```
 //! use sepconv::decouple::{Decoupling, Normal};
@@ -61,6 +63,8 @@ pub struct Moments {
     layer: Geometry,
     /// Sums, not yet divided.
     sums: DMatrix<f64>,
+    /// The same of each value under the window, and 1, with each wanted output.
+    wanted: Option<DMatrix<f64>>,
     windows: u64,
 }
 
@@ -75,33 +79,53 @@ impl Moments {
     pub fn new(layer: &Geometry) -> Result<Self> {
         let terms = window(layer);
         check_range("in_channels times kernel_size", terms as u64, 1, LARGEST_WINDOW)?;
-        Ok(Self { layer: *layer, sums: DMatrix::zeros(terms + 1, terms + 1), windows: 0 })
+        Ok(Self { layer: *layer, sums: DMatrix::zeros(terms + 1, terms + 1), wanted: None, windows: 0 })
     }
 
-    /// Adds about `wanted` windows of an input, evenly spread, or all if there are no more.
+    /// Adds about `count` windows of an input, evenly spread, or all if there are no more.
     ///
     /// # Errors
     /// [`Error::Length`] if it has not as many values as the layer's input; [`Error::NotFinite`] if some are no numbers.
-    pub fn add(&mut self, layer: &Geometry, input: &[f32], wanted: u64) -> Result<()> {
-        let (shape, expected) = (layer.input_shape(), values(layer.input_shape()));
-        if input.len() as u64 != expected {
-            return Err(Error::Length { argument: "input", length: input.len(), shape, expected });
+    pub fn add(&mut self, layer: &Geometry, input: &[f32], count: u64) -> Result<()> {
+        self.add_some(layer, input, None, count)
+    }
+
+    /// [`add`](Self::add) with the outputs that are wanted of this input, which [`Decoupling::new`] then goes by, whatever
+    /// the layer itself makes of it: those that the layer has in a network where nothing before it was changed.
+    ///
+    /// # Errors
+    /// Those of [`add`](Self::add), for the outputs too.
+    pub fn add_wanted(&mut self, layer: &Geometry, input: &[f32], output: &[f32], count: u64) -> Result<()> {
+        self.add_some(layer, input, Some(output), count)
+    }
+
+    fn add_some(&mut self, layer: &Geometry, input: &[f32], output: Option<&[f32]>, count: u64) -> Result<()> {
+        let given = [("input", Some(input), layer.input_shape()), ("output", output, layer.output_shape())];
+        for (argument, given, shape) in given.into_iter().filter_map(|(name, given, shape)| Some((name, given?, shape))) {
+            let expected = values(shape);
+            if given.len() as u64 != expected {
+                return Err(Error::Length { argument, length: given.len(), shape, expected });
+            }
+            check_finite(argument, given)?;
         }
-        check_finite("input", input)?;
-        let outputs = values([layer.batch, 1, layer.output.height, layer.output.width]);
-        // With no factor in common with the width, so that all columns are met.
-        let mut step = outputs.div_ceil(wanted.max(1));
-        while step > 1 && step.is_multiple_of(u64::from(layer.output.width)) {
-            step += 1;
-        }
-        let places: Vec<u64> = (0..outputs).step_by(usize::try_from(step).unwrap_or(usize::MAX)).collect();
         let size = self.sums.nrows();
+        let plane = (layer.output.height * layer.output.width) as usize;
+        let channels = layer.out_channels as usize;
+        let places = places(u64::from(layer.batch) * plane as u64, count);
         for places in places.chunks(BLOCK) {
             let mut windows = DMatrix::zeros(size, places.len());
             for (mut column, &place) in windows.column_iter_mut().zip(places) {
                 read_window(&self.layer, layer, input, place, column.as_mut_slice());
             }
             self.sums.gemm(1.0, &windows, &windows.transpose(), 1.0);
+            if let Some(output) = output {
+                let wanted = DMatrix::from_fn(places.len(), channels, |at, channel| {
+                    let (image, pixel) = (places[at] / plane, places[at] % plane);
+                    output[(image * channels + channel) * plane + pixel].into()
+                });
+                let sums = self.wanted.get_or_insert_with(|| DMatrix::zeros(size, channels));
+                sums.gemm(1.0, &windows, &wanted, 1.0);
+            }
         }
         self.windows += places.len() as u64;
         Ok(())
@@ -117,15 +141,29 @@ impl Moments {
 /// The most values of a window whose moments are kept: half a gigabyte of them.
 pub const LARGEST_WINDOW: u64 = 8192;
 
+/// About `wanted` of so many places. The distance between them has no factor in common with their number, so that rows and
+/// columns are met alike: neighbouring columns of an enlarged picture differ in kind.
+fn places(count: u64, wanted: u64) -> Vec<usize> {
+    let mut step = count.div_ceil(wanted.max(1)).max(1);
+    while common_divisor(step, count) > 1 {
+        step += 1;
+    }
+    let index = |place: u64| usize::try_from(place).expect("an index into values in memory");
+    (0..index(count)).step_by(index(step)).collect()
+}
+
+fn common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { common_divisor(b, a % b) }
+}
+
 /// The values of a window: all taps of one channel, then those of the next.
 fn window(layer: &Geometry) -> usize {
     usize::try_from(layer.terms()).expect("a filter in memory")
 }
 
 /// The values under one window, and 1.
-fn read_window(layer: &Geometry, input: &Geometry, values: &[f32], place: u64, window: &mut [f64]) {
+fn read_window(layer: &Geometry, input: &Geometry, values: &[f32], place: usize, window: &mut [f64]) {
     let wide = |size: u32| size as usize;
-    let place = usize::try_from(place).expect("an index into values in memory");
     let (row, column) = (place / wide(input.output.width), place % wide(input.output.width));
     let (image, row) = (row / wide(input.output.height), row % wide(input.output.height));
     let at = |output: usize, stride: u32, tap: u32, dilation: u32, before: u32, size: u32| {
@@ -168,6 +206,9 @@ pub struct Decoupling {
 /// What is added to mean products, as a share of their mean square, so that what hardly varies has a solution too.
 const RIDGE: f64 = 1e-7;
 
+/// How often each channel has its turn.
+const ROUNDS: usize = 10;
+
 impl Decoupling {
     /// Takes a layer apart, by the outputs that it has for such inputs, or by its weights alone.
     ///
@@ -193,21 +234,27 @@ impl Decoupling {
         if moments.is_some_and(|moments| moments.sums.nrows() != terms + 1) {
             return Err(Error::Unexpected { argument: "moments of another layer" });
         }
+        let wanted = moments.and_then(|moments| Some(moments.wanted.as_ref()? / moments.windows as f64));
         let moments = moments.map(|moments| &moments.sums / moments.windows as f64);
-        let weight = DMatrix::from_fn(terms + 1, outputs, |term, output| {
+        let mut weight = DMatrix::from_fn(terms + 1, outputs, |term, output| {
             if term < terms {
                 layer.weight[output * terms + term].into()
             } else {
                 layer.bias.map_or(0.0, |bias| bias[output].into())
             }
         });
+        if let (Some(moments), Some(wanted)) = (&moments, wanted) {
+            // The normal layer that is nearest to what is wanted.
+            let mut raised = moments.clone();
+            raise(&mut raised);
+            if let Some(factors) = Cholesky::new(raised) {
+                weight += factors.solve(&(wanted - moments * &weight));
+            }
+        }
         let mut lost = vec![0.0; taps + 1];
         let channels = (0..in_channels as usize).map(|channel| {
             let rows = weight.rows(channel * taps, taps).into_owned();
-            let seen = moments.as_ref().and_then(|moments| {
-                let start = channel * taps;
-                triangle(moments.view((start, start), (taps, taps)).into_owned())
-            });
+            let seen = moments.as_ref().and_then(|moments| triangle(moments, channel * taps, taps));
             let (filters, shares, energies) = take_apart(&rows, seen.as_ref());
             for (kept, lost) in lost.iter_mut().enumerate() {
                 *lost += energies.iter().skip(kept).sum::<f64>();
@@ -254,7 +301,10 @@ impl Decoupling {
         }
         shares.row_mut(features).copy_from(&self.weight.row(self.weight.nrows() - 1));
         let error = match &self.moments {
-            Some(moments) => self.fit(moments, &filters, &mut shares),
+            Some(moments) => {
+                self.in_turn(moments, &mut filters, &mut shares);
+                self.fit(moments, &filters, &mut shares)
+            }
             None => share(self.lost[multiplier], self.lost[0]),
         };
         let bias = self.has_bias || self.moments.is_some();
@@ -267,6 +317,58 @@ impl Decoupling {
             bias: bias.then(|| shares.row(features).iter().map(|&value| value as f32).collect()),
             error,
         })
+    }
+
+    /// Gives each channel in turn the filters and shares that are best for what the others leave of the outputs.
+    fn in_turn(&self, moments: &DMatrix<f64>, filters: &mut DMatrix<f64>, shares: &mut DMatrix<f64>) {
+        let (taps, terms) = (self.taps(), self.weight.nrows() - 1);
+        let multiplier = filters.ncols() / self.channels.len();
+        if multiplier >= taps.min(self.weight.ncols()) {
+            return;
+        }
+        let seen = (0..self.channels.len()).map(|channel| triangle(moments, channel * taps, taps));
+        let seen: Vec<Option<DMatrix<f64>>> = seen.collect();
+        let mut rest = self.rest(filters, shares);
+        for _ in 0..ROUNDS {
+            for (channel, seen) in seen.iter().enumerate() {
+                let Some(seen) = seen else { continue };
+                let (start, first) = (channel * taps, channel * multiplier);
+                let own = filters.columns(first, multiplier) * shares.rows(first, multiplier);
+                let without = rest.rows(start, taps) + own;
+                rest.rows_mut(start, taps).copy_from(&without);
+                let wanted = moments.rows(start, taps) * &rest;
+                let solved = seen.solve_lower_triangular(&wanted).and_then(|half| seen.transpose().solve_upper_triangular(&half));
+                let Some(solved) = solved else { continue };
+                let (own_filters, own_shares, _) = take_apart(&solved, Some(seen));
+                let count = own_filters.ncols().min(multiplier);
+                filters.columns_mut(first, count).copy_from(&own_filters.columns(0, count));
+                shares.rows_mut(first, count).copy_from(&own_shares.rows(0, count));
+                let own = own_filters.columns(0, count) * own_shares.rows(0, count);
+                rest.rows_mut(start, taps).copy_from(&(without - own));
+            }
+            // The bias is a channel of its own.
+            let last = shares.nrows() - 1;
+            let bias = (moments.row(terms) * &rest).unscale(moments[(terms, terms)]);
+            let (left, share) = (rest.row(terms) - &bias, shares.row(last) + &bias);
+            rest.row_mut(terms).copy_from(&left);
+            shares.row_mut(last).copy_from(&share);
+        }
+    }
+
+    /// What filters and shares leave of the weights.
+    fn rest(&self, filters: &DMatrix<f64>, shares: &DMatrix<f64>) -> DMatrix<f64> {
+        let (taps, terms, features) = (self.taps(), self.weight.nrows() - 1, filters.ncols());
+        let multiplier = features / self.channels.len();
+        let mut rest = self.weight.clone();
+        for channel in 0..self.channels.len() {
+            let first = channel * multiplier;
+            let own = filters.columns(first, multiplier) * shares.rows(first, multiplier);
+            let left = rest.rows(channel * taps, taps) - own;
+            rest.rows_mut(channel * taps, taps).copy_from(&left);
+        }
+        let left = rest.row(terms) - shares.row(features);
+        rest.row_mut(terms).copy_from(&left);
+        rest
     }
 
     /// Fits shares and biases to the layer's outputs, starting from these, and returns the error that is left.
@@ -292,14 +394,7 @@ impl Decoupling {
             let wanted = seen.transpose() * &self.weight;
             *shares += factors.solve(&(wanted - &products * &*shares));
         }
-        // What is left of the weights, and what that makes of the inputs.
-        let mut rest = self.weight.clone();
-        for feature in 0..features {
-            let mut rows = rest.rows_mut(term(feature), taps);
-            rows.ger(-1.0, &filters.column(feature), &shares.row(feature).transpose(), 1.0);
-        }
-        let own = rest.row(terms) - shares.row(features);
-        rest.row_mut(terms).copy_from(&own);
+        let rest = self.rest(filters, shares);
         let energy = |weight: &DMatrix<f64>| (moments * weight).component_mul(weight).sum().max(0.0);
         share(energy(&rest), energy(&self.weight))
     }
@@ -319,8 +414,9 @@ fn raise(products: &mut DMatrix<f64>) {
     }
 }
 
-/// The lower triangle L with L·Lᵀ = products.
-fn triangle(mut products: DMatrix<f64>) -> Option<DMatrix<f64>> {
+/// The lower triangle L of which L·Lᵀ is a part of the mean products, on their diagonal.
+fn triangle(moments: &DMatrix<f64>, start: usize, length: usize) -> Option<DMatrix<f64>> {
+    let mut products = moments.view((start, start), (length, length)).into_owned();
     raise(&mut products);
     Cholesky::<f64, Dyn>::new(products).map(|factors| factors.l())
 }
@@ -466,12 +562,33 @@ mod tests {
         assert!(fitted.separated(9).unwrap().error < 1e-5);
     }
 
+    /// Wanted outputs of another layer are met by that other layer's numbers.
+    #[test]
+    fn wanted_outputs_count_whatever_the_layer_makes() {
+        let (weight, bias) = normal();
+        let other: Vec<f32> = weight.iter().map(|weight| weight * 0.9 + 0.01).collect();
+        let geometry = Conv2d::new(4, 6, 3).padding(1).geometry([1, 4, 30, 30]).unwrap();
+        let input = data(values(geometry.input_shape()), 0.2);
+        #[expect(clippy::cast_possible_truncation, reason = "outputs are f32")]
+        let wanted: Vec<f32> =
+            reference::conv2d(&geometry, &input, &other, Some(&bias), None).values.iter().map(|&value| value as f32).collect();
+        let mut moments = Moments::new(&geometry).unwrap();
+        moments.add_wanted(&geometry, &input, &wanted, u64::MAX).unwrap();
+        let layer = Normal { shape: SHAPE, weight: &weight, bias: Some(&bias) };
+        let separated = Decoupling::new(&layer, Some(&moments)).unwrap().separated(9).unwrap();
+        for (folded, other) in folded(&separated).iter().zip(&other) {
+            assert_relative_eq!(folded, other, epsilon = 1e-4);
+        }
+    }
+
     #[test]
     fn some_windows_stand_for_all() {
         let geometry = Conv2d::new(4, 6, 3).geometry([1, 4, 40, 40]).unwrap();
         let mut moments = Moments::new(&geometry).unwrap();
         moments.add(&geometry, &smooth(&geometry), 100).unwrap();
-        assert!((90..=101).contains(&moments.windows()), "{}", moments.windows());
+        assert!((80..=101).contains(&moments.windows()), "{}", moments.windows());
+        // Neighbouring columns of a plane of an even width both come.
+        assert!([0, 1].iter().all(|odd| places(40 * 40, 100).iter().any(|place| place % 2 == *odd)));
     }
 
     #[test]

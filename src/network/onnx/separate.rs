@@ -22,6 +22,8 @@ pub struct NormalLayer {
     /// What it computes.
     pub layer: Conv2d,
     /// `[out_channels, in_channels, height, width]`
+    pub shape: [u32; 4],
+    /// As many values as the shape takes.
     pub weight: Vec<f32>,
     /// A value for each output channel.
     pub bias: Option<Vec<f32>>,
@@ -144,7 +146,7 @@ fn normal_layer(
     let layer = layer.stride(stride).padding(padding).dilation(dilation).bias(bias.is_some());
     let output = node.output.first().cloned().unwrap_or_default();
     let input = node.input.first().cloned().unwrap_or_default();
-    Ok(NormalLayer { name: super::node_name(number, node), input, output, layer, weight, bias, node: number })
+    Ok(NormalLayer { name: super::node_name(number, node), input, output, layer, shape, weight, bias, node: number })
 }
 
 /// The numbers of the fields of ONNX's messages.

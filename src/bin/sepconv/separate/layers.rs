@@ -34,10 +34,7 @@ pub struct Form {
 impl Measured<'_> {
     /// What is put in the layer's place for this form.
     pub fn replacement(&self, form: usize) -> Replacement<'_> {
-        let Separated { depth_multiplier, ref depthwise, ref pointwise, ref bias, .. } = self.forms[form].separated;
-        // Without a fit the bias is the one that is there.
-        let bias = bias.as_deref().filter(|_| self.is_fitted);
-        Replacement { layer: self.layer, depth_multiplier, depthwise, pointwise, bias }
+        replacement(self.layer, &self.forms[form].separated, self.is_fitted)
     }
 
     /// The fastest time of its forms.
@@ -68,14 +65,14 @@ pub fn measure<'a>(
         bar.inc(1);
         let own = computed.iter().find(|(name, _)| *name == layer.name).map(|(_, layer)| *layer);
         let geometry = match own {
-            Some(Layer::Conv2d(geometry)) if geometry.weight_shape() == layer.layer.weight_shape() => geometry,
+            Some(Layer::Conv2d(geometry)) if geometry.weight_shape() == layer.shape => geometry,
             _ => {
                 others.push((layer.name.clone(), "the network computes it as a part of another layer".to_owned()));
                 continue;
             }
         };
-        let moments = if is_calibrated { moments(context, network, layer, samples)? } else { None };
-        let normal = Normal { shape: layer.layer.weight_shape(), weight: &layer.weight, bias: layer.bias.as_deref() };
+        let moments = if is_calibrated { moments(context, network, None, layer, samples)? } else { None };
+        let normal = Normal { shape: layer.shape, weight: &layer.weight, bias: layer.bias.as_deref() };
         let decoupling = Decoupling::new(&normal, moments.as_ref())
             .map_err(|error| Failure::from(error).within(&format!("MODEL: layer {}", layer.name)))?;
         let forms = (1..=decoupling.most()).map(|multiplier| {
@@ -84,7 +81,7 @@ pub fn measure<'a>(
         });
         let forms: Vec<(u32, Layer)> = forms.collect::<sepconv::Result<_>>()?;
         // More multiply-adds than before save nothing on any device.
-        let saves = |form: &Layer| form.describe().multiply_adds() < geometry.multiply_adds();
+        let saves = |form: &Layer| form.multiply_adds() < geometry.multiply_adds();
         let forms: Vec<_> = forms.into_iter().filter(|(_, form)| saves(form)).collect();
         if forms.is_empty() {
             let reason = "nothing is gained: every separable form has more multiply-adds";
@@ -125,26 +122,29 @@ fn separable(g: &Geometry, multiplier: u32, bias: bool) -> sepconv::Result<Layer
 const WINDOWS_PER_VALUE: u64 = 16;
 const FEWEST_WINDOWS: u64 = 16_384;
 
-/// What a layer's inputs are like when the network runs on the samples; none for a layer that is too large.
+/// What a layer's inputs are like when the network runs on the samples; none for a layer that is too large. Where layers
+/// before it were changed, what it should make of them is what it makes in the original.
 fn moments(
     context: &Context,
     network: &Network,
+    original: Option<&Network>,
     layer: &NormalLayer,
     samples: &[Sample],
 ) -> Outcome<Option<Moments>> {
-    let [_, channels, height, width] = layer.layer.weight_shape().map(u64::from);
+    let [_, channels, height, width] = layer.shape.map(u64::from);
     let terms = channels * height * width;
     if terms > LARGEST_WINDOW {
         complain(&format!("note: {}: its windows have {terms} values; it is not fitted to its outputs", layer.name));
         return Ok(None);
     }
     let inside = network.with_outputs(&[&layer.input])?;
-    let wanted = (WINDOWS_PER_VALUE * terms).max(FEWEST_WINDOWS).div_ceil(samples.len() as u64);
+    let wanted = original.map(|original| original.with_outputs(&[&layer.output])).transpose()?;
+    let count = (WINDOWS_PER_VALUE * terms).max(FEWEST_WINDOWS).div_ceil(samples.len() as u64);
     let mut moments: Option<Moments> = None;
     for Sample { given, .. } in samples {
         let running = OnDevice::new(context, &inside, given)?;
         let outputs = running.outputs(running.once()?);
-        let shape = sepconv_shape(&outputs[0].shape).ok_or_else(|| {
+        let shape = four_axes(&outputs[0].shape).ok_or_else(|| {
             Failure::Request(format!("MODEL: layer {} reads a tensor of shape {:?}", layer.name, outputs[0].shape))
         })?;
         let geometry = layer.layer.geometry(shape)?;
@@ -153,12 +153,41 @@ fn moments(
             empty => empty.insert(Moments::new(&geometry)?),
         };
         let failed = |error| Failure::Computation(format!("layer {}: {error}", layer.name));
-        own.add(&geometry, &outputs[0].values, wanted).map_err(failed)?;
+        let input = &outputs[0].values;
+        let added = match &wanted {
+            None => own.add(&geometry, input, count),
+            Some(wanted) => {
+                let running = OnDevice::new(context, wanted, given)?;
+                own.add_wanted(&geometry, input, &running.once()?[0], count)
+            }
+        };
+        added.map_err(failed)?;
     }
     Ok(moments)
 }
 
-fn sepconv_shape(shape: &[u32]) -> Option<[u32; 4]> {
+/// A layer's separable form fitted anew, so that it makes up for what the changed layers before it lose: `network` has those
+/// changed, and `original` none.
+pub fn fitted_anew(
+    context: &Context,
+    [network, original]: [&Network; 2],
+    layer: &NormalLayer,
+    multiplier: u32,
+    samples: &[Sample],
+) -> Outcome<Option<Separated>> {
+    let Some(moments) = moments(context, network, Some(original), layer, samples)? else { return Ok(None) };
+    let normal = Normal { shape: layer.shape, weight: &layer.weight, bias: layer.bias.as_deref() };
+    Ok(Some(Decoupling::new(&normal, Some(&moments))?.separated(multiplier)?))
+}
+
+/// The numbers that are put into a layer's place. Without a fit the bias is the one that is there.
+pub fn replacement<'a>(layer: &'a NormalLayer, separated: &'a Separated, is_fitted: bool) -> Replacement<'a> {
+    let Separated { depth_multiplier, ref depthwise, ref pointwise, ref bias, .. } = *separated;
+    let bias = bias.as_deref().filter(|_| is_fitted);
+    Replacement { layer, depth_multiplier, depthwise, pointwise, bias }
+}
+
+fn four_axes(shape: &[u32]) -> Option<[u32; 4]> {
     shape.try_into().ok()
 }
 
