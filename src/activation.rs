@@ -136,8 +136,8 @@ impl Activation {
     /// The number by which the shaders know it.
     pub(crate) fn number(self) -> u32 {
         match self {
-            Self::None => 0,
-            Self::Relu | Self::Relu6 | Self::Clamp(..) => 1,
+            // None at all is limits that nothing passes: so layers with and without limits share a pipeline.
+            Self::None | Self::Relu | Self::Relu6 | Self::Clamp(..) => 1,
             Self::LeakyRelu(_) => 2,
             Self::Silu => 3,
             Self::HardSwish => 4,
@@ -165,6 +165,7 @@ impl Activation {
     /// The two numbers that it takes, as the shaders read them; zeros where it takes none.
     pub(crate) fn parameters(self) -> [f32; 2] {
         match self {
+            Self::None => [f32::NEG_INFINITY, f32::INFINITY],
             Self::Relu => [0.0, f32::INFINITY],
             Self::Relu6 => [0.0, 6.0],
             Self::Clamp(a, b) | Self::HardSigmoid(a, b) | Self::Linear(a, b) | Self::HardSwishLinear(a, b) => [a, b],

@@ -224,6 +224,7 @@ planned! {
     crate::conv::Conv2d
     crate::separable::SeparableConv2d
     crate::pool::MaxPool2d
+    crate::pool::AveragePool2d
 }
 
 /// Every adapter that can run this library's shaders, best first.

@@ -26,6 +26,8 @@ pub(crate) struct Extent {
     pub depth_multiplier: u32,
     pub activation_limits: [f32; 2],
     pub between_limits: [f32; 2],
+    pub count_start: [i32; 2],
+    pub count_size: [u32; 2],
 }
 
 impl Extent {

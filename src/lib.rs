@@ -52,7 +52,7 @@ pub use layers::softmax::Softmax;
 pub use layers::transposed::ConvTranspose2d;
 pub use layers::unary::Unary;
 pub use network::{Network, NetworkPlan, Operation};
-pub use pool::{MaxPool2d, PoolGeometry, Pooling};
+pub use pool::{AveragePool2d, MaxPool2d, PoolGeometry, Pooling};
 pub use rounding::Rounding;
 pub use separable::SeparableConv2d;
 pub use size::{Padding, PaddingMode, Sides, Size};

@@ -3,33 +3,103 @@
 use crate::describe::{Describe, Given, Reference, source};
 use crate::error::{Error, Result};
 use crate::size::{
-    Padding, PaddingMode, Sides, Size, check_input, check_window, element_count, extent, resolve, shape_text,
-    sides_text, size_text, values,
+    MAXIMUM_EXTENT, Padding, PaddingMode, Sides, Size, check_input, check_range, check_window, element_count, extent,
+    resolve, shape_text, sides_text, size_text, values,
 };
 
-/// A 2-D max pool: what `torch.nn.MaxPool2d` takes, with its defaults.
-///
-/// Padding holds no value, so it is never the largest. A window that sees padding alone gives minus infinity, and one
-/// that sees a NaN gives NaN, as in PyTorch.
-///
-/// ```
-/// use sepconv::MaxPool2d;
-///
-/// let geometry = MaxPool2d::new(3).stride(2).padding(1).geometry([1, 64, 112, 112])?;
-/// assert_eq!(geometry.output_shape(), [1, 64, 56, 56]);
-/// # Ok::<(), sepconv::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub struct MaxPool2d {
-    /// Height and width of the window.
-    pub kernel_size: Size,
-    /// How far the window moves from one output to the next.
-    pub stride: Size,
-    /// Rows and columns added around the input.
-    pub padding: Padding,
-    /// The distance between the values of a window.
-    pub dilation: Size,
+macro_rules! pools {
+    ($($(#[$doc:meta])* $pool:ident { $($(#[$own_doc:meta])* $own:ident: $type:ty)? })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, Copy, PartialEq)]
+            #[non_exhaustive]
+            pub struct $pool {
+                /// Height and width of the window.
+                pub kernel_size: Size,
+                /// How far the window moves from one output to the next.
+                pub stride: Size,
+                /// Rows and columns added around the input.
+                pub padding: Padding,
+                /// The distance between the values of a window.
+                pub dilation: Size,
+                /// Whether the output's size is rounded up, and not down.
+                pub ceil_mode: bool,
+                $($(#[$own_doc])* pub $own: $type,)?
+            }
+
+            impl $pool {
+                /// How far the window moves: one number or `[height, width]`. Default `kernel_size`.
+                #[must_use]
+                pub fn stride(mut self, stride: impl Into<Size>) -> Self {
+                    self.stride = stride.into();
+                    self
+                }
+
+                /// One number, `[height, width]`, `[top, left, bottom, right]` or a [`Padding`]. Default 0.
+                #[must_use]
+                pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
+                    self.padding = padding.into();
+                    self
+                }
+
+                /// The distance between the values of a window: one number or `[height, width]`. Default 1.
+                #[must_use]
+                pub fn dilation(mut self, dilation: impl Into<Size>) -> Self {
+                    self.dilation = dilation.into();
+                    self
+                }
+
+                /// Whether the output's size is rounded up, so that the last window may reach past the padding. It must
+                /// start before the padding that is below or after the input. Default no.
+                #[must_use]
+                pub fn ceil_mode(mut self, ceil_mode: bool) -> Self {
+                    self.ceil_mode = ceil_mode;
+                    self
+                }
+
+                /// Checks the layer against an input of shape `[batch, channels, height, width]` and resolves every size.
+                ///
+                /// # Errors
+                /// The first argument that is out of its range.
+                pub fn geometry(&self, input_shape: [u32; 4]) -> Result<PoolGeometry> {
+                    let Self { kernel_size, stride, padding, dilation, ceil_mode, .. } = *self;
+                    Windows { kernel_size, stride, padding, dilation, ceil_mode }.geometry(self.pooling(), input_shape)
+                }
+            }
+        )*
+    };
+}
+
+pools! {
+    /// A 2-D max pool: what `torch.nn.MaxPool2d` takes, with its defaults.
+    ///
+    /// Padding holds no value, so it is never the largest. A window that sees padding alone gives minus infinity, and one
+    /// that sees a NaN gives NaN, as in PyTorch.
+    ///
+    /// ```
+    /// use sepconv::MaxPool2d;
+    ///
+    /// let geometry = MaxPool2d::new(3).stride(2).padding(1).geometry([1, 64, 112, 112])?;
+    /// assert_eq!(geometry.output_shape(), [1, 64, 56, 56]);
+    /// # Ok::<(), sepconv::Error>(())
+    /// ```
+    MaxPool2d {}
+
+    /// A 2-D average pool: what `torch.nn.AvgPool2d` takes, with its defaults, and a dilation as in ONNX.
+    ///
+    /// A window that has nothing to count gives 0.
+    ///
+    /// ```
+    /// use sepconv::AveragePool2d;
+    ///
+    /// let geometry = AveragePool2d::new(3).stride(2).ceil_mode(true).geometry([1, 64, 112, 112])?;
+    /// assert_eq!(geometry.output_shape(), [1, 64, 56, 56]);
+    /// # Ok::<(), sepconv::Error>(())
+    /// ```
+    AveragePool2d {
+        /// Whether padding counts, as zeros.
+        count_padding: bool
+    }
 }
 
 impl MaxPool2d {
@@ -38,59 +108,65 @@ impl MaxPool2d {
     #[must_use]
     pub fn new(kernel_size: impl Into<Size>) -> Self {
         let kernel_size = kernel_size.into();
-        Self { kernel_size, stride: kernel_size, padding: 0.into(), dilation: 1.into() }
+        Self { kernel_size, stride: kernel_size, padding: 0.into(), dilation: 1.into(), ceil_mode: false }
     }
 
-    /// The pool whose geometry this is.
-    pub(crate) fn of(geometry: &PoolGeometry) -> Self {
-        let padding = Padding::Explicit(geometry.padding);
-        let PoolGeometry { kernel_size, stride, dilation, .. } = *geometry;
-        Self { kernel_size, stride, padding, dilation }
+    #[expect(clippy::unused_self, reason = "as the average pool has it")]
+    fn pooling(&self) -> Pooling {
+        Pooling::Max
     }
+}
 
-    /// How far the window moves: one number or `[height, width]`. Default `kernel_size`.
+impl AveragePool2d {
+    /// A pool with a window of `kernel_size` (one number or `[height, width]`), the same stride, no padding and
+    /// dilation 1.
     #[must_use]
-    pub fn stride(mut self, stride: impl Into<Size>) -> Self {
-        self.stride = stride.into();
+    pub fn new(kernel_size: impl Into<Size>) -> Self {
+        let MaxPool2d { kernel_size, stride, padding, dilation, ceil_mode } = MaxPool2d::new(kernel_size);
+        Self { kernel_size, stride, padding, dilation, ceil_mode, count_padding: true }
+    }
+
+    /// Whether padding counts, as zeros. Default yes, as in PyTorch; ONNX's default is no.
+    #[must_use]
+    pub fn count_padding(mut self, count_padding: bool) -> Self {
+        self.count_padding = count_padding;
         self
     }
 
-    /// One number, `[height, width]`, `[top, left, bottom, right]` or a [`Padding`]. Default 0.
-    #[must_use]
-    pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
-        self.padding = padding.into();
-        self
+    fn pooling(&self) -> Pooling {
+        Pooling::Average { count_padding: self.count_padding }
     }
+}
 
-    /// The distance between the values of a window: one number or `[height, width]`. Default 1.
-    #[must_use]
-    pub fn dilation(mut self, dilation: impl Into<Size>) -> Self {
-        self.dilation = dilation.into();
-        self
-    }
+/// Where the windows of a pool of either kind lie.
+struct Windows {
+    kernel_size: Size,
+    stride: Size,
+    padding: Padding,
+    dilation: Size,
+    ceil_mode: bool,
+}
 
-    /// Checks the layer against an input of shape `[batch, channels, height, width]` and resolves every size.
-    ///
-    /// # Errors
-    /// The first argument that is out of its range.
-    pub fn geometry(&self, input_shape: [u32; 4]) -> Result<PoolGeometry> {
-        check_window(self.kernel_size, self.stride, self.dilation)?;
+impl Windows {
+    fn geometry(&self, pooling: Pooling, input_shape: [u32; 4]) -> Result<PoolGeometry> {
+        let Self { kernel_size, stride, padding, dilation, ceil_mode } = *self;
+        check_window(kernel_size, stride, dilation)?;
         check_input(input_shape)?;
         let [batch, channels, height, width] = input_shape;
-        let (kernel_size, input) = (self.kernel_size, Size { height, width });
-        let (padding, output) = resolve(input, kernel_size, self.stride, self.dilation, self.padding)?;
-        let (stride, dilation) = (self.stride, self.dilation);
-        let geometry = PoolGeometry {
-            pooling: Pooling::Max,
-            batch,
-            channels,
-            input,
-            output,
-            kernel_size,
-            stride,
-            dilation,
-            padding,
-        };
+        let input = Size { height, width };
+        let (padding, mut output) = resolve(input, kernel_size, stride, dilation, padding)?;
+        if ceil_mode {
+            let Sides { top, left, bottom, right } = padding;
+            let axis = |of: fn(Size) -> u32, sides| {
+                rounded_up(of(output), of(input), of(kernel_size), of(stride), of(dilation), sides)
+            };
+            output = Size {
+                height: axis(|size| size.height, [top, bottom])?,
+                width: axis(|size| size.width, [left, right])?,
+            };
+        }
+        let geometry =
+            PoolGeometry { pooling, batch, channels, input, output, kernel_size, stride, dilation, padding, ceil_mode };
         element_count("input", geometry.input_shape())?;
         element_count("output", geometry.output_shape())?;
         // An empty batch is no way round what one image may not have.
@@ -101,6 +177,20 @@ impl MaxPool2d {
         outputs.checked_mul(taps).filter(|&count| count < 1 << 62).ok_or(Error::TooMuchWork)?;
         Ok(geometry)
     }
+}
+
+/// The output's size along one axis, rounded up: one more window where the last one leaves some of the padded input, if
+/// that window starts before the padding after the input.
+fn rounded_up(output: u32, input: u32, kernel: u32, stride: u32, dilation: u32, padding: [u32; 2]) -> Result<u32> {
+    let [input, kernel, stride, dilation] = [input, kernel, stride, dilation].map(u64::from);
+    let [before, after] = padding.map(u64::from);
+    let span = dilation * (kernel - 1) + 1;
+    let next = u64::from(output) * stride;
+    if next - stride + span >= before + input + after || next >= before + input {
+        return Ok(output);
+    }
+    check_range("padded input size", next + span, 1, MAXIMUM_EXTENT)?;
+    Ok(output + 1)
 }
 
 /// What a pool makes of the values under its window.
@@ -139,6 +229,8 @@ pub struct PoolGeometry {
     pub dilation: Size,
     /// Rows and columns added around the input.
     pub padding: Sides,
+    /// Whether the output's size was rounded up.
+    pub ceil_mode: bool,
 }
 
 impl PoolGeometry {
@@ -157,7 +249,9 @@ impl PoolGeometry {
 
 impl Describe for PoolGeometry {
     fn check(&self) -> Result<()> {
-        if MaxPool2d::of(self).geometry(self.input_shape())? == *self { Ok(()) } else { Err(Error::Altered) }
+        let PoolGeometry { kernel_size, stride, dilation, ceil_mode, .. } = *self;
+        let windows = Windows { kernel_size, stride, padding: Padding::Explicit(self.padding), dilation, ceil_mode };
+        if windows.geometry(self.pooling, self.input_shape())? == *self { Ok(()) } else { Err(Error::Altered) }
     }
 
     fn given(&self) -> Vec<Given> {
@@ -169,23 +263,96 @@ impl Describe for PoolGeometry {
     }
 
     fn text(&self) -> String {
+        let kind = match self.pooling {
+            Pooling::Max => "max pool",
+            Pooling::Average { count_padding: false } => "average pool",
+            Pooling::Average { count_padding: true } => "average pool, padding included,",
+        };
         format!(
-            "max pool input {} kernel_size {} stride {} dilation {} padding {}",
+            "{kind} input {} kernel_size {} stride {} dilation {} padding {}{}",
             shape_text(self.input_shape()),
             size_text(self.kernel_size),
             size_text(self.stride),
             size_text(self.dilation),
             sides_text(self.padding),
+            if self.ceil_mode { " ceil_mode" } else { "" },
         )
     }
 
+    /// A mean's last rounding is a division, for which WGSL allows 2.5 units in the last place.
+    fn terms(&self) -> u64 {
+        if self.pooling == Pooling::Max { 0 } else { self.kernel_size.area() + 5 }
+    }
+
+    /// Its comparisons or additions: one for each value under each window.
     fn multiply_adds(&self) -> u64 {
         values(self.output_shape()) * self.kernel_size.area()
     }
 
     fn reference(&self, given: &[&[f32]]) -> Reference {
-        let values: Vec<f64> = max_pool2d(self, given[0]).into_iter().map(f64::from).collect();
-        Reference { magnitudes: vec![0.0; values.len()], values }
+        let Pooling::Average { count_padding } = self.pooling else {
+            let values: Vec<f64> = max_pool2d(self, given[0]).into_iter().map(f64::from).collect();
+            return Reference { magnitudes: vec![0.0; values.len()], values };
+        };
+        // How many places along an axis count: those in the padded input, or in the input itself.
+        let counted = |windows: Vec<Vec<i64>>, size: u32, [before, after]: [u32; 2]| -> Vec<usize> {
+            let [before, after] = if count_padding { [before, after] } else { [0, 0] }.map(i64::from);
+            let counts = |place: &&i64| (-before..i64::from(size) + after).contains(place);
+            windows.iter().map(|window| window.iter().filter(counts).count()).collect()
+        };
+        let (Sides { top, left, bottom, right }, [rows, columns]) = (self.padding, self.places());
+        let rows = counted(rows, self.input.height, [top, bottom]);
+        let columns = counted(columns, self.input.width, [left, right]);
+        let counts: Vec<_> = rows.iter().flat_map(|row| columns.iter().map(move |column| row * column)).collect();
+        let mut reference = Reference { values: Vec::new(), magnitudes: Vec::new() };
+        self.each_window(given[0], |index, values| {
+            let count = counts[index % counts.len()].max(1) as f64;
+            let (sum, size) =
+                values.fold((0.0, 0.0), |(sum, size), value| (sum + f64::from(value), size + f64::from(value).abs()));
+            reference.values.push(sum / count);
+            reference.magnitudes.push(size / count);
+        });
+        reference
+    }
+}
+
+impl PoolGeometry {
+    /// The places that each window has along the height and along the width, inside of the input and outside.
+    fn places(&self) -> [Vec<Vec<i64>>; 2] {
+        let axis = |output: u32, taps: u32, stride: u32, dilation: u32, before: u32| {
+            let place = move |index: u32, tap: u32| {
+                i64::from(index) * i64::from(stride) + i64::from(tap) * i64::from(dilation) - i64::from(before)
+            };
+            (0..output).map(|index| (0..taps).map(|tap| place(index, tap)).collect()).collect()
+        };
+        let Self { output, kernel_size, stride, dilation, padding, .. } = *self;
+        [
+            axis(output.height, kernel_size.height, stride.height, dilation.height, padding.top),
+            axis(output.width, kernel_size.width, stride.width, dilation.width, padding.left),
+        ]
+    }
+
+    /// Calls a function with the index of each output and the values under its window.
+    fn each_window(&self, input: &[f32], mut each: impl FnMut(usize, &mut dyn Iterator<Item = f32>)) {
+        let inside = |windows: Vec<Vec<i64>>, size: u32| -> Vec<Vec<usize>> {
+            let inside = |window: Vec<i64>| {
+                window.into_iter().filter_map(|place| source(PaddingMode::Zeros, place, size)).collect()
+            };
+            windows.into_iter().map(inside).collect()
+        };
+        let [rows, columns] = self.places();
+        let (rows, columns) = (inside(rows, self.input.height), inside(columns, self.input.width));
+        let width = self.input.width as usize;
+        let mut index = 0;
+        for plane in input.chunks(self.input.height as usize * width) {
+            for rows in &rows {
+                for columns in &columns {
+                    let places = rows.iter().flat_map(|row| columns.iter().map(move |column| row * width + column));
+                    each(index, &mut places.map(|place| plane[place]));
+                    index += 1;
+                }
+            }
+        }
     }
 }
 
@@ -196,30 +363,8 @@ impl Describe for PoolGeometry {
 /// If the input is shorter than its shape.
 #[must_use]
 pub fn max_pool2d(geometry: &PoolGeometry, input: &[f32]) -> Vec<f32> {
-    let g = geometry;
-    let sources = |output: u32, taps: u32, stride: u32, dilation: u32, before: u32, size: u32| {
-        let positions = (0..taps).map(move |tap| {
-            i64::from(output) * i64::from(stride) + i64::from(tap) * i64::from(dilation) - i64::from(before)
-        });
-        positions.filter_map(move |position| source(PaddingMode::Zeros, position, size)).collect::<Vec<_>>()
-    };
-    let (kernel, stride, dilation) = (g.kernel_size, g.stride, g.dilation);
-    let rows: Vec<_> = (0..g.output.height)
-        .map(|row| sources(row, kernel.height, stride.height, dilation.height, g.padding.top, g.input.height))
-        .collect();
-    let columns: Vec<_> = (0..g.output.width)
-        .map(|column| sources(column, kernel.width, stride.width, dilation.width, g.padding.left, g.input.width))
-        .collect();
-    let width = g.input.width as usize;
+    let larger = |a: f32, b: f32| if a >= b || a.is_nan() { a } else { b };
     let mut result = Vec::new();
-    for plane in input.chunks(g.input.height as usize * width) {
-        for rows in &rows {
-            for columns in &columns {
-                let values = rows.iter().flat_map(|row| columns.iter().map(move |column| plane[row * width + column]));
-                let larger = |a: f32, b: f32| if a >= b || a.is_nan() { a } else { b };
-                result.push(values.fold(f32::NEG_INFINITY, larger));
-            }
-        }
-    }
+    geometry.each_window(input, |_, values| result.push(values.fold(f32::NEG_INFINITY, larger)));
     result
 }

@@ -6,7 +6,7 @@ use common::{
     ACTIVATIONS, Case, check, check_all, check_kernel, check_pool, check_separable, check_separable_as_planned,
     check_separable_in_turn, check_variants, context,
 };
-use sepconv::{Activation, Conv2d, Error, MaxPool2d, Padding, PaddingMode, SeparableConv2d, kernels};
+use sepconv::{Activation, AveragePool2d, Conv2d, Error, MaxPool2d, Padding, PaddingMode, SeparableConv2d, kernels};
 
 const PADDING_MODES: [PaddingMode; 4] =
     [PaddingMode::Zeros, PaddingMode::Reflect, PaddingMode::Replicate, PaddingMode::Circular];
@@ -576,9 +576,43 @@ fn max_pools() {
         (MaxPool2d::new(2).padding(4), [1, 2, 3, 3]),
         (MaxPool2d::new(1), [1, 1, 1, 1]),
         (MaxPool2d::new(13).stride(1).padding(6), [1, 16, 13, 13]),
+        (MaxPool2d::new(3).stride(2).padding(1).ceil_mode(true), [2, 3, 12, 14]),
+        (MaxPool2d::new(2).stride(3).ceil_mode(true), [1, 3, 6, 7]),
     ];
     for ((layer, shape), seed) in cases.into_iter().zip(1..) {
-        check_pool(context, &layer, shape, seed);
-        check_pool(&context.with_runtime_checks(true), &layer, shape, seed);
+        let geometry = layer.geometry(shape).unwrap();
+        check_pool(context, geometry, seed);
+        check_pool(&context.with_runtime_checks(true), geometry, seed);
+    }
+}
+
+#[test]
+fn average_pools() {
+    let Some(context) = context() else { return };
+    let cases = [
+        (AveragePool2d::new(2), [1, 3, 8, 10]),
+        (AveragePool2d::new(2).ceil_mode(true), [2, 5, 7, 9]),
+        (AveragePool2d::new(3).stride(2).padding(1), [2, 4, 13, 14]),
+        // The last windows reach past the padding, by one place and by more.
+        (AveragePool2d::new(3).stride(2).padding(1).ceil_mode(true), [2, 4, 12, 14]),
+        (AveragePool2d::new([2, 5]).stride([3, 4]).ceil_mode(true), [1, 3, 7, 14]),
+        (AveragePool2d::new([1, 4]).stride([1, 3]).padding([0, 2]), [1, 2, 5, 17]),
+        (AveragePool2d::new(3).stride(1).padding(Padding::Same).dilation(2), [1, 3, 9, 8]),
+        (AveragePool2d::new(2).stride(3).padding(Padding::SameLower).ceil_mode(true), [3, 1, 10, 11]),
+        (AveragePool2d::new([4, 2]).padding([3, 0, 1, 1]).dilation([1, 3]).ceil_mode(true), [1, 2, 6, 12]),
+        // Windows that see nothing but padding.
+        (AveragePool2d::new(2).padding(4), [1, 2, 3, 3]),
+        (AveragePool2d::new(1), [1, 1, 1, 1]),
+        (AveragePool2d::new(13).stride(1).padding(6), [1, 16, 13, 13]),
+        // The mean of each plane.
+        (AveragePool2d::new([20, 20]), [2, 7, 20, 20]),
+        (AveragePool2d::new(2), [0, 7, 20, 20]),
+    ];
+    for ((layer, shape), seed) in cases.into_iter().zip(1..) {
+        for count_padding in [false, true] {
+            let geometry = layer.count_padding(count_padding).geometry(shape).unwrap();
+            check_pool(context, geometry, seed);
+            check_pool(&context.with_runtime_checks(true), geometry, seed);
+        }
     }
 }

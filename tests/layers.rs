@@ -8,15 +8,15 @@ use common::{OPERATIONS, Random, context};
 use sepconv::reference::Reference;
 use sepconv::unstable::{Describe, Given};
 use sepconv::{
-    Activation, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Error, Layer, Operands, PaddingMode,
-    Rearrange, Reduce, Reduction, Sides, Tensor, Unary, verify,
+    Activation, AveragePool2d, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Error, Layer, MatMul,
+    MaxPool2d, Operands, Padding, PaddingMode, Rearrange, Reduce, Reduction, Sides, Tensor, Unary, verify,
 };
 
 /// A tensor behind so many other values of its buffer, with as many behind it.
 fn placed(context: &Context, offset: usize, shape: [u32; 4], values: &[f32]) -> Tensor {
     let margin = vec![f32::NAN; offset];
     let all = [&margin, values, &margin].concat();
-    let whole = Tensor::from_slice(context, [1, 1, 1, u32::try_from(all.len()).unwrap()], &all).unwrap();
+    let whole = Tensor::from_slice(context, [u32::try_from(all.len()).unwrap(), 1, 1, 1], &all).unwrap();
     Tensor::from_buffer(context, whole.buffer(), 4 * offset as u64, shape).unwrap()
 }
 
@@ -534,6 +534,101 @@ fn transposed_convolutions_out_of_range_are_refused() {
     }
 }
 
+/// ONNX's own examples of `AveragePool` and `MaxPool`, and windows at the edges.
+#[test]
+fn pools_by_hand() {
+    let Some(context) = context() else { return };
+    let check = |layer: Layer, shape: [u32; 4], expected: &[f32]| {
+        assert_eq!(layer.output_shape(), shape, "{}", layer.text());
+        let whole = |_: &Given, count: usize| (1..=count).map(|index| index as f32).collect();
+        compute(context, layer, whole, |reference, actual, _| {
+            assert_eq!(
+                (actual, common::narrow(&reference.values).as_slice()),
+                (expected, expected),
+                "{}",
+                layer.text()
+            );
+        });
+    };
+    let mean = |pool: AveragePool2d, [height, width]: [u32; 2]| pool.geometry([1, 1, height, width]).unwrap().into();
+    let max = |pool: MaxPool2d, [height, width]: [u32; 2]| pool.geometry([1, 1, height, width]).unwrap().into();
+
+    // averagepool_2d_ceil and maxpool_2d_ceil: 4 x 4, whose last windows see one row and one column less.
+    let pool = AveragePool2d::new(3).stride(2).ceil_mode(true).count_padding(false);
+    check(mean(pool, [4, 4]), [1, 1, 2, 2], &[6.0, 7.5, 12.0, 13.5]);
+    check(mean(pool.count_padding(true), [4, 4]), [1, 1, 2, 2], &[6.0, 7.5, 12.0, 13.5]);
+    let pool = MaxPool2d::new(3).stride(2).ceil_mode(true);
+    check(max(pool, [4, 4]), [1, 1, 2, 2], &[11.0, 12.0, 15.0, 16.0]);
+    check(max(pool.ceil_mode(false), [4, 4]), [1, 1, 1, 1], &[11.0]);
+
+    // averagepool_2d_precomputed_strides, _same_upper and _pads.
+    let pool = AveragePool2d::new(2).stride(2).count_padding(false);
+    check(mean(pool, [5, 5]), [1, 1, 2, 2], &[4.0, 6.0, 14.0, 16.0]);
+    let pool = AveragePool2d::new(3).stride(2).padding(Padding::Same).count_padding(false);
+    check(mean(pool, [5, 5]), [1, 1, 3, 3], &[4.0, 5.5, 7.0, 11.5, 13.0, 14.5, 19.0, 20.5, 22.0]);
+    #[rustfmt::skip]
+    let padded = [
+        7.0, 7.5, 8.0, 8.5, 9.0,
+        9.5, 10.0, 10.5, 11.0, 11.5,
+        12.0, 12.5, 13.0, 13.5, 14.0,
+        14.5, 15.0, 15.5, 16.0, 16.5,
+        17.0, 17.5, 18.0, 18.5, 19.0,
+    ];
+    let pool = AveragePool2d::new(5).stride(1).padding(2).count_padding(false);
+    check(mean(pool, [5, 5]), [1, 1, 5, 5], &padded);
+    // averagepool_2d_precomputed_pads_count_include_pad: zeros count.
+    #[rustfmt::skip]
+    let zeros = [
+        2.52, 3.6, 4.8, 4.08, 3.24,
+        4.56, 6.4, 8.4, 7.04, 5.52,
+        7.2, 10.0, 13.0, 10.8, 8.4,
+        6.96, 9.6, 12.4, 10.24, 7.92,
+        6.12, 8.4, 10.8, 8.88, 6.84,
+    ];
+    check(mean(pool.count_padding(true), [5, 5]), [1, 1, 5, 5], &zeros);
+
+    // 1 2 3 4 5 6 with a zero on either side: a second window would start at the zero after them, and is left out.
+    let pool = AveragePool2d::new([1, 2]).padding([0, 1]).stride([1, 7]).ceil_mode(true);
+    check(mean(pool, [1, 6]), [1, 1, 1, 1], &[0.5]);
+    check(mean(pool.stride([1, 5]), [1, 6]), [1, 1, 1, 2], &[0.5, 5.5]);
+    // The last window has the last value, the zero after it, and a place past that, which never counts.
+    let pool = AveragePool2d::new([1, 3]).padding([0, 1]).stride([1, 3]).ceil_mode(true);
+    check(mean(pool, [1, 6]), [1, 1, 1, 3], &[1.0, 4.0, 3.0]);
+    check(mean(pool.count_padding(false), [1, 6]), [1, 1, 1, 3], &[1.5, 4.0, 6.0]);
+    // With a dilation it may have nothing but what lies past the padding.
+    let pool = MaxPool2d::new([1, 2]).stride([1, 4]).dilation([1, 2]).ceil_mode(true);
+    check(max(pool, [1, 5]), [1, 1, 1, 2], &[3.0, 5.0]);
+}
+
+#[test]
+fn pools_out_of_range_are_refused() {
+    let shape = [1, 2, 5, 6];
+    let argument = |result: sepconv::Result<_>| match result {
+        Err(Error::OutOfRange { argument, .. }) => argument,
+        other => panic!("{other:?}"),
+    };
+    let pool = AveragePool2d::new(3).ceil_mode(true);
+    assert_eq!(argument(AveragePool2d::new(0).geometry(shape)), "kernel_size height");
+    assert_eq!(argument(pool.stride([1, 0]).geometry(shape)), "stride width");
+    assert_eq!(argument(pool.dilation([0, 1]).geometry(shape)), "dilation height");
+    assert_eq!(argument(pool.geometry([1, 0, 5, 6])), "input channels");
+    // Rounding up is no way round a window that does not fit.
+    assert!(matches!(AveragePool2d::new(6).ceil_mode(true).geometry(shape), Err(Error::KernelTooLarge { .. })));
+    // The window that is added would end past what a shader can compute with.
+    let long = AveragePool2d::new([1, 1 << 30]).padding([0, 0, 0, 1 << 30]).ceil_mode(true).stride([1, (1 << 30) + 1]);
+    assert_eq!(argument(long.geometry([1, 1, 1, (1 << 30) - 1 + 4])), "padded input size");
+    let geometry = pool.geometry(shape).unwrap();
+    assert_eq!(geometry.output_shape(), [1, 2, 2, 2]);
+    for alter in [
+        |geometry: &mut sepconv::PoolGeometry| geometry.ceil_mode = false,
+        |geometry: &mut sepconv::PoolGeometry| geometry.output.height = 3,
+    ] {
+        let mut altered = geometry;
+        alter(&mut altered);
+        assert_eq!(altered.check(), Err(Error::Altered));
+    }
+}
+
 /// Every reduction.
 const REDUCTIONS: [Reduction; 7] = [
     Reduction::Sum,
@@ -658,4 +753,122 @@ fn reductions_out_of_range_are_refused() {
     let mut infinite = new([1, 2, 3]).unwrap();
     infinite.activation = Activation::Elu(f32::INFINITY);
     assert!(matches!(infinite.check(), Err(Error::NotFinite { .. })));
+}
+
+/// Every reduction.
+/// `[outer, length, inner]`: sizes of 1, odd sizes, and those around the edges of fours, teams and workgroups.
+/// More values than a loop of llvmpipe has rounds.
+/// A NaN and infinities among the values, at every place of a four and in several members' shares.
+#[test]
+/// `[rows, depth, columns]`: sizes of 1, odd sizes, and those around the edges of tiles and workgroups.
+const PRODUCTS: [[u32; 3]; 14] = [
+    [1, 1, 1],
+    [1, 7, 1],
+    [5, 1, 3],
+    [1, 130, 257],
+    [2, 9, 64],
+    [3, 33, 65],
+    [4, 16, 4],
+    [5, 8, 63],
+    [7, 40, 31],
+    [8, 3, 64],
+    [9, 64, 33],
+    [16, 17, 100],
+    [33, 5, 129],
+    [65, 12, 15],
+];
+
+#[test]
+fn products_of_matrices() {
+    let Some(context) = context() else { return };
+    for (place, sizes) in PRODUCTS.into_iter().enumerate() {
+        let mut layer = MatMul::new(sizes).unwrap();
+        check_exact(context, layer, place as u64);
+        for transposed in [[false, true], [true, false], [true, true]] {
+            layer.transposed = transposed;
+            check_exact(context, layer, place as u64);
+        }
+        layer.transposed[0] = place % 2 == 0;
+        layer.bias = true;
+        check_exact(context, layer, place as u64);
+        layer.activation = Activation::Sigmoid;
+        check(context, layer, place as u64);
+    }
+}
+
+/// One matrix for all products, for those along one axis of the batch, or one for each.
+#[test]
+fn batches_of_products() {
+    let Some(context) = context() else { return };
+    for batch in [[1, 3], [3, 1], [2, 3]] {
+        for flags in 0..16 {
+            let mut layer = MatMul::new([5, 6, 9]).unwrap();
+            layer.batch = batch;
+            layer.varies = [[flags & 1 > 0, flags & 2 > 0], [flags & 4 > 0, flags & 8 > 0]];
+            layer.transposed = [flags & 2 > 0, flags & 4 > 0];
+            layer.bias = flags & 1 > 0;
+            check_exact(context, layer, flags);
+        }
+    }
+}
+
+/// Sums that are cut, each part adding to what is stored.
+#[test]
+fn long_products() {
+    let Some(context) = context() else { return };
+    for (place, sizes) in [[3, 8192, 5], [4, 8193, 2], [1, 70_000, 3], [9, 20_000, 2]].into_iter().enumerate() {
+        let mut layer = MatMul::new(sizes).unwrap();
+        layer.transposed[1] = place % 2 == 0;
+        layer.bias = true;
+        layer.activation = Activation::Clamp(-200.0, 300.0);
+        check_exact(context, layer, place as u64);
+    }
+}
+
+/// What is read again past an edge brings no NaN or infinity to other outputs.
+#[test]
+fn products_with_infinities_and_a_nan() {
+    let Some(context) = context() else { return };
+    for sizes in [[5, 6, 70], [3, 5, 3]] {
+        let [rows, depth, columns] = sizes.map(|size| size as usize);
+        let layer = MatMul::new(sizes).unwrap();
+        check_with(context, layer.into(), |given, count| {
+            let mut values = Random(4).floats(count);
+            if given.name == "input" {
+                values[(rows - 1) * depth] = f32::NAN;
+            } else {
+                (values[0], values[(depth - 1) * columns + 1]) = (f32::INFINITY, f32::NEG_INFINITY);
+            }
+            values
+        });
+    }
+}
+
+#[test]
+fn products_out_of_range_are_refused() {
+    for (place, argument) in ["rows", "depth", "columns"].into_iter().enumerate() {
+        for value in [0, 1 << 31] {
+            let mut sizes = [2; 3];
+            sizes[place] = value;
+            let expected = Error::OutOfRange { argument, value: value.into(), minimum: 1, maximum: (1 << 31) - 1 };
+            assert_eq!(MatMul::new(sizes), Err(expected));
+        }
+    }
+    for (sizes, name) in
+        [([1 << 17, 1 << 16, 1], "input"), ([1, 1 << 16, 1 << 17], "other"), ([1 << 17, 1, 1 << 16], "output")]
+    {
+        assert!(matches!(MatMul::new(sizes), Err(Error::Overflow { argument, .. }) if argument == name), "{sizes:?}");
+    }
+    let layer = MatMul::new([2, 3, 4]).unwrap();
+    let alterations: [fn(&mut MatMul); 4] = [
+        |layer| layer.batch[0] = 0,
+        |layer| layer.batch[1] = 1 << 31,
+        |layer| layer.batch = [1 << 16; 2],
+        |layer| layer.activation = Activation::LeakyRelu(f32::NAN),
+    ];
+    for alter in alterations {
+        let mut altered = layer;
+        alter(&mut altered);
+        assert!(altered.check().is_err(), "{altered:?}");
+    }
 }

@@ -8,8 +8,8 @@ use common::{Case, Random, SeparableData, check_plan, count, first_of, foreign_d
 use sepconv::roofline::Roofline;
 use sepconv::unstable::{Kind, Memory, Planner, Program, Step};
 use sepconv::{
-    Activation, Choice, Context, Conv2d, Error, Layer, MaxPool2d, Operands, PaddingMode, Parameters, SeparableConv2d,
-    Target, Tensor, kernels, reference,
+    Activation, AveragePool2d, Choice, Context, Conv2d, Error, Layer, MaxPool2d, Operands, PaddingMode, Parameters,
+    SeparableConv2d, Target, Tensor, kernels, reference,
 };
 
 /// A layer or two for each kernel, of several tiles along every axis.
@@ -722,16 +722,21 @@ fn separable_layers_are_cut_by_rows_whatever_they_are() {
     assert_eq!(kernels, BTreeSet::from(["chained"]));
 }
 
-/// Runs a max pool that is cut to at least so many parts.
+/// Runs a max pool, and average pools with the same windows, that are cut to at least so many parts.
 fn check_pool(context: &Context, pool: &MaxPool2d, shape: [u32; 4], least_parts: usize) {
     let plan = pool.plan(context, shape).unwrap();
     assert!(plan.program().parts >= least_parts, "{} parts: {pool:?} on {shape:?}", plan.program().parts);
     check_program(plan.program(), context.limits());
-    common::check_pool(context, pool, shape, 7);
+    let mean = AveragePool2d::new(pool.kernel_size).stride(pool.stride).padding(pool.padding).dilation(pool.dilation);
+    let mean = mean.ceil_mode(pool.ceil_mode);
+    let means = [true, false].map(|count_padding| mean.count_padding(count_padding).geometry(shape).unwrap());
+    for geometry in [pool.geometry(shape).unwrap(), means[0], means[1]] {
+        common::check_pool(context, geometry, 7);
+    }
 }
 
 #[test]
-fn max_pools_are_cut() {
+fn pools_are_cut() {
     let pool = MaxPool2d::new(3).stride(2).padding(1);
     // 9 x 11: 396 bytes a plane.
     for (bytes, parts) in
@@ -750,6 +755,8 @@ fn max_pools_are_cut() {
             // Windows of padding alone.
             MaxPool2d::new(2).padding([5, 4]),
             MaxPool2d::new([4, 1]).stride(1).dilation([2, 1]).padding([6, 0]),
+            MaxPool2d::new(3).stride([4, 2]).padding([1, 1, 2, 0]).ceil_mode(true),
+            MaxPool2d::new([2, 4]).stride([5, 3]).ceil_mode(true),
         ] {
             check_pool(&context, &pool, [3, 4, 9, 11], 1);
         }

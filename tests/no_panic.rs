@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use sepconv::unstable::Planner;
-use sepconv::{Activation, Conv2d, MaxPool2d, Padding, PaddingMode, SeparableConv2d, Summary, Target};
+use sepconv::{Activation, AveragePool2d, Conv2d, MaxPool2d, Padding, PaddingMode, SeparableConv2d, Summary, Target};
 
 /// Small sizes, which get far, and any others.
 fn size() -> impl Strategy<Value = u32> {
@@ -64,7 +64,10 @@ proptest! {
             let _ = planner.plan(&(depthwise, pointwise).into());
         }
         let pool = MaxPool2d::new([weight[2], weight[3]]).stride(stride).dilation(dilation).padding(padding);
-        if let Ok(geometry) = pool.geometry(input) {
+        let mean = AveragePool2d::new([weight[2], weight[3]]).stride(stride).dilation(dilation).padding(padding);
+        let pools = [false, true].map(|ceil_mode| pool.ceil_mode(ceil_mode).geometry(input));
+        let means = [false, true].map(|ceil_mode| mean.ceil_mode(ceil_mode).count_padding(ceil_mode).geometry(input));
+        for geometry in pools.into_iter().chain(means).flatten() {
             let _ = planner.plan(&geometry.into());
         }
     }

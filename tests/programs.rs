@@ -8,10 +8,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::RngSeed;
 use sepconv::unstable::{Binding, Kind, Planner, Program, Step};
-use sepconv::{Choice, Conv2d, Error, Layer, MaxPool2d, PaddingMode, SeparableConv2d, kernels, reference};
+use sepconv::{AveragePool2d, Choice, Conv2d, Error, Layer, MaxPool2d, PaddingMode, SeparableConv2d, kernels};
 
 /// The words of `extent` in shaders/shared/extent.wgsl that a step's sizes are in, behind the first workgroup and the offsets.
-const WORDS: [&str; 16] = [
+const WORDS: [&str; 24] = [
     "batch",
     "in_channels",
     "in_height",
@@ -28,6 +28,14 @@ const WORDS: [&str; 16] = [
     "first_in_channel",
     "last_in_channel",
     "depth_multiplier",
+    "activation_low",
+    "activation_high",
+    "between_low",
+    "between_high",
+    "count_top",
+    "count_left",
+    "count_height",
+    "count_width",
 ];
 
 /// A step, and the values of the program's buffers.
@@ -102,6 +110,18 @@ impl Run<'_> {
         values
     }
 
+    /// How many places of a window an average pool counts, but at least 1.
+    fn counted(&self, row: i64, column: i64) -> f64 {
+        let axis = |side, start, output, size| {
+            let [stride, dilation] = ["STRIDE", "DILATION"].map(|name| self.constant(&format!("{name}_{side}"), 1));
+            let place = |tap| self.word(start) + output * stride + tap * dilation;
+            let taps = 0..self.constant(&format!("WHOLE_{side}"), 1);
+            taps.filter(|&tap| (0..self.word(size)).contains(&place(tap))).count()
+        };
+        let rows = axis("HEIGHT", "count_top", row, "count_height");
+        (rows * axis("WIDTH", "count_left", column, "count_width")).max(1) as f64
+    }
+
     fn taps(&self) -> i64 {
         self.constant("KERNEL_HEIGHT", 1) * self.constant("KERNEL_WIDTH", 1)
     }
@@ -138,9 +158,14 @@ impl Run<'_> {
                 let line = channel * self.word("in_height") + row + self.word("top");
                 return self.read(1, line * self.word("in_width") + column + self.word("left"));
             }
-            "max_pool" => {
+            "pool" => {
                 let window = self.window(image * self.word("out_channels") + channel, row, column);
-                return window.into_iter().map(|(_, value)| value).fold(begun.unwrap_or(f64::NEG_INFINITY), f64::max);
+                let values = window.into_iter().map(|(_, value)| value);
+                if !is("IS_AVERAGE") {
+                    return values.fold(begun.unwrap_or(f64::NEG_INFINITY), f64::max);
+                }
+                let sum = begun.unwrap_or(0.0) + values.sum::<f64>();
+                return if is("FINISHES") { sum / self.counted(row, column) } else { sum };
             }
             // They read pixels by their place alone.
             "pointwise" | "subgroup_pointwise" => assert_eq!((self.word("top"), self.word("left")), (0, 0)),
@@ -278,17 +303,24 @@ proptest! {
     }
 
     #[test]
-    fn max_pools(
+    fn pools(
         (channels, [batch, height, width]) in (1_u32..9, plane()),
         (kernel, stride, dilation, padding) in window(),
+        (average, ceil_mode) in (any::<Option<bool>>(), any::<bool>()),
         (values, seed) in (4_u32..160, any::<u64>()),
     ) {
-        let pool = MaxPool2d::new(kernel).stride(stride).dilation(dilation).padding(padding);
-        let geometry = pool.geometry([batch, channels, height, width]);
+        let shape = [batch, channels, height, width];
+        let geometry = if let Some(count_padding) = average {
+            let pool = AveragePool2d::new(kernel).stride(stride).dilation(dilation).padding(padding);
+            pool.ceil_mode(ceil_mode).count_padding(count_padding).geometry(shape)
+        } else {
+            let pool = MaxPool2d::new(kernel).stride(stride).dilation(dilation).padding(padding);
+            pool.ceil_mode(ceil_mode).geometry(shape)
+        };
         prop_assume!(geometry.is_ok());
         let geometry = geometry.unwrap();
         let input = Random(seed).integers(count(geometry.input_shape()));
-        let expected: Vec<_> = reference::max_pool2d(&geometry, &input).into_iter().map(f64::from).collect();
+        let expected = Layer::from(geometry).describe().reference(&[&input]).values;
         check(&planner(values), &geometry.into(), &[(None, "input", &input)], &expected);
     }
 }

@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use sepconv::unstable::{Planner, Step, specialise};
 use sepconv::{
-    Activation, Axis, Binary, Choice, Conv2d, ConvTranspose2d, Geometry, Layer, MaxPool2d, PaddingMode, Rearrange,
-    Reduce, Reduction, Unary, kernels,
+    Activation, AveragePool2d, Axis, Binary, Choice, Conv2d, ConvTranspose2d, Geometry, Layer, MatMul, MaxPool2d,
+    PaddingMode, Rearrange, Reduce, Reduction, Unary, kernels,
 };
 
 const SHADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
@@ -72,12 +72,19 @@ fn layers() -> Vec<Layer> {
         let pool = MaxPool2d::new(geometry.kernel_size).stride(geometry.stride).dilation(geometry.dilation);
         Some(pool.geometry(geometry.input_shape()).ok()?.into())
     });
+    let means = geometries.iter().filter_map(|geometry| {
+        let pool = AveragePool2d::new(geometry.kernel_size).stride(geometry.stride).dilation(geometry.dilation);
+        Some(pool.geometry(geometry.input_shape()).ok()?.into())
+    });
+    let all = geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools).chain(means);
     let all = geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools);
+    let all = all.chain(functions()).chain(operations()).chain(rearrangements()).chain(transposed(&geometries));
     all.chain(functions())
         .chain(operations())
         .chain(rearrangements())
         .chain(transposed(&geometries))
         .chain(reductions())
+        .chain(products())
         .collect()
 }
 
@@ -162,6 +169,17 @@ fn reductions() -> impl Iterator<Item = Layer> {
         [[3, 1000, 1], [3, 1000, 5]].map(|sizes| {
             let mut layer = Reduce::new(reduction, sizes).unwrap();
             layer.activation = activation;
+            layer.into()
+        })
+    })
+}
+
+/// Products with and without a bias, some of more terms than one invocation sums.
+fn products() -> impl Iterator<Item = Layer> {
+    ACTIVATIONS.into_iter().zip(0..).flat_map(|(activation, index)| {
+        [[1, 40_000, 3], [40, 9, 50]].map(|sizes| {
+            let mut layer = MatMul::new(sizes).unwrap();
+            (layer.activation, layer.bias) = (activation, index % 2 == 0);
             layer.into()
         })
     })

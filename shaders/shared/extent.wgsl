@@ -22,6 +22,8 @@ struct Extent {
     // The limits, or the slope, of the activations.
     activation_low: f32, activation_high: f32,
     between_low: f32, between_high: f32,
+    // Where the whole window of an average pool's first output starts in what its mean counts, and how large that is.
+    count_top: i32, count_left: i32, count_height: u32, count_width: u32,
 }
 
 @group(0) @binding(0) var<uniform> extent: Extent;

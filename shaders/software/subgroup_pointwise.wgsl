@@ -20,7 +20,6 @@
 
 // Structure: the host replaces these values, and each set of them is one pipeline.
 const ODD_PLANES: bool = false;  // whether planes have an odd number of pixels: then odd channels' start within a pair
-const CHANNELS_FIRST: bool = true;  // whether x of the grid is over channels and y over pixels, or the other way round
 const CHANNEL_TILE: u32 = 64u;  // output channels per invocation, a multiple of 4
 const PIXEL_TILE: u32 = 8u;  // output pixels per invocation, a multiple of 4
 
@@ -43,16 +42,18 @@ fn main(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let place = workgroup.xy + vec2u(extent.first_workgroup_x, extent.first_workgroup_y);
-    let first_tile = select(place.y, place.x, CHANNELS_FIRST) * CHANNEL_TILE;
+    let plane = extent.in_height * extent.in_width;
+    // As the host's grid has it: see "Mapping".
+    let channels_first = extent.out_channels_per_group <= plane;
+    let first_tile = select(place.y, place.x, channels_first) * CHANNEL_TILE;
     let group = workgroup.z + extent.first_workgroup_z;
     let first_channel = group * extent.out_channels_per_group + first_tile;
     let channels = min(CHANNEL_TILE, extent.out_channels_per_group - first_tile);
 
     // Every invocation stays to the end, to hand its weights round. Past the last tile, it computes that one again.
-    let plane = extent.in_height * extent.in_width;
     let tiles_per_plane = (plane + PIXEL_TILE - 1u) / PIXEL_TILE;
     let tiles = extent.batch * tiles_per_plane;
-    let wanted = select(place.x, place.y, CHANNELS_FIRST) * 8u + local.x;
+    let wanted = select(place.x, place.y, channels_first) * 8u + local.x;
     let tile = min(wanted, tiles - 1u);
     let image = tile / tiles_per_plane;
     let first_pixel = tile % tiles_per_plane * PIXEL_TILE;

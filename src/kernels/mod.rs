@@ -7,9 +7,10 @@ mod depthwise;
 mod direct;
 mod fused;
 mod gemm;
-mod max_pool;
+mod matmul;
 mod parts;
 mod pointwise;
+mod pool;
 mod rearrange;
 mod reduce;
 mod register_tile;
@@ -46,10 +47,11 @@ pub static ALL: &[&Kernel] = &[
     &direct::KERNEL,
     &separable::KERNEL,
     &chained::KERNEL,
-    &max_pool::KERNEL,
+    &pool::KERNEL,
     &transposed::KERNEL,
     &binary::KERNEL,
     &rearrange::KERNEL,
+    &matmul::KERNEL,
     &reduce::KERNEL,
     &unary::KERNEL,
     &software::subgroup_pointwise::KERNEL,

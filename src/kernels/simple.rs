@@ -47,7 +47,7 @@ pub(super) fn lower<S: Sizes>(
     words: impl IntoIterator<Item = u32>,
     lowering: &Lowering<'_>,
 ) -> Result<Program> {
-    one_step(kernel, layer, variant, uniform(words), 0, lowering)
+    in_steps(kernel, layer, variant, [(Vec::new(), uniform(words))], 0, lowering)
 }
 
 /// [`lower`] for a kernel that starts and ends its sums as a convolution does: by `shaders/shared/epilogue.wgsl`.
@@ -58,16 +58,30 @@ pub(super) fn lower_sums<S: Sizes>(
     extent: &Extent,
     lowering: &Lowering<'_>,
 ) -> Result<Program> {
-    one_step(kernel, layer, variant, extent.words(), 4, lowering)
+    lower_parts(kernel, layer, variant, [(Vec::new(), extent.words())], lowering)
+}
+
+/// What a step has of its own: constants besides the variant's, and its uniform.
+pub(super) type Part = (Vec<(&'static str, u32)>, Vec<u32>);
+
+/// [`lower_sums`] in several steps of the same grid, each of which has a part of every sum.
+pub(super) fn lower_parts<S: Sizes>(
+    kernel: &Kernel,
+    layer: &S,
+    variant: usize,
+    parts: impl IntoIterator<Item = Part>,
+    lowering: &Lowering<'_>,
+) -> Result<Program> {
+    in_steps(kernel, layer, variant, parts, 4, lowering)
 }
 
 /// The program, whose shader reads bindings up to number `last`. It does not read those that the layer has no tensor for,
 /// but something must be bound there.
-fn one_step<S: Sizes>(
+fn in_steps<S: Sizes>(
     kernel: &Kernel,
     layer: &S,
     variant: usize,
-    uniform: Vec<u32>,
+    parts: impl IntoIterator<Item = Part>,
     last: u32,
     lowering: &Lowering<'_>,
 ) -> Result<Program> {
@@ -86,7 +100,11 @@ fn one_step<S: Sizes>(
     let output = program.buffer(Kind::Output, "output", layer.output_shape());
     bindings.push(Binding::write(5, program.whole(output)));
     let Variant { constants, grid } = kernel.variant(&(*layer).into(), target, variant);
-    program.dispatch(Step::new(shader(kernel), "main", constants, uniform, bindings), grid, &target.limits)?;
+    for (own, uniform) in parts {
+        let constants = constants.iter().copied().chain(own).collect();
+        let step = Step::new(shader(kernel), "main", constants, uniform, bindings.clone());
+        program.dispatch(step, grid, &target.limits)?;
+    }
     Ok(program)
 }
 

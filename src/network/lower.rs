@@ -21,19 +21,25 @@ pub(crate) struct Lowered {
     /// The values of each parameter, in the order of the program's buffers.
     pub constants: Vec<Arc<[f32]>>,
     /// What each layer became.
-    pub layers: Vec<LoweredLayer>,
+    pub layers: Vec<PlannedLayer>,
 }
 
-/// A layer, and which steps compute it.
+/// A layer of a planned network.
 #[derive(Debug, Clone)]
-pub(crate) struct LoweredLayer {
+#[non_exhaustive]
+pub struct PlannedLayer {
+    /// The name of the node that it began as; others may have become part of it.
     pub name: String,
+    /// What it computes.
     pub layer: Layer,
+    /// The kernel that computes it, or several with ` + ` between them.
     pub kernel: String,
-    pub steps: std::ops::Range<usize>,
-    /// Where each thing that it is given lies, in its order.
-    pub sources: Vec<Slice>,
-    pub packed_bytes: u64,
+    /// How many steps it takes.
+    pub steps: usize,
+    /// The values of its weights, biases and other constants.
+    pub parameters: u64,
+    /// The bytes of its packed weights.
+    pub packed_weight_bytes: u64,
 }
 
 /// Four sizes of a tensor of any rank: missing axes behind have size 1, and what is past the fourth axis is part of it.
@@ -155,12 +161,18 @@ impl Lowering {
         }
         let [_, end] = program.ends();
         given.push((end, output));
-        let first = self.lowered.program.steps.len();
-        let (kernel, packed_bytes) = (program.kernel.clone(), program.packed_weight_bytes());
-        self.lowered.program.append(program, &given)?;
-        let steps = first..self.lowered.program.steps.len();
-        let name = name.to_owned();
-        self.lowered.layers.push(LoweredLayer { name, layer, kernel, steps, sources, packed_bytes });
+        let whole = &mut self.lowered.program;
+        let constants = sources.iter().filter(|slice| whole.is_parameter(slice.buffer));
+        let planned = PlannedLayer {
+            name: name.to_owned(),
+            layer,
+            kernel: program.kernel.clone(),
+            steps: program.steps.len(),
+            parameters: constants.map(|slice| slice.length).sum(),
+            packed_weight_bytes: program.packed_weight_bytes(),
+        };
+        whole.append(program, &given)?;
+        self.lowered.layers.push(planned);
         Ok(())
     }
 

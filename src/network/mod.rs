@@ -23,16 +23,18 @@ mod simplify;
 
 use std::sync::Arc;
 
+pub use lower::PlannedLayer;
 pub use operation::Operation;
-pub use plan::{NetworkPlan, PlannedLayer, Port};
+pub use plan::{NetworkPlan, Port};
 pub use reference::{ReferenceLayer, ReferenceOutput};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::gpu::Plan;
 use crate::layer::Layer;
+#[cfg(feature = "unstable")]
 use crate::planner::Planner;
-use crate::pool::{MaxPool2d, PoolGeometry};
+use crate::pool::{AveragePool2d, MaxPool2d, PoolGeometry};
 use graph::{Constant, Graph, Node, TensorKind};
 use resolve::Resolved;
 
@@ -246,13 +248,18 @@ impl Network {
         reference::run(&self.resolve(&shapes)?, inputs, visit)
     }
 
-    /// [`plan`](Self::plan) without a device: what would run.
+    /// [`plan`](Self::plan) without a device: what would run, and what each layer would become.
     ///
     /// # Errors
     /// Those of [`plan`](Self::plan), but for the device's own.
     #[cfg(feature = "unstable")]
-    pub fn program(&self, planner: &Planner, shapes: &[(&str, &[u32])]) -> Result<crate::program::Program> {
-        Ok(lower::lower(&self.resolve(shapes)?, planner)?.program)
+    pub fn program(
+        &self,
+        planner: &Planner,
+        shapes: &[(&str, &[u32])],
+    ) -> Result<(crate::program::Program, Vec<PlannedLayer>)> {
+        let lowered = lower::lower(&self.resolve(shapes)?, planner)?;
+        Ok((lowered.program, lowered.layers))
     }
 
     /// The layers that a plan for inputs of these shapes has, with the names of the nodes that they began as.
@@ -304,8 +311,17 @@ fn check_values(name: &str, shape: &[u32], length: usize) -> Result<()> {
 
 /// The pool that an operation describes.
 fn pool(operation: &Operation, input_shape: [u32; 4]) -> Result<PoolGeometry> {
-    let &Operation::Pool2d { kernel_size, stride, padding, dilation, .. } = operation else {
+    let &Operation::Pool2d { kernel_size, stride, padding, dilation, ceil_mode, average } = operation else {
         unreachable!("only pools are asked for")
     };
-    MaxPool2d::new(kernel_size).stride(stride).padding(padding).dilation(dilation).geometry(input_shape)
+    match average {
+        None => {
+            let pool = MaxPool2d::new(kernel_size).stride(stride).padding(padding).dilation(dilation);
+            pool.ceil_mode(ceil_mode).geometry(input_shape)
+        }
+        Some(count_padding) => {
+            let pool = AveragePool2d::new(kernel_size).stride(stride).padding(padding).dilation(dilation);
+            pool.ceil_mode(ceil_mode).count_padding(count_padding).geometry(input_shape)
+        }
+    }
 }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::lower::{Lowered, LoweredLayer, four};
+use super::lower::{Lowered, PlannedLayer, four};
 use super::resolve::Resolved;
 use crate::error::{Error, Result};
 use crate::gpu::{Bound, Plan, Tensor, Weights, Workspace};
-use crate::layer::Layer;
 
 /// A network planned for the shapes of its inputs, with its pipelines compiled. Bind it to as many sets of tensors as you
 /// like. A clone is another handle to the same plan.
@@ -21,7 +20,7 @@ struct Shared {
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     constants: Vec<Arc<[f32]>>,
-    layers: Vec<LoweredLayer>,
+    layers: Vec<PlannedLayer>,
 }
 
 /// An input or an output of a network.
@@ -42,24 +41,6 @@ impl Port {
     pub fn tensor_shape(&self) -> [u32; 4] {
         four(&self.shape)
     }
-}
-
-/// A layer of a planned network.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct PlannedLayer<'a> {
-    /// The name of the node that it began as; others may have become part of it.
-    pub name: &'a str,
-    /// What it computes.
-    pub layer: &'a Layer,
-    /// The kernel that computes it, or several with ` + ` between them.
-    pub kernel: &'a str,
-    /// How many steps it takes.
-    pub steps: usize,
-    /// The values of its weights, biases and other constants.
-    pub parameters: u64,
-    /// The bytes of its packed weights.
-    pub packed_weight_bytes: u64,
 }
 
 impl NetworkPlan {
@@ -93,19 +74,9 @@ impl NetworkPlan {
     }
 
     /// Its layers, in the order in which they run.
-    pub fn layers(&self) -> impl Iterator<Item = PlannedLayer<'_>> {
-        let constants: Vec<_> = {
-            let program = self.plan.whole_program();
-            (0..program.buffers.len()).map(|buffer| program.is_parameter(buffer)).collect()
-        };
-        self.shared.layers.iter().map(move |layer| PlannedLayer {
-            name: &layer.name,
-            layer: &layer.layer,
-            kernel: &layer.kernel,
-            steps: layer.steps.len(),
-            parameters: layer.sources.iter().filter(|slice| constants[slice.buffer]).map(|slice| slice.length).sum(),
-            packed_weight_bytes: layer.packed_bytes,
-        })
+    #[must_use]
+    pub fn layers(&self) -> &[PlannedLayer] {
+        &self.shared.layers
     }
 
     /// How many steps a run takes.

@@ -24,7 +24,7 @@ test("every golden case with every kernel", async (t) => {
   assert.deepEqual(failures, []);
   assert.deepEqual([cases, count], [130, 130]);
   // None of them is a max pool or has the 16 channels that Winograd's method takes; some of the next test's are.
-  everyKernelRan(runs, kernels.filter((kernel) => !["max_pool", "winograd"].includes(kernel)));
+  everyKernelRan(runs, kernels.filter((kernel) => !["pool", "winograd"].includes(kernel)));
   assert.deepEqual(chromium.errors, []);
 });
 
@@ -77,7 +77,7 @@ test("what is wrong is refused by name", async () => {
     both: /RangeError: bias and weights are both given/,
     half: /RangeError: a layer takes weight, or else both depthwiseWeight and pointwiseWeight/,
     otherKind: /RangeError: depthwise weight was given; this layer was built without one/,
-    otherLayout: /RangeError: the weights are packed for another layout than max_pool reads/,
+    otherLayout: /RangeError: the weights are packed for another layout than pool reads/,
     unexpected: /RangeError: weight was given; this layer was built without one/,
     poolOption: /RangeError: options has "groups"; it may have stride, padding, dilation/,
     written: /RangeError: tensor has 5 values/,

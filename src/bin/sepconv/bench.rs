@@ -31,14 +31,14 @@ use row::{Row, geometric_mean, time};
   sepconv bench --compare result.json
   sepconv bench --overhead
 
-A shape is a JSON object: id its name; kind `conv`, `sep` or `max_pool`; n, c, h, w the input; k, s, p, d kernel size,
-stride, padding and dilation, each one number or [height, width], p also [top, left, bottom, right] or \"same\"; oc output
-channels, of all but a max_pool, whose s is k unless it is given; g groups, of a conv; m the depth multiplier, of a sep.
+A shape is a JSON object: id its name; kind `conv`, `sep`, `max_pool` or `average_pool`; n, c, h, w the input; k, s, p, d
+kernel size, stride, padding and dilation, each one number or [height, width], p also [top, left, bottom, right] or \"same\"; oc output
+channels, of all but a pool, whose s is k unless it is given; g groups, of a conv; m the depth multiplier, of a sep.
 Of both: bias and residual, true or false, and activation, as on the command line; bias is true unless it is given.
 
 Each layer is compared with the reference, and then timed with up to 16 sets of its tensors in turn, 128 MiB of them if
 16 are that large, so that a run does not find its input in a cache; after that every set's result must be the one that
-was compared. A layer's floor is the larger of its multiply-adds (a max_pool's comparisons) over the device's rate and its
+was compared. A layer's floor is the larger of its multiply-adds (a pool's comparisons or additions) over the device's rate and its
 bytes over the device's bandwidth: input, parameters and output once each, without the tensor between the two parts of a
 separable layer.
 

@@ -7,7 +7,9 @@ use sepconv::reference::Reference;
 use sepconv::timing::{self, Timing};
 use sepconv::unstable::LayerTensors;
 use sepconv::unstable::text;
-use sepconv::{Bound, Choice, Context, Conv2d, Layer, MaxPool2d, Plan, SeparableConv2d, Tensor, kernels, verify};
+use sepconv::{
+    AveragePool2d, Bound, Choice, Context, Conv2d, Layer, MaxPool2d, Plan, SeparableConv2d, Tensor, kernels, verify,
+};
 use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
@@ -125,9 +127,14 @@ fn parse_layer(value: &Value, batch: u32) -> Result<sepconv::Result<Layer>, Stri
             let layer = MaxPool2d::new(kernel).stride(stride.unwrap_or(kernel));
             layer.padding(padding).dilation(dilation).geometry(input).map(Layer::from)
         }
+        Some("averagepool") => {
+            none(&["oc", "g", "m", "bias", "activation", "residual"], "average pool")?;
+            let layer = AveragePool2d::new(kernel).stride(stride.unwrap_or(kernel));
+            layer.padding(padding).dilation(dilation).geometry(input).map(Layer::from)
+        }
         _ => {
             let kind = &value["kind"];
-            return Err(format!("kind is {kind}; it must be \"conv\", \"sep\" or \"max_pool\""));
+            return Err(format!("kind is {kind}; it must be \"conv\", \"sep\", \"max_pool\" or \"average_pool\""));
         }
     })
 }
@@ -384,14 +391,17 @@ mod tests {
         let shapes = r#"[{"id": "a", "kind": "conv", "c": 4, "h": 20, "w": 18, "oc": 8, "k": [1, 7], "s": [2, 1],
                           "p": [0, 3], "d": [1, 2], "g": 2},
                          {"id": "b", "kind": "sep", "c": 3, "h": 9, "w": 8, "oc": 4, "k": 3, "p": [1, 2, 0, 3], "m": 2},
-                         {"id": "c", "kind": "max_pool", "c": 2, "h": 8, "w": 9, "k": [2, 3], "p": "same"}]"#;
-        let [a, b, c]: [Shape; 3] = parse(shapes, "the test", 1).unwrap().try_into().ok().unwrap();
+                         {"id": "c", "kind": "max_pool", "c": 2, "h": 8, "w": 9, "k": [2, 3], "p": "same"},
+                         {"id": "d", "kind": "average_pool", "c": 2, "h": 8, "w": 9, "k": 3, "s": 2, "p": 1}]"#;
+        let [a, b, c, d]: [Shape; 4] = parse(shapes, "the test", 1).unwrap().try_into().ok().unwrap();
         let conv = Conv2d::new(4, 8, [1, 7]).stride([2, 1]).padding([0, 3]).dilation([1, 2]).groups(2);
         assert_eq!(a.layer, conv.geometry([1, 4, 20, 18]).unwrap().into());
         let separable = SeparableConv2d::new(3, 4, 3).padding([1, 2, 0, 3]).depth_multiplier(2);
         assert_eq!(b.layer, separable.geometry([1, 3, 9, 8]).unwrap().into());
         let pool = MaxPool2d::new([2, 3]).padding(sepconv::Padding::Same);
         assert_eq!(c.layer, pool.geometry([1, 2, 8, 9]).unwrap().into());
+        let mean = AveragePool2d::new(3).stride(2).padding(1);
+        assert_eq!(d.layer, mean.geometry([1, 2, 8, 9]).unwrap().into());
         for (key, value, reason) in [
             ("k", "[1, 2, 3]", "k is [1,2,3]: it has 3 numbers"),
             ("k", "null", "k is missing"),

@@ -64,7 +64,6 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
         }
         let tile = [
             ("ODD_PLANES", u32::from(!pixels.is_multiple_of(2))),
-            ("CHANNELS_FIRST", channels_first.into()),
             ("CHANNEL_TILE", channel_tile),
             ("PIXEL_TILE", PIXEL_TILE),
         ];

@@ -131,7 +131,7 @@ fn draw_legend(area: &Area, [bandwidth, rate]: [f64; 2], points: &[Point]) -> Re
     }
     let mut kinds = vec![(2, NORMAL, "a normal layer"), (3, SEPARABLE, "a separable layer")];
     if points.iter().any(|point| point.colour() == POOL) {
-        kinds.push((4, POOL, "a max pool"));
+        kinds.push((4, POOL, "a pool"));
     }
     for (line, colour, meaning) in kinds {
         area.draw(&Circle::new((18, middle(line)), 4, colour.filled()))?;
