@@ -38,13 +38,10 @@ impl Context {
     /// with the first one's reason.
     pub async fn new() -> Result<Self> {
         let (adapters, refused) = sorted_adapters().await;
-        let mut first = None;
-        for adapter in &adapters {
-            match Self::from_adapter(adapter).await {
-                Ok(context) => return Ok(context),
-                Err(error) => first = first.or(Some(error)),
-            }
-        }
+        let first = match first_that_opens(&adapters, async |adapter| Self::from_adapter(adapter).await).await {
+            Ok(context) => return Ok(context),
+            Err(error) => error,
+        };
         let answered = if cfg!(target_arch = "wasm32") {
             "this browser gives no WebGPU adapter"
         } else {
@@ -240,6 +237,18 @@ async fn sorted_adapters() -> (Vec<wgpu::Adapter>, Vec<String>) {
     able(real.map(|adapter| (adapter.get_info(), Target::from(&adapter), adapter)))
 }
 
+/// The first of these that opens, or else why the first did not, if there is one.
+async fn first_that_opens<A, T>(adapters: &[A], open: impl AsyncFn(&A) -> Result<T>) -> Result<T, Option<Error>> {
+    let mut first = None;
+    for adapter in adapters {
+        match open(adapter).await {
+            Ok(opened) => return Ok(opened),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    Err(first)
+}
+
 /// Sorts what can run the shaders, and says of the rest why it cannot.
 fn able<A>(found: impl Iterator<Item = (wgpu::AdapterInfo, Target, A)>) -> (Vec<A>, Vec<String>) {
     let (mut taken, mut refused) = (Vec::new(), Vec::new());
@@ -262,6 +271,30 @@ fn able<A>(found: impl Iterator<Item = (wgpu::AdapterInfo, Target, A)>) -> (Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_adapter_is_tried_where_one_does_not_open() {
+        let open = |adapters: &[&str]| {
+            let mut tried = Vec::new();
+            let record = std::cell::RefCell::new(&mut tried);
+            let opened = pollster::block_on(first_that_opens(adapters, async |adapter| {
+                record.borrow_mut().push((*adapter).to_owned());
+                let is_good = adapter.starts_with("good");
+                if is_good { Ok((*adapter).to_owned()) } else { Err(Error::NoDevice { reason: (*adapter).to_owned() }) }
+            }));
+            (opened, tried.join(" "))
+        };
+        let failed = |reason: &str| Err(Some(Error::NoDevice { reason: reason.to_owned() }));
+        let good = |name: &str| Ok(name.to_owned());
+        for (adapters, opened, tried) in [
+            (&["good", "good too"][..], good("good"), "good"),
+            (&["bad", "worse", "good", "good too"], good("good"), "bad worse good"),
+            (&["bad", "worse"], failed("bad"), "bad worse"),
+            (&[], Err(None), ""),
+        ] {
+            assert_eq!(open(adapters), (opened, tried.to_owned()), "{adapters:?}");
+        }
+    }
 
     #[test]
     fn adapters_that_lack_something_are_named_and_left_out() {

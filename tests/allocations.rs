@@ -1,8 +1,9 @@
-//! Recording a layer allocates nothing of its own: only what `wgpu` allocates for the same calls.
+//! Recording a layer allocates nothing of its own: only what `wgpu` allocates for the same calls. Binding it takes a
+//! uniform for each dispatch.
 
 mod common;
 
-use common::noop_context;
+use common::{first_of, foreign_device, noop_context};
 use sepconv::{Context, Conv2d, Operands, Parameters, Tensor};
 
 /// How many dispatches are recorded.
@@ -56,4 +57,41 @@ fn recording_allocates_nothing_of_its_own() {
         pass.dispatch_workgroups(1, 1, 1);
     });
     assert_eq!(recorded, by_hand, "allocations of {DISPATCHES} dispatches, against the same calls by hand");
+}
+
+/// What the README says of a binding's memory, asked of the driver.
+#[test]
+fn a_binding_takes_at_most_256_bytes_for_each_dispatch() {
+    // The worst that WebGPU allows, and what the adapter needs.
+    for alignment in [Some(256), None] {
+        let change = |limits: &mut wgpu::Limits| {
+            limits.min_uniform_buffer_offset_alignment =
+                alignment.unwrap_or(limits.min_uniform_buffer_offset_alignment);
+        };
+        let Some((device, queue)) = foreign_device(change) else { return };
+        let context = Context::from_wgpu(device, queue).unwrap();
+        let uniforms = || {
+            let report = context.device().generate_allocator_report()?;
+            let uniforms = report.allocations.iter().filter(|allocation| allocation.name == "sepconv uniforms");
+            Some(uniforms.map(|allocation| allocation.size).sum::<u64>())
+        };
+        if uniforms().is_none() {
+            eprintln!("not run: this driver does not tell what is allocated");
+            return;
+        }
+        let geometry = Conv2d::new(16, 16, 3).bias(false).geometry([1, 16, 6, 6]).unwrap();
+        for (kernel, dispatches) in [("direct", 1), ("winograd", 3)] {
+            let plan = context.plan_with(geometry, first_of(kernel)).unwrap();
+            let steps = &plan.program().steps;
+            assert!(steps.len() == dispatches && steps.iter().all(|step| 4 * step.uniform.len() <= 120));
+            let tensor = |shape: [u32; 4]| Tensor::zeros(&context, shape).unwrap();
+            let weights = plan.weights(&Parameters::new(&tensor(geometry.weight_shape()))).unwrap();
+            let before = uniforms().unwrap();
+            let operands = (tensor(plan.input_shape()), tensor(plan.output_shape()));
+            let _bound = plan.bind(&weights, Operands::new(&operands.0, &operands.1)).unwrap();
+            let bytes = uniforms().unwrap() - before;
+            eprintln!("{kernel}: {bytes} bytes for {dispatches} dispatches, aligned to {alignment:?}");
+            assert!((1..=256 * dispatches as u64).contains(&bytes), "{kernel}: {bytes} bytes");
+        }
+    }
 }

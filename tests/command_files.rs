@@ -263,8 +263,15 @@ fn a_read_only_file_is_refused_and_a_dangling_link_followed() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_place_that_cannot_be_written_is_found_first() {
+    use std::os::unix::fs::symlink;
     let folder = folder();
     std::fs::write(folder.path().join("a.json"), "not JSON").unwrap();
+    symlink("missing", folder.path().join("dangling")).unwrap();
+    symlink("/dev/stdout", folder.path().join("stdout.npy")).unwrap();
+    let pipe = std::process::Command::new("mkfifo").arg(folder.path().join("pipe")).status();
+    assert!(pipe.unwrap().success());
+    let long = "long".repeat(100);
+    let before = files(folder.path());
     for (arguments, named) in [
         ("conv layer.safetensors --out /proc/out.npy --device cpu", "--out /proc/out.npy"),
         // These would be refused later for their inputs.
@@ -274,10 +281,70 @@ fn a_place_that_cannot_be_written_is_found_first() {
         ("tune --shapes a.json --export /proc/out.txt", "--export /proc/out.txt"),
         ("compare --out /proc/maps --device nothing-of-this-name", "--out /proc/maps"),
         ("compare --out a.json/maps --device nothing-of-this-name", "--out a.json/maps"),
+        ("compare --out dangling --device nothing-of-this-name", "--out dangling: there is no folder"),
+        ("compare --out dangling/maps --device nothing-of-this-name", "--out dangling/maps: there is no folder"),
+        (&format!("compare --out {long} --device nothing-of-this-name"), "File name too long"),
+        (&format!("bench --shapes a.json --json {long}"), "File name too long"),
+        ("bench --shapes a.json --json missing/out.json", "--json missing/out.json: there is no folder missing"),
+        ("bench --shapes a.json --json dangling/out.json", "--json dangling/out.json: there is no folder dangling"),
+        ("bench --shapes a.json --json out.json/", "--json out.json/: it names no file"),
+        ("bench --shapes a.json --json out.json/.", "--json out.json/.: it names no file"),
+        ("bench --shapes a.json --json ..", "--json ..: it names no file"),
+        ("conv layer.safetensors --out out.npy/ --device cpu", "--out out.npy/: it names no file"),
+        // What is no file stays what it is, and is not waited for.
+        ("bench --shapes a.json --json /dev/null", "--json /dev/null: it is there and is not a regular file"),
+        ("bench --shapes a.json --svg /dev/full", "--svg /dev/full: it is there and is not a regular file"),
+        ("bench --shapes a.json --json pipe", "--json pipe: it is there and is not a regular file"),
+        ("bench --shapes a.json --json /dev/stdout", "--json /dev/stdout: it leads into /proc"),
+        ("bench --json dangling --svg ./missing", "--json and --svg name the same file"),
+        ("tune --shapes a.json --export /dev/fd/1", "--export /dev/fd/1: it leads into /proc"),
+        ("conv layer.safetensors --out stdout.npy --device cpu", "--out stdout.npy: it leads into /proc"),
     ] {
         let run = sepconv(folder.path(), arguments);
         let line = run.assert_refused(named);
         assert!(!line.contains(".tmp"), "{line}");
+    }
+    assert_eq!(files(folder.path()), before);
+}
+
+/// A file that standard output goes to is open: another one in its place would leave the text without a name.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_redirected_standard_output_is_not_replaced() {
+    let folder = folder();
+    std::fs::write(folder.path().join("a.json"), "not JSON").unwrap();
+    let redirected = std::process::Command::new(env!("CARGO_BIN_EXE_sepconv"))
+        .args("bench --shapes a.json --json /dev/stdout".split(' '))
+        .current_dir(folder.path())
+        .stdout(std::fs::File::create(folder.path().join("out.json")).unwrap())
+        .output()
+        .unwrap();
+    let message = String::from_utf8(redirected.stderr).unwrap();
+    assert!(redirected.status.code() == Some(2) && message.contains("--json /dev/stdout: it leads into"), "{message}");
+}
+
+/// An input by another name is still an input.
+#[cfg(unix)]
+#[test]
+fn an_input_is_not_written_through_links() {
+    use std::os::unix::fs::symlink;
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    let input = std::fs::read(path("input.npy")).unwrap();
+    std::fs::create_dir(path("inner")).unwrap();
+    symlink("../input.npy", path("inner/first.npy")).unwrap();
+    symlink("inner/first.npy", path("second.npy")).unwrap();
+    symlink("inner", path("other")).unwrap();
+    for (read, written) in [
+        ("input.npy", "second.npy"),
+        ("second.npy", "input.npy"),
+        ("second.npy", "inner/first.npy"),
+        ("input.npy", "other/../input.npy"),
+        ("other/first.npy", "./input.npy"),
+    ] {
+        let arguments = format!("conv {read} --weight weight.npy --out {written} --device cpu");
+        sepconv(folder.path(), &arguments).assert_refused(&format!("--out {written}: this file is also read"));
+        assert_eq!(std::fs::read(path("input.npy")).unwrap(), input, "{read} to {written}");
     }
 }
 
@@ -303,6 +370,13 @@ fn a_full_disk_is_no_mistake_of_the_request() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_interrupted_write_leaves_nothing() {
+    const SIGINT: u64 = 1 << 1;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    if u64::from_str_radix(ignored.trim(), 16).unwrap() & SIGINT != 0 {
+        eprintln!("not run: started in the background, where Ctrl-C is ignored");
+        return;
+    }
     let folder = folder();
     let before = files(folder.path());
     for _ in 0..20 {
@@ -327,6 +401,33 @@ fn an_interrupted_write_leaves_nothing() {
         assert_eq!(files(folder.path()), before);
     }
     panic!("the command was never stopped while it wrote");
+}
+
+/// Who ignores a signal, as `nohup` does for a terminal that closes, goes on ignoring it while a file is written.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_ignored_signal_stays_ignored() {
+    let folder = folder();
+    let before = files(folder.path());
+    for _ in 0..20 {
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_sepconv")])
+            .args("conv layer.safetensors --out out.npy --padding 1500 --device cpu".split(' '))
+            .current_dir(folder.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        while files(folder.path()) == before && child.try_wait().unwrap().is_none() {}
+        let kill = std::process::Command::new("kill").args(["-HUP", &child.id().to_string()]).output().unwrap();
+        let was_in_time = kill.status.success() && !folder.path().join("out.npy").exists();
+        assert!(child.wait().unwrap().success());
+        std::fs::remove_file(folder.path().join("out.npy")).unwrap();
+        assert_eq!(files(folder.path()), before);
+        if was_in_time {
+            return;
+        }
+    }
+    panic!("the command was never sent a signal while it wrote");
 }
 
 /// A tensor without values, wherever one is read.

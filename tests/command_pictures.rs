@@ -87,6 +87,9 @@ fn a_picture_that_is_cut_off_is_refused() {
             sepconv(folder.path(), &format!("compare --image {name}")).assert_refused(name);
         }
     }
+    let run = sepconv(folder.path(), "conv a.jpg --filter blur --out out.png");
+    let (length, end) = (astronaut.len() - 2, "without the mark of its end");
+    run.assert_refused(&format!("a.jpg: the JPEG file is cut off in its pixels: it ends after {length} bytes, {end}"));
     assert!(!folder.path().join("out.png").exists());
 }
 

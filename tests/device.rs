@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -581,6 +582,40 @@ fn a_lost_device_is_an_error_of_every_call() {
     }
 }
 
+/// Destroyed while it computes, and met first by who waits for the result.
+#[test]
+fn a_device_that_is_lost_while_it_computes_ends_every_wait() {
+    if common::skipped() {
+        return;
+    }
+    let calls: [Named<Call>; 5] = [
+        ("read", |before| before.tensors.output.read_blocking().map(drop)),
+        ("read, async", |before| pollster::block_on(before.tensors.output.read()).map(drop)),
+        ("wait", |before| pollster::block_on(before.context.wait())),
+        ("wait, blocking", |before| before.context.wait_blocking()),
+        ("run", |before| before.bound.run()),
+    ];
+    for (name, call) in calls {
+        let result = in_time(move || {
+            let before = Before::new(Context::new_blocking().unwrap());
+            let long = common::long_layer(&before.context);
+            before.context.wait_blocking().unwrap();
+            (0..5).for_each(|_| long.run().unwrap());
+            let done = Arc::new(AtomicBool::new(false));
+            let flag = done.clone();
+            before.context.queue().on_submitted_work_done(move || flag.store(true, Ordering::SeqCst));
+            before.context.device().poll(wgpu::PollType::Poll).unwrap();
+            // A fast one may be done already.
+            let is_slow = before.context.adapter_info().device_type == wgpu::DeviceType::Cpu;
+            assert!(!is_slow || !done.load(Ordering::SeqCst), "it is idle");
+            before.context.device().destroy();
+            call(&before)
+        });
+        let Err(Error::DeviceLost { reason }) = result else { panic!("{name}: {result:?}") };
+        assert!(!reason.contains("memory") && !reason.contains("index"), "{name}: {reason}");
+    }
+}
+
 #[test]
 fn out_of_memory_is_an_error() {
     // A backend that computes nothing, but that allocates memory and says when there is none.
@@ -592,6 +627,69 @@ fn out_of_memory_is_an_error() {
     // It is not the end of the device.
     assert_eq!(context.lost(), None);
     assert!(Tensor::zeros(&context, SHAPE).is_ok());
+}
+
+/// A heap that is really full, on a driver whose memory is this computer's: in a child, which gets little of it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_memory_is_no_lost_device() {
+    const CHILD: &str = "SEPCONV_TEST_CHILD";
+    let Some(context) = context() else { return };
+    if context.adapter_info().device_type != wgpu::DeviceType::Cpu {
+        eprintln!("not run: a GPU's memory is not for a test to fill");
+        return;
+    }
+    if std::process::Command::new("prlimit").arg("--version").output().is_err() {
+        eprintln!("not run: there is no prlimit, of util-linux");
+        return;
+    }
+    if std::env::var_os(CHILD).is_some() {
+        fill_memory(context);
+        return;
+    }
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["a_full_memory_is_no_lost_device", "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let [out, err] = [child.stdout, child.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(child.status.success() && err.contains("tensors filled the memory"), "{out}\n{err}");
+    eprintln!("{err}");
+}
+
+/// Makes tensors until there is no memory for another value.
+#[cfg(target_os = "linux")]
+fn fill_memory(context: &Context) {
+    let check = || common::check(context, &layer(), SHAPE, 1);
+    // So that a driver has loaded what it needs.
+    check();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let used = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB")).unwrap();
+    let limit = format!("--as={}", (used.parse::<u64>().unwrap() << 10) + (512 << 20));
+    let own = std::process::id().to_string();
+    let limited = std::process::Command::new("prlimit").args(["--pid", &own, &limit]).status();
+    assert!(limited.unwrap().success());
+
+    let (mut tensors, mut refused, mut length) = (Vec::with_capacity(1000), Vec::with_capacity(100), 1 << 24);
+    while length > 0 {
+        match Tensor::zeros(context, [length]) {
+            Ok(tensor) => tensors.push(tensor),
+            Err(error) => {
+                refused.push((error, Error::OutOfMemory { argument: "tensor", bytes: 4 * u64::from(length) }));
+                length /= 2;
+            }
+        }
+    }
+    let waited = context.wait_blocking();
+    let made = tensors.len();
+    // A panic needs memory too.
+    drop(tensors);
+    for (error, expected) in refused {
+        assert_eq!(error, expected);
+    }
+    assert_eq!((waited, context.lost()), (Ok(()), None));
+    eprintln!("{made} tensors filled the memory");
+    check();
 }
 
 #[test]

@@ -8,8 +8,9 @@ use common::{OPERATIONS, Random, context};
 use sepconv::reference::Reference;
 use sepconv::unstable::{Describe, Given};
 use sepconv::{
-    Activation, AveragePool2d, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Error, Layer, MatMul,
-    MaxPool2d, Operands, Padding, PaddingMode, Rearrange, Reduce, Reduction, Sides, Tensor, Unary, verify,
+    Activation, AveragePool2d, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Coordinates, Error,
+    Interpolation, Layer, MatMul, MaxPool2d, Nearest, Normalise, Operands, Padding, PaddingMode, Rearrange, Reduce,
+    Reduction, Resize2d, Sides, Softmax, Tensor, Unary, verify,
 };
 
 /// A tensor behind so many other values of its buffer, with as many behind it.
@@ -755,11 +756,6 @@ fn reductions_out_of_range_are_refused() {
     assert!(matches!(infinite.check(), Err(Error::NotFinite { .. })));
 }
 
-/// Every reduction.
-/// `[outer, length, inner]`: sizes of 1, odd sizes, and those around the edges of fours, teams and workgroups.
-/// More values than a loop of llvmpipe has rounds.
-/// A NaN and infinities among the values, at every place of a four and in several members' shares.
-#[test]
 /// `[rows, depth, columns]`: sizes of 1, odd sizes, and those around the edges of tiles and workgroups.
 const PRODUCTS: [[u32; 3]; 14] = [
     [1, 1, 1],
@@ -871,4 +867,367 @@ fn products_out_of_range_are_refused() {
         alter(&mut altered);
         assert!(altered.check().is_err(), "{altered:?}");
     }
+}
+
+fn check_scaled(context: &Context, layer: impl Into<Layer>, seed: u64, size: f32) {
+    let mut random = Random(seed);
+    check_with(context, layer.into(), |_, count| random.floats(count).iter().map(|x| x * size).collect());
+}
+
+#[test]
+fn softmax() {
+    let Some(context) = context() else { return };
+    for (place, sizes) in ALONG_AN_AXIS.into_iter().enumerate() {
+        for is_log in [false, true] {
+            let layer = Softmax::new(sizes, is_log).unwrap();
+            for size in [1.0, 20.0, 1e4] {
+                check_scaled(context, layer, place as u64, size);
+            }
+            // All alike.
+            check_with(context, layer.into(), |_, count| vec![-1e4; count]);
+        }
+    }
+    // What one invocation may read, and more values than a loop of llvmpipe has rounds.
+    for sizes in [[1, 43_690, 1], [2, 70_000, 1], [1, 43_690, 3]] {
+        check_scaled(context, Softmax::new(sizes, false).unwrap(), 1, 9.0);
+        check_scaled(context, Softmax::new(sizes, true).unwrap(), 1, 9.0);
+    }
+}
+
+/// Entries of minus infinity have no share; a NaN, an infinity, or nothing but minus infinity makes a row of NaNs.
+#[test]
+fn softmax_of_numbers_with_rules_of_their_own() {
+    let Some(context) = context() else { return };
+    for (sizes, is_log) in [([8, 7, 1], false), ([8, 130, 1], true), ([2, 70, 4], false)] {
+        let layer = Softmax::new(sizes, is_log).unwrap();
+        let [_, length, inner] = sizes.map(|size| size as usize);
+        check_with(context, layer.into(), |_, count| {
+            let mut values = Random(3).floats(count);
+            for (index, value) in values.iter_mut().enumerate() {
+                let (row, place) = (index / (length * inner) * inner + index % inner, index / inner % length);
+                match row {
+                    0 if place == 3 => *value = f32::NAN,
+                    1 if place == length - 1 => *value = f32::INFINITY,
+                    2 => *value = f32::NEG_INFINITY,
+                    3 if place % 2 == 0 => *value = f32::NEG_INFINITY,
+                    4 => *value *= f32::MAX,
+                    5 if place != 1 => *value = f32::NEG_INFINITY,
+                    _ => {}
+                }
+            }
+            values
+        });
+    }
+}
+
+#[test]
+fn softmax_out_of_range_is_refused() {
+    for sizes in [[0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 1 << 31, 1]] {
+        assert!(matches!(Softmax::new(sizes, true), Err(Error::OutOfRange { argument: "size", .. })), "{sizes:?}");
+    }
+    assert!(matches!(Softmax::new([1, 1 << 16, 1 << 16], false), Err(Error::Overflow { argument: "input", .. })));
+}
+
+fn norms() -> Vec<Normalise> {
+    let instances = [[1, 1, 1, 1], [2, 3, 1, 5], [1, 65, 4, 4], [1, 2, 7, 9], [2, 1, 5, 13], [1, 3, 31, 33]];
+    let layers = [[1, 1], [65, 3], [7, 17], [3, 64], [2, 257], [1, 3000]];
+    let groups = [([1, 4, 1, 1], 2), ([2, 6, 3, 5], 3), ([1, 32, 8, 8], 8), ([2, 8, 9, 9], 1), ([1, 5, 3, 3], 5)];
+    let instances = instances.map(|shape| Normalise::instance(shape, 1e-5));
+    let layers = layers.map(|[rows, length]| Normalise::layer(rows, length, 1e-3));
+    let groups = groups.map(|(shape, groups)| Normalise::group(shape, groups, 1e-5));
+    instances.into_iter().chain(layers).chain(groups).map(Result::unwrap).collect()
+}
+
+#[test]
+fn normalised_rows() {
+    let Some(context) = context() else { return };
+    for (place, mut layer) in norms().into_iter().enumerate() {
+        check(context, layer, place as u64);
+        check_scaled(context, layer, place as u64, 1e4);
+        // Rows of equal values have variance 0.
+        check_with(context, layer.into(), |given, count| {
+            if given.name == "input" { vec![0.3; count] } else { Random(place as u64).floats(count) }
+        });
+        // A mean much larger than the deviation: by the mean of the squares, the variance would have no digit left.
+        let mut random = Random(place as u64);
+        check_with(context, layer.into(), |given, count| {
+            let shift = if given.name == "input" { 4096.0 } else { 0.0 };
+            random.floats(count).iter().map(|x| x + shift).collect()
+        });
+        layer.activation = Activation::Silu;
+        check(context, layer, place as u64);
+    }
+    // What one invocation may read, and more values than a loop of llvmpipe has rounds.
+    check(context, Normalise::layer(1, 43_690, 1e-5).unwrap(), 1);
+    check(context, Normalise::instance([1, 2, 250, 280], 1e-5).unwrap(), 2);
+}
+
+/// Of whole numbers with a whole mean and a deviation that is a power of two, each step is exact but for the root.
+#[test]
+fn normalised_rows_are_right_in_every_place() {
+    let Some(context) = context() else { return };
+    for (layer, length) in [
+        (Normalise::layer(3, 64, 0.0), 64),
+        (Normalise::instance([1, 2, 256, 256], 0.0), 1 << 16),
+        (Normalise::group([2, 4, 32, 32], 2, 0.0), 2048),
+    ] {
+        let layer = layer.unwrap();
+        let mut random = Random(8);
+        let fill = |given: &Given, count: usize| -> Vec<f32> {
+            if given.name == "input" {
+                // As many of 5 as of 1, in another order for each row.
+                let step = |index: usize| (index % length * 37 + index / length * 11) % length;
+                (0..count).map(|index| if step(index) < length / 2 { 5.0 } else { 1.0 }).collect()
+            } else {
+                random.integers(count)
+            }
+        };
+        compute(context, layer.into(), fill, |expected, actual, kernel| {
+            for (place, (expected, actual)) in expected.values.iter().zip(actual).enumerate() {
+                let error = (f64::from(*actual) - expected).abs();
+                assert!(error < 1e-5, "{kernel} of {} at {place}: {actual} and not {expected}", layer.text());
+            }
+        });
+    }
+}
+
+/// A NaN or an infinity makes its row NaN, and no other.
+#[test]
+fn normalised_rows_keep_a_nan() {
+    let Some(context) = context() else { return };
+    for layer in [Normalise::layer(5, 9, 1e-5), Normalise::instance([1, 5, 10, 13], 1e-5)] {
+        let layer = layer.unwrap();
+        let length = layer.length as usize;
+        check_with(context, layer.into(), |given, count| {
+            let mut values = Random(6).floats(count);
+            if given.name == "input" {
+                (values[length + 3], values[4 * length - 1]) = (f32::NAN, f32::INFINITY);
+            }
+            values
+        });
+    }
+}
+
+#[test]
+fn norms_out_of_range_are_refused() {
+    for shape in [[0, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 1], [1, 1, 1, 0]] {
+        assert!(Normalise::instance(shape, 1e-5).is_err(), "{shape:?}");
+        assert!(Normalise::group(shape, 1, 1e-5).is_err(), "{shape:?}");
+    }
+    assert!(Normalise::layer(0, 3, 1e-5).is_err() && Normalise::layer(3, 0, 1e-5).is_err());
+    for shape in [[1 << 16, 1 << 16, 1, 1], [1, 1, 1 << 16, 1 << 16], [1, 1 << 30, 1 << 30, 1 << 30]] {
+        assert!(
+            matches!(Normalise::instance(shape, 1e-5), Err(Error::Overflow { argument: "input", .. })),
+            "{shape:?}"
+        );
+        assert!(
+            matches!(Normalise::group(shape, 1, 1e-5), Err(Error::Overflow { argument: "input", .. })),
+            "{shape:?}"
+        );
+    }
+    for groups in [0, 4, 12] {
+        let expected = Error::NotDivisible { argument: "channels", value: 6, groups };
+        assert_eq!(Normalise::group([1, 6, 2, 2], groups, 1e-5), Err(expected));
+    }
+    for epsilon in [-1e-5, f32::NAN, f32::INFINITY] {
+        assert!(matches!(Normalise::layer(2, 3, epsilon), Err(Error::NotFinite { argument: "epsilon", .. })));
+    }
+    let layer = Normalise::group([2, 6, 3, 5], 3, 1e-5).unwrap();
+    let alterations: [fn(&mut Normalise); 5] = [
+        |layer| layer.groups = 1,
+        |layer| layer.run = 0,
+        |layer| layer.periods = 4,
+        |layer| layer.length += 1,
+        |layer| layer.activation = Activation::Elu(f32::NAN),
+    ];
+    for alter in alterations {
+        let mut altered = layer;
+        alter(&mut altered);
+        assert!(altered.check().is_err(), "{altered:?}");
+    }
+}
+
+const COORDINATES: [Coordinates; 5] = [
+    Coordinates::HalfPixel,
+    Coordinates::PytorchHalfPixel,
+    Coordinates::AlignCorners,
+    Coordinates::Asymmetric,
+    Coordinates::HalfPixelForNearest,
+];
+
+const NEAREST: [Nearest; 4] = [Nearest::RoundPreferFloor, Nearest::RoundPreferCeil, Nearest::Floor, Nearest::Ceil];
+
+fn cubic(exclude_outside: bool) -> Interpolation {
+    Interpolation::Cubic { coefficient: -0.75, exclude_outside }
+}
+
+fn interpolations() -> impl Iterator<Item = Interpolation> {
+    let others = [Interpolation::Linear, cubic(false), cubic(true)];
+    NEAREST.map(Interpolation::Nearest).into_iter().chain(others)
+}
+
+#[test]
+fn resizing() {
+    let Some(context) = context() else { return };
+    for (planes, input, output) in [
+        (1, [1, 1], [1, 1]),
+        (3, [1, 1], [4, 5]),
+        (5, [6, 7], [1, 1]),
+        (4, [5, 7], [5, 7]),
+        (6, [4, 5], [8, 15]),
+        // Smaller by whole numbers and by fractions; larger along one axis and smaller along the other.
+        (2, [12, 15], [4, 5]),
+        (7, [13, 17], [5, 4]),
+        (2, [3, 40], [7, 9]),
+        (9, [7, 3], [16, 20]),
+        // 49 times the f32 nearest to 1/49 is below 1.
+        (1, [2, 3], [98, 147]),
+        (1, [33, 1], [64, 2]),
+    ] {
+        for (coordinates, seed) in COORDINATES.into_iter().zip(1..) {
+            for interpolation in interpolations() {
+                let layer = Resize2d::new(planes, input.into(), output.into(), coordinates, interpolation).unwrap();
+                check(context, layer, seed);
+            }
+        }
+    }
+}
+
+/// A file may say another scale than the sizes give.
+#[test]
+fn resizing_by_a_scale_of_its_own() {
+    let Some(context) = context() else { return };
+    for (input, output, scale) in [
+        ([5, 3], [12, 7], [2.5, 2.5]),
+        ([5, 5], [3, 3], [0.6, 0.7]),
+        ([4, 4], [9, 2], [2.25, 0.500_000_06]),
+        // Places far outside of the input, which cubics may leave out altogether.
+        ([4, 4], [9, 9], [0.3, 4.0]),
+    ] {
+        for coordinates in COORDINATES {
+            for interpolation in interpolations() {
+                let mut layer = Resize2d::new(2, input.into(), output.into(), coordinates, interpolation).unwrap();
+                layer.scale = scale;
+                check(context, layer, 3);
+            }
+        }
+    }
+}
+
+/// ONNX's own examples of `Resize`, from its operators' documentation.
+#[test]
+fn resizing_by_hand() {
+    let Some(context) = context() else { return };
+    let check = |layer: Resize2d, expected: &[f32]| {
+        let whole = |_: &Given, count: usize| (1..=count).map(|index| index as f32).collect();
+        let near = |actual: &[f32]| {
+            // They are given to so many digits.
+            assert_eq!(actual.len(), expected.len());
+            let pairs = actual.iter().zip(expected);
+            let differing =
+                pairs.filter(|(actual, expected)| (*actual - *expected).abs() > 2e-6 * expected.abs().max(1.0));
+            assert_eq!(differing.collect::<Vec<_>>(), [], "{}", layer.text());
+        };
+        compute(context, layer.into(), whole, |reference, actual, _| {
+            near(&common::narrow(&reference.values));
+            near(actual);
+        });
+    };
+    let resize = |input: [u32; 2], output: [u32; 2], scale: Option<[f32; 2]>, coordinates, interpolation| {
+        let mut layer = Resize2d::new(1, input.into(), output.into(), coordinates, interpolation).unwrap();
+        layer.scale = scale.unwrap_or(layer.scale);
+        layer
+    };
+    let nearest = Interpolation::Nearest;
+    let (half_pixel, asymmetric) = (Coordinates::HalfPixel, Coordinates::Asymmetric);
+
+    // resize_upsample_scales_nearest.
+    let enlarged = [
+        [1.0, 1.0, 1.0, 2.0, 2.0, 2.0],
+        [1.0, 1.0, 1.0, 2.0, 2.0, 2.0],
+        [3.0, 3.0, 3.0, 4.0, 4.0, 4.0],
+        [3.0, 3.0, 3.0, 4.0, 4.0, 4.0],
+    ];
+    check(resize([2, 2], [4, 6], None, half_pixel, nearest(Nearest::RoundPreferFloor)), enlarged.as_flattened());
+    // resize_downsample_scales_nearest.
+    let scale = Some([0.6, 0.6]);
+    check(resize([2, 4], [1, 2], scale, half_pixel, nearest(Nearest::RoundPreferFloor)), &[1.0, 3.0]);
+    // resize_upsample_sizes_nearest_ceil_half_pixel, _floor_align_corners and _round_prefer_ceil_asymmetric: 4 x 4 to 8 x 8.
+    let rows = |rows: [usize; 8], columns: [usize; 8]| -> Vec<f32> {
+        rows.iter().flat_map(|row| columns.map(|column| (4 * row + column + 1) as f32)).collect()
+    };
+    let at = |places: [usize; 8]| rows(places, places);
+    let wide = |coordinates, nearest| resize([4, 4], [8, 8], None, coordinates, Interpolation::Nearest(nearest));
+    check(wide(half_pixel, Nearest::Ceil), &at([0, 1, 1, 2, 2, 3, 3, 3]));
+    check(wide(Coordinates::AlignCorners, Nearest::Floor), &at([0, 0, 0, 1, 1, 2, 2, 3]));
+    check(wide(asymmetric, Nearest::RoundPreferCeil), &at([0, 1, 1, 2, 2, 3, 3, 3]));
+    check(wide(asymmetric, Nearest::RoundPreferFloor), &at([0, 0, 1, 1, 2, 2, 3, 3]));
+    check(wide(Coordinates::HalfPixelForNearest, Nearest::Floor), &at([0, 0, 1, 1, 2, 2, 3, 3]));
+
+    // resize_upsample_scales_linear, and _linear_align_corners.
+    let lines = [[1.0, 1.25, 1.75, 2.0], [1.5, 1.75, 2.25, 2.5], [2.5, 2.75, 3.25, 3.5], [3.0, 3.25, 3.75, 4.0]];
+    check(resize([2, 2], [4, 4], None, half_pixel, Interpolation::Linear), lines.as_flattened());
+    let corners = [
+        [1.0, 1.333_333_3, 1.666_666_7, 2.0],
+        [1.666_666_7, 2.0, 2.333_333_3, 2.666_666_7],
+        [2.333_333_3, 2.666_666_7, 3.0, 3.333_333_3],
+        [3.0, 3.333_333_3, 3.666_666_7, 4.0],
+    ];
+    check(resize([2, 2], [4, 4], None, Coordinates::AlignCorners, Interpolation::Linear), corners.as_flattened());
+    // resize_downsample_scales_linear. Of its corners, the last one is the input's, whatever the scale says.
+    check(resize([2, 4], [1, 2], scale, half_pixel, Interpolation::Linear), &[2.666_666_5, 4.333_333_5]);
+    check(resize([2, 4], [1, 2], scale, Coordinates::AlignCorners, Interpolation::Linear), &[1.0, 4.0]);
+    // resize_downsample_sizes_linear_pytorch_half_pixel.
+    let pytorch = resize([4, 4], [3, 1], None, Coordinates::PytorchHalfPixel, Interpolation::Linear);
+    check(pytorch, &[1.666_666_6, 7.0, 12.333_333]);
+
+    // resize_downsample_scales_cubic, and _cubic_A_n0p5_exclude_outside.
+    let scale = Some([0.8, 0.8]);
+    let cubics =
+        [[1.471_191_4, 2.781_25, 4.082_519_5], [6.711_426, 8.021_484, 9.322_754], [11.916_504, 13.226_563, 14.527_832]];
+    check(resize([4, 4], [3, 3], scale, half_pixel, cubic(false)), cubics.as_flattened());
+    let excluding = Interpolation::Cubic { coefficient: -0.5, exclude_outside: true };
+    let excluded = [
+        [1.368_126_8, 2.669_501_4, 4.013_336_7],
+        [6.573_625_4, 7.875, 9.218_835],
+        [11.948_967, 13.250_341, 14.594_177],
+    ];
+    check(resize([4, 4], [3, 3], scale, half_pixel, excluding), excluded.as_flattened());
+}
+
+#[test]
+fn resizing_out_of_range_is_refused() {
+    let new = |planes, input: [u32; 2], output: [u32; 2], coordinates| {
+        Resize2d::new(planes, input.into(), output.into(), coordinates, Interpolation::Linear)
+    };
+    let argument = |result: sepconv::Result<_>| match result {
+        Err(
+            Error::OutOfRange { argument, .. } | Error::NotFinite { argument, .. } | Error::Overflow { argument, .. },
+        ) => argument,
+        other => panic!("{other:?}"),
+    };
+    let half_pixel = Coordinates::HalfPixel;
+    assert_eq!(argument(new(0, [1, 1], [1, 1], half_pixel)), "planes");
+    for (input, output) in [([0, 1], [1, 1]), ([1, 0], [1, 1]), ([1, 1], [0, 1]), ([1, 1], [1, 0])] {
+        for coordinates in COORDINATES {
+            assert!(new(1, input, output, coordinates).is_err(), "{input:?} {output:?} {coordinates:?}");
+        }
+    }
+    assert_eq!(argument(new(1, [1, 1], [1 << 16, 1 << 16], half_pixel)), "output");
+    assert_eq!(argument(new(1, [1, 1 << 29], [1, 1], half_pixel)), "scale");
+    assert_eq!(argument(new(1, [1, 1 << 29], [1, 2], Coordinates::AlignCorners)), "scale");
+    let layer = new(2, [3, 4], [6, 8], half_pixel).unwrap();
+    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        let mut altered = layer;
+        altered.scale[1] = scale;
+        assert!(matches!(altered.check(), Err(Error::NotFinite { argument: "scale", .. })), "{scale}");
+    }
+    for (scale, name) in [(1e-30, "scale"), (1e30, "scale")] {
+        let mut altered = layer;
+        altered.scale[0] = scale;
+        assert_eq!(argument(altered.check().map(|()| altered)), name);
+    }
+    let mut far = new(1, [1, 1], [1, 1 << 20], half_pixel).unwrap();
+    far.scale[1] = 1.0 / 4096.0;
+    assert_eq!(argument(far.check().map(|()| far)), "place");
 }

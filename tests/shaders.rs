@@ -10,8 +10,9 @@ use std::sync::OnceLock;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use sepconv::unstable::{Planner, Step, specialise};
 use sepconv::{
-    Activation, AveragePool2d, Axis, Binary, Choice, Conv2d, ConvTranspose2d, Geometry, Layer, MatMul, MaxPool2d,
-    PaddingMode, Rearrange, Reduce, Reduction, Unary, kernels,
+    Activation, AveragePool2d, Axis, Binary, Choice, Conv2d, ConvTranspose2d, Coordinates, Geometry, Interpolation,
+    Layer, MatMul, MaxPool2d, Nearest, Normalise, PaddingMode, Rearrange, Reduce, Reduction, Resize2d, Softmax, Unary,
+    kernels,
 };
 
 const SHADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
@@ -77,15 +78,8 @@ fn layers() -> Vec<Layer> {
         Some(pool.geometry(geometry.input_shape()).ok()?.into())
     });
     let all = geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools).chain(means);
-    let all = geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools);
     let all = all.chain(functions()).chain(operations()).chain(rearrangements()).chain(transposed(&geometries));
-    all.chain(functions())
-        .chain(operations())
-        .chain(rearrangements())
-        .chain(transposed(&geometries))
-        .chain(reductions())
-        .chain(products())
-        .collect()
+    all.chain(reductions()).chain(products()).chain(rows()).chain(resizes()).collect()
 }
 
 /// Every number by which the shaders know an activation.
@@ -429,4 +423,25 @@ fn every_file_is_a_row_and_every_row_a_file() {
     }
     let parts: BTreeSet<_> = in_folders(&["shared", "software/shared"]).into_values().map(String::as_str).collect();
     assert_eq!(parts, shaders.iter().flat_map(|shader| shader.parts.clone()).collect(), "shared files, and parts");
+}
+
+fn rows() -> impl Iterator<Item = Layer> {
+    let softmax = [false, true].map(|is_log| Softmax::new([3, 1000, 5], is_log).unwrap().into());
+    let norms = ACTIVATIONS.map(|activation| {
+        let mut layer = Normalise::layer(3, 1000, 1e-5).unwrap();
+        layer.activation = activation;
+        layer.into()
+    });
+    softmax.into_iter().chain(norms)
+}
+
+fn resizes() -> impl Iterator<Item = Layer> {
+    let cubic = |exclude_outside| Interpolation::Cubic { coefficient: -0.75, exclude_outside };
+    let nearest = [Nearest::RoundPreferFloor, Nearest::RoundPreferCeil, Nearest::Floor, Nearest::Ceil];
+    let others = [Interpolation::Linear, cubic(false), cubic(true)];
+    let interpolations = nearest.map(Interpolation::Nearest).into_iter().chain(others);
+    let resize =
+        |planes, interpolation| Resize2d::new(planes, 2.into(), 3.into(), Coordinates::HalfPixel, interpolation);
+    let with_planes = move |interpolation| (1..=4).map(move |planes| resize(planes, interpolation).unwrap().into());
+    interpolations.flat_map(with_planes)
 }

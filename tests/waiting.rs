@@ -8,17 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context as Task, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use common::context;
-use sepconv::{Bound, Context, Conv2d, Operands, Parameters, Tensor};
-
-/// A layer that takes a software driver a tenth of a second.
-fn long_layer(context: &Context) -> Bound {
-    let shape = [1, 32, 64, 64];
-    let plan = Conv2d::new(32, 32, 3).padding(1).bias(false).plan_with_kernel(context, shape, "direct").unwrap();
-    let [input, output] = [shape, plan.output_shape()].map(|shape| Tensor::zeros(context, shape).unwrap());
-    let weight = Tensor::zeros(context, [32, 32, 3, 3]).unwrap();
-    plan.bind(&plan.weights(&Parameters::new(&weight)).unwrap(), Operands::new(&input, &output)).unwrap()
-}
+use common::{context, long_layer};
+use sepconv::{Bound, Context, Tensor};
 
 /// Set once the device is done with all that was submitted so far, and somebody has asked.
 fn done(context: &Context) -> Arc<AtomicBool> {
@@ -71,6 +62,18 @@ fn wait_waits_for_what_was_submitted_before() {
     check(context, &long_layer(context), context.wait());
 }
 
+/// An executor may move what waits from one of its threads to another.
+#[test]
+fn what_waits_may_change_threads() {
+    fn is_send<T: Send>(_: T) {}
+    // None of them is polled.
+    is_send(Context::new());
+    is_send(sepconv::adapters());
+    let Some(context) = context() else { return };
+    is_send(context.wait());
+    is_send(Tensor::zeros(context, [1]).unwrap().read());
+}
+
 /// A future that is dropped while it waits leaves nothing behind that would panic or block.
 #[test]
 fn nobody_needs_to_wait_to_the_end() {
@@ -101,4 +104,25 @@ fn another_thread_may_submit_meanwhile() {
         sender.send(()).unwrap();
     });
     receiver.recv_timeout(Duration::from_secs(120)).expect("a wait that ends");
+}
+
+/// Who waits runs callbacks, in place or on a thread of its own. One that panics stays the panic that it was.
+#[test]
+fn a_callback_that_panics_is_its_callers_panic() {
+    let waits: [fn(&Context) -> sepconv::Result<()>; 4] = [
+        |context| context.wait_blocking(),
+        |context| pollster::block_on(context.wait()),
+        |context| Tensor::zeros(context, [3])?.read_blocking().map(drop),
+        |context| pollster::block_on(Tensor::zeros(context, [3])?.read()).map(drop),
+    ];
+    for wait in waits {
+        // Of its own, so that no other test's wait meets the callback.
+        let Some((device, queue)) = common::foreign_device(|_| ()) else { return };
+        let context = Context::from_wgpu(device, queue).unwrap();
+        long_layer(&context).run().unwrap();
+        context.queue().on_submitted_work_done(|| panic!("of the callback"));
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait(&context))).unwrap_err();
+        assert_eq!(panic.downcast_ref(), Some(&"of the callback"));
+        assert_eq!(context.lost(), None);
+    }
 }

@@ -22,17 +22,31 @@ fn share_of(workgroup: vec3u, local: vec3u) -> Share {
 // How many fours of values a share has. Fours are several partial sums: they do not wait for each other, and they round less.
 fn fours_of(share: Share) -> u32 { return (share.values + 3u) / 4u; }
 
+// Which values of one of a share's fours there are.
+fn is_there(share: Share, four: u32) -> vec4<bool> {
+    return 4u * four + vec4u(0u, 1u, 2u, 3u) < vec4u(share.values);
+}
+
 // Where the values of one of a share's fours are. Past the last value, the first one is meant again.
 fn places_of(share: Share, four: u32) -> vec4u {
     let number = 4u * four + vec4u(0u, 1u, 2u, 3u);
-    return share.first + select(vec4u(), number, number < vec4u(share.values)) * share.stride;
+    return share.first + select(vec4u(), number, is_there(share, four)) * share.stride;
 }
 
 // One of a share's fours, with `other` past the last value.
 fn four_of(share: Share, four: u32, other: f32) -> vec4f {
     let at = extent.input_offset + places_of(share, four);
     let read = vec4f(input_at(at.x), input_at(at.y), input_at(at.z), input_at(at.w));
-    return select(vec4f(other), read, 4u * four + vec4u(0u, 1u, 2u, 3u) < vec4u(share.values));
+    return select(vec4f(other), read, is_there(share, four));
+}
+
+// Stores what an output of the input's shape has in the places of a four.
+fn store_four(share: Share, four: u32, made: vec4f) {
+    let places = places_of(share, four);
+    let stored = is_there(share, four);
+    for (var t = 0u; t < 4u; t++) {
+        if stored[t] { store(made[t], places[t]); }
+    }
 }
 
 // How values are brought together.

@@ -8,15 +8,18 @@ mod direct;
 mod fused;
 mod gemm;
 mod matmul;
+mod normalise;
 mod parts;
 mod pointwise;
 mod pool;
 mod rearrange;
 mod reduce;
 mod register_tile;
+mod resize;
 mod row;
 mod separable;
 mod simple;
+mod softmax;
 mod software;
 mod team;
 mod tiled_gemm;
@@ -49,10 +52,13 @@ pub static ALL: &[&Kernel] = &[
     &chained::KERNEL,
     &pool::KERNEL,
     &transposed::KERNEL,
+    &resize::KERNEL,
     &binary::KERNEL,
     &rearrange::KERNEL,
     &matmul::KERNEL,
     &reduce::KERNEL,
+    &softmax::KERNEL,
+    &normalise::KERNEL,
     &unary::KERNEL,
     &software::subgroup_pointwise::KERNEL,
     &software::subgroup_gemm::KERNEL,

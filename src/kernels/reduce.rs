@@ -1,7 +1,7 @@
 //! The row of `shaders/reduce.wgsl`.
 
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
-use super::{simple, team};
+use super::team;
 use crate::error::Result;
 use crate::layers::reduce::{Reduce, Reduction};
 use crate::program::Program;
@@ -50,6 +50,5 @@ fn variants(layer: &Reduce, target: &Target) -> Vec<Variant> {
 
 fn lower(layer: &Reduce, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
     let [a, b] = layer.activation.parameters().map(f32::to_bits);
-    let words = [simple::count(layer), layer.length, layer.inner, a, b];
-    simple::lower(&KERNEL, layer, variant, words, lowering)
+    team::lower(&KERNEL, layer, layer.sizes(), variant, [a, b], lowering)
 }

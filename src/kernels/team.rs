@@ -1,6 +1,10 @@
 //! What kernels share whose invocations make one result together from the values along an axis: `shaders/shared/team.wgsl`.
 
-use super::row::Variant;
+use super::row::{Kernel, Lowering, Variant};
+use super::simple;
+use crate::error;
+use crate::layer::Sizes;
+use crate::program::Program;
 use crate::size::{in_a_row, values};
 use crate::target::Target;
 
@@ -56,4 +60,19 @@ pub(super) fn variants(sizes: [u32; 3], passes: u32, target: &Target, own: &[(&'
 /// Refuses an axis that is too long for the largest team.
 pub(super) fn supports(sizes: [u32; 3], passes: u32, target: &Target) -> Result<(), &'static str> {
     if teams(sizes, passes, target).is_empty() { Err("it needs a shorter axis") } else { Ok(()) }
+}
+
+/// The program of a layer in one step. The shader's extent has the number of results, the axis' length and what is behind
+/// it, then these words.
+pub(super) fn lower<S: Sizes>(
+    kernel: &Kernel,
+    layer: &S,
+    [outer, length, inner]: [u32; 3],
+    variant: usize,
+    own: impl IntoIterator<Item = u32>,
+    lowering: &Lowering<'_>,
+) -> error::Result<Program> {
+    // Not more than the values of the input, which were counted.
+    let words = [outer * inner, length, inner].into_iter().chain(own);
+    simple::lower(kernel, layer, variant, words, lowering)
 }

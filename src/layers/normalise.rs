@@ -73,6 +73,9 @@ impl Normalise {
     }
 }
 
+/// Half the distance from 1 to the next `f32`.
+const UNIT_ROUNDOFF: f64 = f32::EPSILON as f64 / 2.0;
+
 impl Describe for Normalise {
     fn check(&self) -> Result<()> {
         self.activation.check()?;
@@ -129,9 +132,13 @@ impl Describe for Normalise {
                 let [scale, bias] = [1, 2].map(|tensor| f64::from(given[tensor][index]));
                 let normal = (f64::from(x) - mean) / deviation;
                 reference.values.push(self.activation.apply(normal * scale + bias));
-                // An error of the mean moves all, one of the deviation stretches them.
-                let moved = (f64::from(x).abs() + size) / deviation;
-                reference.magnitudes.push((moved * (1.0 + normal.abs())) * scale.abs() + bias.abs());
+                // In roundings: the mean is off by one of the mean size for each value, and 6 of a division by the
+                // length, which is rounded too. That moves all values. The variance is off by as many of its own size, and
+                // by the square of the mean's error; the root halves that, and WGSL allows it 2 units, which are 4.
+                let roundings = (count + 5.0) * size;
+                let square = roundings.powi(2) * UNIT_ROUNDOFF / 2.0 / deviation.powi(2);
+                let moved = roundings / deviation + normal.abs() * (count / 2.0 + 14.0 + square);
+                reference.magnitudes.push((moved * scale.abs() + bias.abs()) / count);
             }
         }
         reference

@@ -2,7 +2,7 @@
 
 use crate::describe::{Describe, Given, Reference};
 use crate::error::{Error, Result};
-use crate::size::{Size, check_count, check_sizes, extent, values};
+use crate::size::{MAXIMUM_EXTENT, Size, check_count, check_range, check_sizes, extent, values};
 
 /// Which place of the input a place of the output shows. `scale` is output ÷ input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +70,61 @@ pub struct Resize2d {
     pub interpolation: Interpolation,
 }
 
+/// Where the places of an output lie in the input, along one axis: place x at (2 n x + start) / (2 d) - 1, in whole numbers.
+///
+/// What is the nearest place of a half, or the place before a whole number, is a matter of the last digit. So n / d is a
+/// fraction, and neither the reference nor a shader rounds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub n: u32,
+    pub d: u32,
+    pub start: u32,
+}
+
+impl Line {
+    /// The whole number that is not above a place, and the rest: so many of how many parts of 1.
+    fn place(self, position: u32) -> (i64, i64, i64) {
+        let parts = 2 * i64::from(self.d);
+        let place = 2 * i64::from(self.n) * i64::from(position) + i64::from(self.start) - parts;
+        (place.div_euclid(parts), place.rem_euclid(parts), parts)
+    }
+}
+
+/// The most that both numbers of a fraction, and their product, may be: then whatever a shader computes of a place fits in
+/// 32 bits.
+const MAXIMUM_FRACTION: u64 = 1 << 28;
+
+/// The simplest fraction that a slope, from 0 to 2^27 or what it is 1 divided by, may have been before it was rounded to 24
+/// digits.
+fn fraction(slope: f64) -> [u32; 2] {
+    if slope > 0.0 && slope < 1.0 {
+        let [d, n] = fraction(1.0 / slope);
+        return [n, d];
+    }
+    let mut tolerance = f64::from(f32::EPSILON) / 2.0;
+    loop {
+        let nearest = slope.round();
+        let [low, high] = [slope * (1.0 - tolerance), slope * (1.0 + tolerance)];
+        let [n, d] = if (low..=high).contains(&nearest) { simplest(nearest, nearest) } else { simplest(low, high) };
+        if n.saturating_mul(d).max(n) < MAXIMUM_FRACTION {
+            return [n, d].map(|number| u32::try_from(number).expect("below 2^28"));
+        }
+        tolerance *= 2.0;
+    }
+}
+
+/// The fraction from `low` to `high` whose denominator is the least (Graham, Knuth and Patashnik, *Concrete Mathematics*,
+/// section 4.5).
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "what is too large for u64 saturates")]
+fn simplest(low: f64, high: f64) -> [u64; 2] {
+    if low.ceil() <= high {
+        return [low.ceil().max(0.0) as u64, 1];
+    }
+    let whole = low.floor();
+    let [n, d] = simplest((high - whole).recip(), (low - whole).recip());
+    [(whole as u64).saturating_mul(n).saturating_add(d), n]
+}
+
 impl Resize2d {
     /// Planes resized from one size to another.
     ///
@@ -90,54 +145,57 @@ impl Resize2d {
         Ok(resize)
     }
 
-    /// Where a place of the output lies in the input: `slope · x + offset`, along the height or the width.
-    #[must_use]
-    pub fn line(&self, axis: usize) -> [f32; 2] {
-        let (input, output) =
-            if axis == 0 { (self.input.height, self.output.height) } else { (self.input.width, self.output.width) };
-        let slope = 1.0 / self.scale[axis];
+    /// How far apart neighbouring places of the output lie in the input, along the height or the width.
+    fn slope(&self, axis: usize) -> f64 {
+        let [input, output] = self.sizes(axis);
         match self.coordinates {
-            Coordinates::PytorchHalfPixel | Coordinates::AlignCorners if output == 1 => [0.0, 0.0],
-            Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => [slope, 0.5 * slope - 0.5],
-            Coordinates::AlignCorners => [(input - 1) as f32 / (output - 1) as f32, 0.0],
-            Coordinates::Asymmetric => [slope, 0.0],
-            Coordinates::HalfPixelForNearest => [slope, 0.5 * slope],
+            Coordinates::PytorchHalfPixel | Coordinates::AlignCorners if output == 1 => 0.0,
+            Coordinates::AlignCorners => f64::from(input - 1) / f64::from(output - 1),
+            _ => 1.0 / f64::from(self.scale[axis]),
         }
+    }
+
+    /// Where the places of the output lie in the input, along the height or the width.
+    pub(crate) fn line(&self, axis: usize) -> Line {
+        let slope = self.slope(axis);
+        let [n, d] = fraction(slope);
+        let start = match self.coordinates {
+            Coordinates::HalfPixel | Coordinates::PytorchHalfPixel if slope > 0.0 => n + d,
+            Coordinates::HalfPixelForNearest => n + 2 * d,
+            _ => 2 * d,
+        };
+        Line { n, d, start }
+    }
+
+    /// How many places input and output have along an axis.
+    fn sizes(&self, axis: usize) -> [u32; 2] {
+        [self.input, self.output].map(|size| if axis == 0 { size.height } else { size.width })
     }
 
     /// The places of the input that a place of the output is made of, along one axis, with their weights.
     fn taps(&self, axis: usize, position: u32) -> Vec<(usize, f64)> {
-        let size = i64::from(if axis == 0 { self.input.height } else { self.input.width });
-        let [slope, offset] = self.line(axis);
-        // In the precision that the shader has: near a half, or a whole number, another would find another place.
-        let place = slope * position as f32 + offset;
-        let inside = |place: i64| usize::try_from(place.clamp(0, size - 1)).expect("not below 0");
-        #[expect(clippy::cast_possible_truncation, reason = "a place is near the input")]
+        let last = i64::from(self.sizes(axis)[0]) - 1;
+        let (first, rest, whole) = self.line(axis).place(position);
+        let ratio = rest as f64 / whole as f64;
+        let inside = |place: i64| usize::try_from(place.clamp(0, last)).expect("not below 0");
         match self.interpolation {
             Interpolation::Nearest(nearest) => {
-                let place = match nearest {
-                    Nearest::RoundPreferFloor => (place - 0.5).ceil(),
-                    Nearest::RoundPreferCeil => (place + 0.5).floor(),
-                    Nearest::Floor => place.floor(),
-                    Nearest::Ceil => place.ceil(),
+                let is_next = match nearest {
+                    Nearest::RoundPreferFloor => 2 * rest > whole,
+                    Nearest::RoundPreferCeil => 2 * rest >= whole,
+                    Nearest::Floor => false,
+                    Nearest::Ceil => rest > 0,
                 };
-                vec![(inside(place as i64), 1.0)]
+                vec![(inside(first + i64::from(is_next)), 1.0)]
             }
-            Interpolation::Linear => {
-                let place = place.clamp(0.0, (size - 1) as f32);
-                let first = place.floor();
-                let ratio = f64::from(place - first);
-                vec![(inside(first as i64), 1.0 - ratio), (inside(first as i64 + 1), ratio)]
-            }
+            Interpolation::Linear => vec![(inside(first), 1.0 - ratio), (inside(first + 1), ratio)],
             Interpolation::Cubic { coefficient, exclude_outside } => {
-                let first = place.floor();
-                let ratio = f64::from(place - first);
                 let a = f64::from(coefficient);
                 let near = |x: f64| ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
                 let far = |x: f64| ((a * x - 5.0 * a) * x + 8.0 * a) * x - 4.0 * a;
                 let weights = [far(1.0 + ratio), near(ratio), near(1.0 - ratio), far(2.0 - ratio)];
-                let places = (0..4).map(|tap| first as i64 - 1 + tap);
-                let counts = |place: i64| !exclude_outside || (0..size).contains(&place);
+                let places = (0..4).map(|tap| first - 1 + tap);
+                let counts = |place: i64| !exclude_outside || (0..=last).contains(&place);
                 let taps: Vec<_> = places.zip(weights).filter(|(place, _)| counts(*place)).collect();
                 let sum: f64 = if exclude_outside { taps.iter().map(|(_, weight)| weight).sum() } else { 1.0 };
                 taps.into_iter().map(|(place, weight)| (inside(place), weight / sum)).collect()
@@ -161,6 +219,18 @@ impl Describe for Resize2d {
                 return Err(Error::NotFinite { argument: "scale", value: scale });
             }
         }
+        for axis in [0, 1] {
+            let slope = self.slope(axis);
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "not below 0, and it saturates"
+            )]
+            let steepness = if slope > 0.0 { slope.max(1.0 / slope) as u64 } else { 1 };
+            check_range("scale", steepness, 1, MAXIMUM_FRACTION / 2)?;
+            let (last, ..) = self.line(axis).place(self.sizes(axis)[1] - 1);
+            check_range("place", last.unsigned_abs(), 0, MAXIMUM_EXTENT / 2)?;
+        }
         check_count("input", self.shape(self.input))?;
         check_count("output", self.shape(self.output))
     }
@@ -180,7 +250,7 @@ impl Describe for Resize2d {
     fn terms(&self) -> u64 {
         match self.interpolation {
             Interpolation::Nearest(_) => 0,
-            Interpolation::Linear => 12,
+            Interpolation::Linear => 16,
             Interpolation::Cubic { .. } => 48,
         }
     }
@@ -216,5 +286,42 @@ impl Describe for Resize2d {
             }
         }
         reference
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_simplest_fraction_is_found() {
+        #[expect(clippy::cast_possible_truncation, reason = "as a scale is")]
+        let scale = |n: u32, d: u32| (f64::from(d) / f64::from(n)) as f32;
+        for n in [1, 2, 3, 7, 49, 255, 480, 641, 1023] {
+            for d in [1, 2, 3, 5, 47, 256, 641, 1000, 1366] {
+                let common = (1..=n.min(d)).rev().find(|divisor| n % divisor == 0 && d % divisor == 0).unwrap();
+                assert_eq!(fraction(1.0 / f64::from(scale(n, d))), [n / common, d / common]);
+            }
+        }
+        let most: f64 = (1 << 27).into();
+        assert_eq!([fraction(most), fraction(1.0 / most), fraction(0.0)], [[1 << 27, 1], [1, 1 << 27], [0, 1]]);
+        // What no sizes give is taken for what it is near to.
+        assert_eq!([fraction(1.000_000_1), fraction(0.500_000_04)], [[1, 1], [1, 2]]);
+    }
+
+    #[test]
+    fn places_are_exact() {
+        // 49 times the f32 nearest to 1/49 is below 1.
+        let line = |coordinates| {
+            let size = |width| Size { height: 1, width };
+            let nearest = Interpolation::Nearest(Nearest::Floor);
+            Resize2d::new(1, size(5), size(5 * 49), coordinates, nearest).unwrap().line(1)
+        };
+        assert_eq!(line(Coordinates::Asymmetric).place(49), (1, 0, 98));
+        assert_eq!(line(Coordinates::Asymmetric).place(48), (0, 96, 98));
+        assert_eq!(line(Coordinates::HalfPixel).place(0), (-1, 50, 98));
+        assert_eq!(line(Coordinates::HalfPixel).place(24), (0, 0, 98));
+        assert_eq!(line(Coordinates::HalfPixelForNearest).place(0), (0, 1, 98));
+        assert_eq!(line(Coordinates::AlignCorners).place(244), (4, 0, 122));
     }
 }

@@ -29,7 +29,8 @@ impl Softmax {
         Ok(softmax)
     }
 
-    fn sizes(&self) -> [u32; 3] {
+    /// `[outer, length, inner]`
+    pub(crate) fn sizes(&self) -> [u32; 3] {
         [self.outer, self.length, self.inner]
     }
 }
@@ -69,18 +70,28 @@ impl Describe for Softmax {
                 let along = || (0..length).map(|row| f64::from(values[row * inner + column]));
                 let largest = along().fold(f64::NEG_INFINITY, f64::max);
                 let sum: f64 = along().map(|x| (x - largest).exp()).sum();
+                // How far below the largest value the shares are, on average.
+                let shares = along().map(|x| (largest - x, (x - largest).exp() / sum));
+                let below: f64 = shares.filter(|(_, share)| *share > 0.0).map(|(below, share)| below * share).sum();
                 for (row, x) in along().enumerate() {
                     let index = (block * length + row) * inner + column;
-                    let log = x - largest - sum.ln();
                     let share = (x - largest).exp() / sum;
-                    reference.values[index] = if self.is_log { log } else { share };
-                    // WGSL allows exp an error of 3 + 2|x| units in the last place.
-                    let size = (x - largest).abs();
-                    reference.magnitudes[index] = if self.is_log {
-                        8.0 + x.abs() + largest.abs()
+                    let log = x - largest - sum.ln();
+                    // In roundings: WGSL allows exp 3 + 2|x| units in the last place, which are 6 + 4|x|; the difference in
+                    // it is rounded once, which is |x| more. So the sum is off by 6 + 5 below, besides a rounding for each
+                    // term; a share by its own exponential's error too, and by 5 of the division.
+                    let of_sum = 6.0 + 5.0 * below;
+                    let distance = largest - x;
+                    let (value, roundings) = if self.is_log {
+                        // WGSL allows log 3 units, but 2^-21 up to 2; then the difference is rounded.
+                        (log, of_sum + 8.0 + 6.0 * sum.ln() + distance + log.abs())
                     } else {
-                        share * (8.0 + 4.0 * size + x.abs() + largest.abs())
+                        (share, share * (of_sum + 11.0 + 5.0 * distance))
                     };
+                    // As many more are for each of the terms.
+                    let size = if self.is_log { 1.0 } else { share };
+                    reference.values[index] = value;
+                    reference.magnitudes[index] = size + roundings / length as f64;
                 }
             }
         }

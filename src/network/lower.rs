@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::resolve::{Known, Resolved, ResolvedLayer, Source, View, count};
+use super::known::{Known, View};
+use super::resolve::{Resolved, ResolvedLayer, Source};
+use super::shape::count;
 use crate::error::{Error, Result};
 use crate::layer::Layer;
 use crate::layers::rearrange::Rearrange;

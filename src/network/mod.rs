@@ -10,6 +10,7 @@
 //! ```
 
 mod graph;
+mod known;
 mod lower;
 mod movement;
 mod numbers;
@@ -19,6 +20,7 @@ mod operation;
 mod plan;
 mod reference;
 mod resolve;
+mod shape;
 mod simplify;
 
 use std::sync::Arc;
@@ -34,7 +36,6 @@ use crate::gpu::Plan;
 use crate::layer::Layer;
 #[cfg(feature = "unstable")]
 use crate::planner::Planner;
-use crate::pool::{AveragePool2d, MaxPool2d, PoolGeometry};
 use graph::{Constant, Graph, Node, TensorKind};
 use resolve::Resolved;
 
@@ -290,7 +291,7 @@ impl Network {
             let in_node = |reason: String| Error::Node { node: name.to_owned(), reason };
             let shape =
                 wanted.or_else(declared).ok_or_else(|| in_node("its shape is not known; give one".to_owned()))?;
-            if shape.contains(&0) || resolve::checked_count(&shape).is_none() {
+            if shape.contains(&0) || shape::checked_count(&shape).is_none() {
                 return Err(in_node(format!(
                     "its shape is {shape:?}; each size must be at least 1, and all values fewer than 2^31"
                 )));
@@ -302,26 +303,9 @@ impl Network {
 }
 
 fn check_values(name: &str, shape: &[u32], length: usize) -> Result<()> {
-    if resolve::checked_count(shape) == Some(length as u64) {
+    if shape::checked_count(shape) == Some(length as u64) {
         return Ok(());
     }
     let reason = format!("it has {length} values, which shape {shape:?} does not take");
     Err(Error::Node { node: name.to_owned(), reason })
-}
-
-/// The pool that an operation describes.
-fn pool(operation: &Operation, input_shape: [u32; 4]) -> Result<PoolGeometry> {
-    let &Operation::Pool2d { kernel_size, stride, padding, dilation, ceil_mode, average } = operation else {
-        unreachable!("only pools are asked for")
-    };
-    match average {
-        None => {
-            let pool = MaxPool2d::new(kernel_size).stride(stride).padding(padding).dilation(dilation);
-            pool.ceil_mode(ceil_mode).geometry(input_shape)
-        }
-        Some(count_padding) => {
-            let pool = AveragePool2d::new(kernel_size).stride(stride).padding(padding).dilation(dilation);
-            pool.ceil_mode(ceil_mode).count_padding(count_padding).geometry(input_shape)
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Values in another order: which place of the input each place of the output shows, for every operation that only moves
 //! values.
 
-use super::resolve::{axis, count, size};
+use super::shape::{axis, count, size};
 use crate::layers::rearrange::{AXES, Axis, Rearrange};
 use crate::size::PaddingMode;
 

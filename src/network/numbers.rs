@@ -1,7 +1,8 @@
 //! Constants computed on the host: sizes, places, and what binary operations with a constant really are.
 
 use super::graph::{Constant, Data};
-use super::resolve::{Known, broadcast, count};
+use super::known::Known;
+use super::shape::{broadcast, count};
 use crate::activation::Activation;
 use crate::layers::binary::BinaryOperation;
 use crate::layers::reduce::Reduction;

@@ -1,9 +1,11 @@
 //! `Operation`: what a node of a network does.
 
 use crate::activation::Activation;
+use crate::error::Result;
 use crate::layers::binary::BinaryOperation;
 use crate::layers::reduce::Reduction;
 use crate::layers::resize::{Coordinates, Interpolation};
+use crate::pool::{AveragePool2d, MaxPool2d, PoolGeometry};
 use crate::size::{Padding, PaddingMode, Size};
 
 /// What a node does with its inputs. The words are ONNX's where it has one.
@@ -218,4 +220,23 @@ pub enum Operation {
     Where,
     /// 1 where two whole numbers are equal.
     Equal,
+}
+
+impl Operation {
+    /// The pool that an operation describes.
+    pub(crate) fn pool(&self, input_shape: [u32; 4]) -> Result<PoolGeometry> {
+        let &Self::Pool2d { kernel_size, stride, padding, dilation, ceil_mode, average } = self else {
+            unreachable!("only pools are asked for")
+        };
+        match average {
+            None => {
+                let pool = MaxPool2d::new(kernel_size).stride(stride).padding(padding).dilation(dilation);
+                pool.ceil_mode(ceil_mode).geometry(input_shape)
+            }
+            Some(count_padding) => {
+                let pool = AveragePool2d::new(kernel_size).stride(stride).padding(padding).dilation(dilation);
+                pool.ceil_mode(ceil_mode).count_padding(count_padding).geometry(input_shape)
+            }
+        }
+    }
 }

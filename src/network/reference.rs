@@ -1,6 +1,8 @@
 //! A network computed by its layers' definitions, on the CPU.
 
-use super::resolve::{Known, Resolved, Source, count};
+use super::known::Known;
+use super::resolve::{Resolved, Source};
+use super::shape::count;
 use crate::describe::Reference;
 use crate::error::{Error, Result};
 use crate::layer::Layer;

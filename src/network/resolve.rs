@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use super::graph::{Constant, Graph, Node, TensorKind};
+use super::known::{Known, Place, View};
 use super::operation::Operation;
+use super::shape::{axis, broadcast, count, size, with_rank};
 use super::{movement, numbers};
 use crate::activation::Activation;
 use crate::conv::Conv2d;
@@ -63,84 +65,8 @@ pub(crate) enum Source {
     Constant(Arc<[f32]>),
 }
 
-/// A stretch of a storage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub storage: usize,
-    pub start: u64,
-    pub length: u64,
-}
-
-/// A stretch of a storage, seen in a shape.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct View {
-    pub storage: usize,
-    pub start: u64,
-    pub shape: Vec<u32>,
-}
-
-/// A tensor of the graph, once shapes are known.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Known {
-    Constant(Constant),
-    View(View),
-}
-
 /// What a node's inputs may be told to be, in words.
 type Result<T, E = String> = std::result::Result<T, E>;
-
-/// How many values a shape has.
-pub(crate) fn count(shape: &[u32]) -> u64 {
-    shape.iter().map(|&size| u64::from(size)).product()
-}
-
-/// How many values a shape has, if a shader can number them.
-pub(crate) fn checked_count(shape: &[u32]) -> Option<u64> {
-    let count = shape.iter().try_fold(1_u64, |count, &size| count.checked_mul(size.into()))?;
-    (count < 1 << 31).then_some(count)
-}
-
-impl View {
-    fn place(&self) -> Place {
-        Place { storage: self.storage, start: self.start, length: count(&self.shape) }
-    }
-}
-
-impl Known {
-    pub fn shape(&self) -> &[u32] {
-        match self {
-            Self::Constant(constant) => &constant.shape,
-            Self::View(view) => &view.shape,
-        }
-    }
-
-    /// The same values in another shape.
-    fn reshaped(&self, shape: Vec<u32>) -> Self {
-        match self {
-            Self::Constant(constant) => Self::Constant(Constant { shape, data: constant.data.clone() }),
-            Self::View(view) => Self::View(View { shape, ..view.clone() }),
-        }
-    }
-
-    fn constant(&self, what: &str) -> Result<&Constant> {
-        match self {
-            Self::Constant(constant) => Ok(constant),
-            Self::View(_) => {
-                Err(format!("{what} depends on the input's values; it must be known when the network is planned"))
-            }
-        }
-    }
-
-    fn integers(&self, what: &str) -> Result<Vec<i64>> {
-        let constant = self.constant(what)?;
-        constant.as_integers().map(<[i64]>::to_vec).ok_or_else(|| format!("{what} must be whole numbers"))
-    }
-
-    fn floats(&self, what: &str) -> Result<Arc<[f32]>> {
-        let constant = self.constant(what)?;
-        constant.as_floats().cloned().ok_or_else(|| format!("{what} must be f32 values"))
-    }
-}
 
 /// Resolves a graph for these shapes of its inputs.
 ///
@@ -197,38 +123,6 @@ impl Operands<'_> {
             None => Ok(attribute.to_vec()),
         }
     }
-}
-
-/// An axis that may be counted from the end.
-pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize> {
-    let counted = if axis < 0 { axis + rank as i64 } else { axis };
-    usize::try_from(counted).ok().filter(|&counted| counted < rank).ok_or_else(|| {
-        format!("axis is {axis}; a tensor with {rank} axes has those from -{rank} to {}", rank as i64 - 1)
-    })
-}
-
-/// A size that came from whole numbers in a file.
-pub(crate) fn size(value: i64) -> Result<u32> {
-    u32::try_from(value).map_err(|_| format!("a size is {value}; it must be from 0 to {}", u32::MAX))
-}
-
-/// A shape with at least so many axes: some of size 1 come in front.
-fn with_rank(shape: &[u32], rank: usize) -> Vec<u32> {
-    let missing = rank.saturating_sub(shape.len());
-    std::iter::repeat_n(1, missing).chain(shape.iter().copied()).collect()
-}
-
-/// The shape of two tensors' broadcast result.
-pub(crate) fn broadcast(a: &[u32], b: &[u32]) -> Result<Vec<u32>> {
-    let rank = a.len().max(b.len());
-    let pairs = with_rank(a, rank).into_iter().zip(with_rank(b, rank));
-    let size = |(a, b): (u32, u32)| match (a, b) {
-        (1, size) | (size, 1) => Ok(size),
-        (a, b) if a == b => Ok(a),
-        _ => Err(()),
-    };
-    let joined: std::result::Result<_, ()> = pairs.map(size).collect();
-    joined.map_err(|()| format!("shapes {a:?} and {b:?} do not go together"))
 }
 
 /// Batch, channels, height and width of a tensor of images, or of rows, which are images of height 1.
@@ -505,7 +399,7 @@ impl Resolver {
     fn pool2d(&mut self, operands: &Operands<'_>) -> Result<Known> {
         let x = operands.need(0)?;
         let rank = x.shape().len();
-        let geometry = super::pool(&operands.node.operation, images(x.shape())?).map_err(words)?;
+        let geometry = operands.node.operation.pool(images(x.shape())?).map_err(words)?;
         let shape = of_rank(geometry.output_shape(), rank);
         self.emit(&operands.node.name, geometry.into(), vec![x.clone()], shape)
     }

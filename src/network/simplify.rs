@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::resolve::{Known, Place, Resolved, ResolvedLayer, Source};
+use super::known::{Known, Place};
+use super::resolve::{Resolved, ResolvedLayer, Source};
 use crate::activation::Activation;
 use crate::geometry::Geometry;
 use crate::layer::Layer;

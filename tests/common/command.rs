@@ -58,6 +58,15 @@ impl Run {
         assert_eq!(self.status, 0, "{self:?}");
         &self.stdout
     }
+
+    /// The lines of a run that is done, with one blank between words, however wide a list is.
+    pub fn words(&self) -> String {
+        let line = |line: &str| {
+            let indent = &line[..line.len() - line.trim_start().len()];
+            format!("{indent}{}", line.split_whitespace().collect::<Vec<_>>().join(" "))
+        };
+        self.assert_done().lines().map(line).collect::<Vec<_>>().join("\n")
+    }
 }
 
 /// The bytes of a safetensors file of these tensors.

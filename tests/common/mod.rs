@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sepconv::reference::{self, Reference};
 use sepconv::{
-    Activation, BinaryOperation, Choice, Context, Conv2d, Error, Geometry, Layer, Operands, Parameters, Plan,
+    Activation, BinaryOperation, Bound, Choice, Context, Conv2d, Error, Geometry, Layer, Operands, Parameters, Plan,
     PoolGeometry, Pooling, SeparableConv2d, Target, Tensor, Weights, kernels, verify,
 };
 
@@ -90,6 +90,15 @@ pub fn noop_context(limits: wgpu::Limits) -> Context {
     let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
     Context::from_wgpu(device, queue).unwrap()
+}
+
+/// A layer that takes a software driver a tenth of a second.
+pub fn long_layer(context: &Context) -> Bound {
+    let shape = [1, 32, 64, 64];
+    let plan = Conv2d::new(32, 32, 3).padding(1).bias(false).plan_with_kernel(context, shape, "direct").unwrap();
+    let [input, output] = [shape, plan.output_shape()].map(|shape| Tensor::zeros(context, shape).unwrap());
+    let weight = Tensor::zeros(context, [32, 32, 3, 3]).unwrap();
+    plan.bind(&plan.weights(&Parameters::new(&weight)).unwrap(), Operands::new(&input, &output)).unwrap()
 }
 
 /// A kernel's first variant.
@@ -410,7 +419,7 @@ pub fn own(layer: &Layer, target: &Target) -> &'static str {
 }
 
 /// The most sets of constants that a sweep has, and the most cases of one set, unless it is to be whole.
-const STRUCTURES: usize = 16;
+const STRUCTURES: usize = 8;
 const CASES_OF_A_STRUCTURE: usize = 24;
 
 /// [`check`] for each of these, its index as the seed. Unless the sweep is to be whole, each case has one of its kernels'

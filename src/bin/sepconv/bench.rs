@@ -1,9 +1,11 @@
 //! `sepconv bench`: every layer's time beside what this device can do at most.
 
 mod comparison;
+mod network;
 mod overhead;
 mod plot;
 mod row;
+mod timeline;
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +19,7 @@ use crate::device::Device;
 use crate::devices::limits;
 use crate::failure::{Failure, Outcome};
 use crate::files;
+use crate::networks::{self, InputShape, PictureOptions};
 use crate::output::{print, progress, table};
 use crate::shapes::{self, Shape};
 use comparison::Earlier;
@@ -30,11 +33,13 @@ use row::{Row, geometric_mean, time};
   sepconv bench --kernels all
   sepconv bench --compare result.json
   sepconv bench --overhead
+  sepconv bench model.onnx --input 1,3,224,224 --json result.json --svg timeline.svg
 
 A shape is a JSON object: id its name; kind `conv`, `sep`, `max_pool` or `average_pool`; n, c, h, w the input; k, s, p, d
-kernel size, stride, padding and dilation, each one number or [height, width], p also [top, left, bottom, right] or \"same\"; oc output
-channels, of all but a pool, whose s is k unless it is given; g groups, of a conv; m the depth multiplier, of a sep.
-Of both: bias and residual, true or false, and activation, as on the command line; bias is true unless it is given.
+kernel size, stride, padding and dilation, each one number or [height, width], p also [top, left, bottom, right] or
+\"same\"; oc output channels, of all but a pool, whose s is k unless it is given; g groups and rounding, \"fast\" or
+\"exact\", of a conv; m the depth multiplier, of a sep. Of both: bias and residual, true or false, and activation, as on the
+command line; bias is true unless it is given.
 
 Each layer is compared with the reference, and then timed with up to 16 sets of its tensors in turn, 128 MiB of them if
 16 are that large, so that a run does not find its input in a cache; after that every set's result must be the one that
@@ -51,6 +56,15 @@ With --compare, exit status 1 if a layer is slower by more than the noise, once 
 tenths of its runs took longer than nine tenths of the earlier ones did (p10_ms now above p90_ms then). A device may be
 slow for as long as a layer is timed, so believe it when it happens again. Files without p90_ms are compared only.")]
 pub struct Arguments {
+    /// A network to time, whole and layer by layer, in place of layers: an .onnx file.
+    #[arg(value_name = "MODEL.onnx", conflicts_with_all = ["shapes", "batch", "kernels", "compare", "overhead"])]
+    model: Option<PathBuf>,
+    /// The shape of a model's input, N,C,H,W, or NAME=SIZES for each of several [default: the model's own].
+    #[arg(long, value_name = "N,C,H,W", value_parser = networks::input_shape, requires = "model", allow_hyphen_values = true)]
+    input: Vec<InputShape>,
+    /// What a model is run on: .safetensors, .npy, .png or .jpg, as for `sepconv run` [default: numbers without a pattern].
+    #[arg(long, value_name = "FILE", requires = "model", conflicts_with = "input")]
+    on: Option<PathBuf>,
     /// A JSON array of layers to time [default: layers of real networks].
     #[arg(long, value_name = "FILE.json")]
     shapes: Option<PathBuf>,
@@ -83,13 +97,18 @@ pub struct Arguments {
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
-    let inputs = [arguments.shapes.as_deref(), arguments.compare.as_deref()];
+    let inputs = [&arguments.shapes, &arguments.compare, &arguments.model, &arguments.on].map(Option::as_deref);
     let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
     for (argument, path) in [("--json", &arguments.json), ("--svg", &arguments.svg)] {
         path.as_ref().map_or(Ok(()), |path| files::check_place(argument, path, &inputs))?;
     }
-    if arguments.json.is_some() && arguments.json == arguments.svg {
+    if let (Some(json), Some(svg)) = (&arguments.json, &arguments.svg)
+        && files::is_same(json, svg)
+    {
         return Err(Failure::Request("--json and --svg name the same file; each needs its own".to_owned()));
+    }
+    if let Some(model) = &arguments.model {
+        return time_network(arguments, model);
     }
     let shapes = shapes::load(arguments.shapes.as_deref(), arguments.batch)?;
     let earlier = arguments.compare.as_ref().map(|path| Earlier::read(path, &shapes)).transpose()?;
@@ -110,6 +129,26 @@ pub fn run(arguments: &Arguments) -> Outcome {
         files::write_whole("--svg", path, svg.as_bytes())?;
     }
     earlier.map_or(Ok(()), |earlier| earlier.compare(&context, &rows))
+}
+
+/// A whole network and its layers.
+fn time_network(arguments: &Arguments, model: &Path) -> Outcome {
+    let network = networks::load(model)?;
+    let given = match &arguments.on {
+        Some(path) => networks::read_inputs(&network, path, &PictureOptions::default())?,
+        None => networks::made_up(&network, &arguments.input)?,
+    };
+    let context = Device::open_adapter(arguments.device.device.as_deref(), arguments.tuning.no_tune, "bench times")?;
+    let roofline = Roofline::measure_blocking(&context)?;
+    let timed = network::measure(&context, &network, &given, &roofline)?;
+    cache::keep_pipelines(&context);
+    print(&timed.text(&heading(&context)))?;
+    write_json(arguments, &context, timed.json())?;
+    arguments.svg.as_ref().map_or(Ok(()), |path| {
+        let device = Device::Adapter(context.clone()).to_string();
+        let svg = timeline::svg(&format!("{} on {device}", model.display()), &timed.layers)?;
+        files::write_whole("--svg", path, svg.as_bytes())
+    })
 }
 
 /// The device's limits, and every layer's times.

@@ -85,9 +85,8 @@ pub fn check_place(argument: &str, path: &Path, inputs: &[&Path]) -> Outcome {
 
 /// [`check_place`], with a hint of what to do where an input is.
 fn check_target(argument: &str, path: &Path, inputs: &[&Path], hint: &str) -> Outcome {
-    let target = fs::canonicalize(place(argument, path)?.0).ok();
-    let is_target = |input: &&Path| target.is_some() && fs::canonicalize(input).ok() == target;
-    if inputs.iter().any(is_target) {
+    place(argument, path)?;
+    if inputs.iter().any(|input| is_same(path, input)) {
         return Err(Failure::Request(format!("{argument} {}: this file is also read{hint}", path.display())));
     }
     Ok(())
@@ -96,14 +95,45 @@ fn check_target(argument: &str, path: &Path, inputs: &[&Path], hint: &str) -> Ou
 /// The most links that lead from one to the next: as many as Linux follows.
 const MAXIMUM_LINKS: usize = 40;
 
-/// What a link leads to in the end, whether or not it is there.
+/// What a link leads to in the end, whether or not it is there. Links in `/proc` stay: what they lead to is open and
+/// need not have a name.
 fn followed(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     for _ in 0..MAXIMUM_LINKS {
         let Ok(next) = fs::read_link(&path) else { break };
+        if is_in_proc(folder_of(&path)) {
+            break;
+        }
         path = path.parent().unwrap_or(Path::new("")).join(next);
     }
     path
+}
+
+fn is_in_proc(folder: &Path) -> bool {
+    fs::canonicalize(folder).is_ok_and(|folder| folder.starts_with("/proc"))
+}
+
+/// The folder that a file of this name is in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether two names are of one file, which need not be there.
+pub fn is_same(one: &Path, other: &Path) -> bool {
+    let whole = |path: &Path| {
+        let path = followed(path);
+        Some(fs::canonicalize(folder_of(&path)).ok()?.join(path.file_name()?))
+    };
+    whole(one).is_some_and(|one| whole(other) == Some(one))
+}
+
+/// What is there, if anything is, or else why nothing of this name can be.
+pub fn metadata(argument: &str, path: &Path) -> Outcome<Option<fs::Metadata>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::Request(format!("{argument} {}: {}", path.display(), reason(&error)))),
+    }
 }
 
 /// A file without a name in a folder, or else why none can be made there. `argument` and `path` are for the message.
@@ -121,14 +151,19 @@ pub fn trial(argument: &str, path: &Path, folder: &Path) -> Outcome<File> {
 fn place(argument: &str, path: &Path) -> Outcome<(PathBuf, PathBuf)> {
     let failed = |reason: String| Failure::Request(format!("{argument} {}: {reason}", path.display()));
     let target = followed(path);
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+    let folder = folder_of(&target).to_owned();
+    if is_in_proc(&folder) {
+        return Err(failed("it leads into /proc, where no file can be made".to_owned()));
+    }
     if fs::symlink_metadata(&target).is_ok_and(|metadata| metadata.is_symlink()) {
         return Err(failed("it is a link that leads to other links without end".to_owned()));
     }
-    if target.file_name().is_none() {
+    // Of `a/` and `a/.` the name is `a`, and it is a folder's.
+    let bytes = target.as_os_str().as_encoded_bytes();
+    if !target.file_name().is_some_and(|name| bytes.ends_with(name.as_encoded_bytes())) {
         return Err(failed("it names no file".to_owned()));
     }
-    let there = fs::metadata(&target).ok();
+    let there = metadata(argument, &target)?;
     // A rename would put a file in the place of a folder, a pipe or a device.
     if there.as_ref().is_some_and(|metadata| !metadata.is_file()) {
         return Err(failed("it is there and is not a regular file".to_owned()));

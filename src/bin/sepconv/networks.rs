@@ -73,7 +73,7 @@ pub struct Given {
 }
 
 /// How a picture becomes an input.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct PictureOptions {
     /// Resize a picture to this height and width [default: the model's own, or the picture's].
     #[arg(long, value_name = "H,W", value_parser = picture_size)]
@@ -232,6 +232,30 @@ pub fn read_inputs(network: &Network, path: &Path, options: &PictureOptions) -> 
         }
     }
 }
+
+/// Numbers without a pattern for each input, of the shapes that are given or the model's own.
+pub fn made_up(network: &Network, shapes: &[InputShape]) -> Outcome<Vec<Given>> {
+    let given = named(network, shapes)?;
+    let mut random = fastrand::Rng::with_seed(1);
+    let input = |name: &str| {
+        let declared = || network.input_shape(name)?.iter().copied().collect::<Option<Vec<u32>>>();
+        let shape = given.iter().find(|(other, _)| other == name).map(|(_, shape)| shape.clone()).or_else(declared);
+        let unknown = || Failure::Request(format!("--input is missing; the shape of {name} is not known"));
+        let shape = shape.ok_or_else(unknown)?;
+        let count = shape.iter().try_fold(1_u64, |count, &size| count.checked_mul(size.into())).unwrap_or(u64::MAX);
+        if count > MOST_MADE_UP {
+            return Err(Failure::Request(format!(
+                "--input {name} has shape {shape:?}; at most {MOST_MADE_UP} values are made up"
+            )));
+        }
+        let values = (0..count).map(|_| random.f32()).collect();
+        Ok(Given { name: name.to_owned(), shape, values })
+    };
+    network.input_names().into_iter().map(input).collect()
+}
+
+/// The most values that are made up for an input.
+const MOST_MADE_UP: u64 = 1 << 28;
 
 fn given(name: &str, array: Array) -> Outcome<Given> {
     let shape = array.shape.iter().map(|&size| u32::try_from(size)).collect::<Result<Vec<_>, _>>();

@@ -39,6 +39,17 @@ pub fn fit(table: &mut Table) {
     }
 }
 
+/// Names, and beside each what is said of it, as wide as the terminal.
+pub fn list(rows: &[[String; 2]]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).add_rows(rows);
+    fit(&mut table);
+    for (column, padding) in table.column_iter_mut().zip([(0, 2), (0, 0)]) {
+        column.set_padding(padding);
+    }
+    table.trim_fmt()
+}
+
 /// Writes text and ends it with a newline. A closed pipe is no failure: its reader has seen enough.
 pub fn print(text: &impl std::fmt::Display) -> Outcome {
     let mut stdout = io::stdout().lock();

@@ -50,11 +50,11 @@ fn bits_per_pixel(bytes: &[u8], decoder: &impl ImageDecoder) -> u64 {
     }
 }
 
-/// Whether a JPEG file goes on to its end. The decoder takes what is not there for grey.
+/// What is missing or wrong in a JPEG file that does not go on to its end. The decoder takes what is not there for grey.
 ///
 /// It is a chain of segments, each `FF`, a kind and a length. Pixels follow a segment of kind `DA`, without a length: in
 /// them `FF` is followed by 0 or by a restart, `D0` to `D7`, until the next segment. `D9` is the end.
-fn is_whole_jpeg(bytes: &[u8]) -> bool {
+fn check_jpeg(bytes: &[u8]) -> Result<(), String> {
     const END: u8 = 0xd9;
     const SCAN: u8 = 0xda;
     let mut at = 2;
@@ -64,18 +64,19 @@ fn is_whole_jpeg(bytes: &[u8]) -> bool {
         if !is_marker {
             // Between segments there are no other bytes than more of `FF`.
             if !in_pixels && first != 0xff {
-                return false;
+                return Err(format!("the JPEG file is damaged: at byte {at} a segment should start, and does not"));
             }
             at += 1;
         } else if kind == END {
-            return true;
+            return Ok(());
         } else {
-            let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { return false };
+            let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { break };
             at += 2 + usize::from(u16::from_be_bytes([high, low]));
             in_pixels = kind == SCAN;
         }
     }
-    false
+    let (part, length) = (if in_pixels { "its pixels" } else { "what comes before its pixels" }, bytes.len());
+    Err(format!("the JPEG file is cut off in {part}: it ends after {length} bytes, without the mark of its end"))
 }
 
 /// Decodes a PNG or JPEG file's bytes; `name` is for messages.
@@ -92,8 +93,8 @@ pub fn decode(bytes: &[u8], name: &str) -> Outcome<Picture> {
     if decoder.total_bytes() > MAXIMUM_DECODED {
         return Err(refused(format!("it is {width} x {height}; at most {MAXIMUM_DECODED} bytes are decoded")));
     }
-    if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
-        return Err(refused("the JPEG file is cut off before its end".to_owned()));
+    if format == ImageFormat::Jpeg {
+        check_jpeg(bytes).map_err(refused)?;
     }
     let orientation = decoder.orientation().map_err(|error| refused(error.to_string()))?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| refused(error.to_string()))?;
@@ -278,12 +279,17 @@ mod tests {
         let whole = encoded(ImageFormat::Jpeg);
         let thumbnail = [&[0xff, 0xe1, 0, 6, 0xff, 0xd9, 1, 2][..], &whole[2..]].concat();
         for jpeg in [whole.clone(), [&whole[..2], &thumbnail].concat()] {
-            assert!(is_whole_jpeg(&jpeg) && decode(&jpeg, "a.jpg").is_ok());
-            assert!(is_whole_jpeg(&[&jpeg[..], b"and more"].concat()));
+            assert!(check_jpeg(&jpeg).is_ok() && decode(&jpeg, "a.jpg").is_ok());
+            assert!(check_jpeg(&[&jpeg[..], b"and more"].concat()).is_ok());
             for length in 0..jpeg.len() {
-                assert!(!is_whole_jpeg(&jpeg[..length]), "{length}");
+                assert!(check_jpeg(&jpeg[..length]).unwrap_err().contains("cut off"), "{length}");
             }
         }
+        let pixels = whole.len() - 3;
+        assert!(check_jpeg(&whole[..pixels]).unwrap_err().contains(&format!("in its pixels: it ends after {pixels}")));
+        assert!(check_jpeg(&whole[..30]).unwrap_err().contains("before its pixels: it ends after 30 bytes"));
+        let stray = [&whole[..2], b"?", &whole[2..]].concat();
+        assert!(check_jpeg(&stray).unwrap_err().contains("damaged: at byte 2 "));
     }
 
     #[test]

@@ -1,5 +1,10 @@
-//! `sepconv plan`: what a layer costs and how it would run, without its tensors.
+//! `sepconv plan`: what a layer or a network costs and how it would run, without its tensors.
 
+mod network;
+
+pub use network::kind;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sepconv::unstable::{Memory, Planner, Program};
@@ -10,18 +15,32 @@ use crate::arguments::{self, ConvOptions, DeviceOption, TuningOption};
 use crate::cache;
 use crate::compute::check_reference;
 use crate::device;
-use crate::failure::Outcome;
-use crate::output::print;
+use crate::failure::{Failure, Outcome};
+use crate::networks::{self, InputShape};
+use crate::output::{list, print};
 
 /// What `plan` takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   sepconv plan --input 1,3,64,64 --weight 4,3,3,3 --bias 4 --padding 1
 
-Exit status 2, with one line that says why, where `sepconv conv` would refuse the same shapes.")]
+  sepconv plan model.onnx --input 1,3,224,224
+
+Of a model: every layer with its sizes and kernel, and what the whole takes. An input's shape is the model's own unless it is
+given. Exit status 2, with one line that says why, where `sepconv conv` or `sepconv run` would refuse the same shapes.")]
 pub struct Arguments {
-    #[command(flatten)]
-    shapes: Shapes,
+    /// A model, in place of a layer's shapes: an .onnx file.
+    #[arg(value_name = "MODEL.onnx", conflicts_with_all = ["weight", "bias", "stride", "dilation", "padding", "padding_mode", "activation", "groups", "rounding", "kernel"])]
+    model: Option<PathBuf>,
+    /// The input's shape: N,C,H,W. Of a model with several inputs, NAME=SIZES for each.
+    #[arg(long, value_name = "N,C,H,W", value_parser = networks::input_shape, allow_hyphen_values = true, required_unless_present = "model")]
+    input: Vec<InputShape>,
+    /// The weight's shape: `out_channels`, `in_channels` / groups, height, width.
+    #[arg(long, value_name = "O,I,KH,KW", value_parser = arguments::shape, allow_hyphen_values = true, required_unless_present = "model")]
+    weight: Option<[u32; 4]>,
+    /// The bias's length, if there is one.
+    #[arg(long, value_name = "LEN", value_parser = arguments::length, allow_hyphen_values = true)]
+    bias: Option<u64>,
     #[command(flatten)]
     options: ConvOptions,
     #[command(flatten)]
@@ -34,16 +53,10 @@ pub struct Arguments {
 }
 
 /// The shapes of a layer's tensors.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone)]
 pub struct Shapes {
-    /// The input's shape.
-    #[arg(long, value_name = "N,C,H,W", value_parser = arguments::shape, allow_hyphen_values = true)]
     pub input: [u32; 4],
-    /// The weight's shape: `out_channels`, `in_channels` / groups, height, width.
-    #[arg(long, value_name = "O,I,KH,KW", value_parser = arguments::shape, allow_hyphen_values = true)]
     pub weight: [u32; 4],
-    /// The bias's length, if there is one.
-    #[arg(long, value_name = "LEN", value_parser = arguments::length, allow_hyphen_values = true)]
     pub bias: Option<u64>,
 }
 
@@ -58,11 +71,7 @@ impl Shapes {
             let whose = "the CPU reference".to_owned();
             return Ok(Planned { geometry, planner: None, program: None, is_tuned: false, whose });
         }
-        let (target, adapter) = target(device)?;
-        let mut planner = Planner::new(target);
-        if let Some(adapter) = adapter.as_ref().filter(|_| !no_tune) {
-            planner = planner.with_tuning(Arc::new(cache::tuning(adapter)));
-        }
+        let (planner, adapter) = planner(device, no_tune)?;
         let layer = geometry.into();
         let program = match kernel {
             Some(kernel) => planner.plan_with(&layer, Choice::new(kernels::by_name(kernel)?, 0))?,
@@ -70,8 +79,7 @@ impl Shapes {
         };
         let kept = planner.kept(&layer).filter(|_| kernel.is_none());
         let is_tuned = kept.is_some_and(|choice| choice.kernel.name == program.kernel);
-        let default = || "WebGPU's default limits, without an adapter".to_owned();
-        let whose = adapter.map_or_else(default, |adapter| adapter.name);
+        let whose = whose(adapter);
         Ok(Planned { geometry, planner: Some(planner), program: Some(program), is_tuned, whose })
     }
 }
@@ -156,16 +164,56 @@ fn target(device: Option<&str>) -> Outcome<(Target, Option<wgpu::AdapterInfo>)> 
     })
 }
 
+/// Whose limits a plan keeps to.
+fn whose(adapter: Option<wgpu::AdapterInfo>) -> String {
+    let default = || "WebGPU's default limits, without an adapter".to_owned();
+    adapter.map_or_else(default, |adapter| adapter.name)
+}
+
+/// What plans for the chosen adapter, as `sepconv tune` found best unless `no_tune` is given.
+fn planner(device: Option<&str>, no_tune: bool) -> Outcome<(Planner, Option<wgpu::AdapterInfo>)> {
+    let (target, adapter) = target(device)?;
+    let mut planner = Planner::new(target);
+    if let Some(adapter) = adapter.as_ref().filter(|_| !no_tune) {
+        planner = planner.with_tuning(Arc::new(cache::tuning(adapter)));
+    }
+    Ok((planner, adapter))
+}
+
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
     let device = arguments.device.device.as_deref();
     arguments.tuning.check(device)?;
-    let planned = arguments.shapes.planned(&arguments.options, device, arguments.tuning.no_tune)?;
+    if let Some(model) = &arguments.model {
+        if device.is_some_and(arguments::is_cpu) {
+            let message = "--device is cpu; a network is planned for an adapter: see `sepconv devices`";
+            return Err(Failure::Request(message.to_owned()));
+        }
+        let (planner, adapter) = planner(device, arguments.tuning.no_tune)?;
+        return network::run(model, &arguments.input, &planner, whose(adapter), arguments.json);
+    }
+    let planned = arguments.shapes()?.planned(&arguments.options, device, arguments.tuning.no_tune)?;
     let separable = Separable::of(&planned);
     if arguments.json {
         return print(&format!("{:#}", to_json(&planned, separable.as_ref())));
     }
     print(&to_text(&planned, separable.as_ref()))
+}
+
+impl Arguments {
+    /// The shapes of one layer's tensors.
+    fn shapes(&self) -> Outcome<Shapes> {
+        let refused = |what: String| Failure::Request(format!("--input {what}; one layer has one input, N,C,H,W"));
+        let [InputShape { name, shape }] = &self.input[..] else {
+            return Err(refused("is given more than once".to_owned()));
+        };
+        if let Some(name) = name {
+            return Err(refused(format!("names {name:?}")));
+        }
+        let count = shape.len();
+        let input = shape.clone().try_into().map_err(|_| refused(format!("has {count} sizes")))?;
+        Ok(Shapes { input, weight: self.weight.unwrap_or_default(), bias: self.bias })
+    }
 }
 
 /// The separable layer that could stand in a normal one's place.
@@ -228,44 +276,47 @@ fn compared(normal: u64, separable: u64) -> String {
 fn to_text(planned: &Planned, separable: Option<&Separable>) -> String {
     let (g, whose) = (&planned.geometry, &planned.whose);
     let (kernel, chosen) = planned.kernel();
-    let passed_over = planned.passed_over().into_iter().map(|(name, needs)| format!("not {name}: {needs}"));
-    let reasons: Vec<String> = [chosen.to_owned()].into_iter().chain(passed_over).collect();
     let grids = planned.grids().into_iter().map(|([x, y, z], count)| format!("{count} of {x} x {y} x {z} workgroups"));
     let grids = grids.collect::<Vec<_>>().join(", ");
-    let mut lines = vec![
-        format!("output                {:?}", g.output_shape()),
-        format!("parameters            {}", g.parameters()),
-        format!("multiply-adds         {}", g.multiply_adds()),
-        format!("bytes                 {} (input, parameters and output once each)", g.bytes()),
-        format!("arithmetic intensity  {:.2} FLOP/byte", g.arithmetic_intensity()),
-        format!("kernel                {} ({})", kernel, reasons.join("; ")),
-        format!("parts                 {}", planned.parts()),
-        format!("dispatches            {}", if grids.is_empty() { "none" } else { &grids }),
-        format!("packed weight         {} bytes, made once", planned.packed_weight_bytes()),
-        format!("workspace             {} bytes", planned.workspace_bytes()),
-        format!("limits                {whose}"),
+    let row = |name: &str, text: String| [name.to_owned(), text];
+    let mut rows = vec![
+        row("output", format!("{:?}", g.output_shape())),
+        row("parameters", g.parameters().to_string()),
+        row("multiply-adds", g.multiply_adds().to_string()),
+        row("bytes", format!("{} (input, parameters and output once each)", g.bytes())),
+        row("arithmetic intensity", format!("{:.2} FLOP/byte", g.arithmetic_intensity())),
+        row("kernel", format!("{kernel} ({chosen})")),
     ];
+    rows.extend(planned.passed_over().into_iter().map(|(name, needs)| row(&format!("  not {name}"), needs.to_owned())));
+    rows.extend([
+        row("parts", planned.parts().to_string()),
+        row("dispatches", if grids.is_empty() { "none".to_owned() } else { grids }),
+        row("packed weight", format!("{} bytes, made once", planned.packed_weight_bytes())),
+        row("workspace", format!("{} bytes", planned.workspace_bytes())),
+        row("limits", whose.clone()),
+    ]);
     if let Some(separable) = separable {
         let (parameters, multiply_adds) = (separable.parameters(), separable.multiply_adds());
-        let between = separable.between_bytes();
         let (kernel, workspace) = separable.way.clone().unwrap_or_else(|| ("none within these limits".to_owned(), 0));
-        lines.extend([
-            String::new(),
-            "separable instead".to_owned(),
-            format!("  depthwise weight    {:?}", separable.depthwise.weight_shape()),
-            format!("  pointwise weight    {:?}", separable.pointwise.weight_shape()),
-            format!("  parameters          {parameters} ({})", compared(g.parameters(), parameters)),
-            format!("  multiply-adds       {multiply_adds} ({})", compared(g.multiply_adds(), multiply_adds)),
-            format!(
-                "  bytes               {} ({}), of which {between} are the tensor between the parts, if two dispatches write and read it",
-                separable.bytes(),
-                compared(g.bytes(), separable.bytes())
-            ),
-            format!("  kernel              {kernel}"),
-            format!("  workspace           {workspace} bytes"),
+        let bytes = format!(
+            "{} ({}), of which {} are the tensor between the parts, if two dispatches write and read it",
+            separable.bytes(),
+            compared(g.bytes(), separable.bytes()),
+            separable.between_bytes()
+        );
+        rows.extend([
+            row("", String::new()),
+            row("separable instead", String::new()),
+            row("  depthwise weight", format!("{:?}", separable.depthwise.weight_shape())),
+            row("  pointwise weight", format!("{:?}", separable.pointwise.weight_shape())),
+            row("  parameters", format!("{parameters} ({})", compared(g.parameters(), parameters))),
+            row("  multiply-adds", format!("{multiply_adds} ({})", compared(g.multiply_adds(), multiply_adds))),
+            row("  bytes", bytes),
+            row("  kernel", kernel),
+            row("  workspace", format!("{workspace} bytes")),
         ]);
     }
-    lines.join("\n")
+    list(&rows)
 }
 
 fn to_json(planned: &Planned, separable: Option<&Separable>) -> Value {

@@ -52,8 +52,25 @@ fn parse(text: &str, name: &str, batch: u32) -> Outcome<Vec<Shape>> {
 }
 
 /// What a shape may have.
-const KEYS: [&str; 16] =
-    ["id", "kind", "n", "c", "h", "w", "oc", "k", "s", "p", "d", "g", "m", "bias", "activation", "residual"];
+const KEYS: [&str; 17] = [
+    "id",
+    "kind",
+    "n",
+    "c",
+    "h",
+    "w",
+    "oc",
+    "k",
+    "s",
+    "p",
+    "d",
+    "g",
+    "m",
+    "bias",
+    "activation",
+    "residual",
+    "rounding",
+];
 
 fn parse_id(value: &Value) -> Result<String, String> {
     let keys = value.as_object().ok_or("it must be a JSON object")?.keys();
@@ -109,10 +126,12 @@ fn parse_layer(value: &Value, batch: u32) -> Result<sepconv::Result<Layer>, Stri
                 .bias(bias)
                 .activation(activation)
                 .residual(residual)
+                .rounding(argument(value, "rounding", text::rounding)?.unwrap_or_default())
                 .geometry(input)
                 .map(Layer::from)
         }
         Some("sep") => {
+            none(&["rounding"], "sep")?;
             let groups = number("g", Some(1))?;
             if groups != 1 {
                 return Err(format!("g is {groups}; a separable layer has 1"));
@@ -123,7 +142,7 @@ fn parse_layer(value: &Value, batch: u32) -> Result<sepconv::Result<Layer>, Stri
             layer.padding(padding).dilation(dilation).geometry(input).map(Layer::from)
         }
         Some("maxpool") => {
-            none(&["oc", "g", "m", "bias", "activation", "residual"], "max pool")?;
+            none(&["oc", "g", "m", "bias", "activation", "residual", "rounding"], "max pool")?;
             let layer = MaxPool2d::new(kernel).stride(stride.unwrap_or(kernel));
             layer.padding(padding).dilation(dilation).geometry(input).map(Layer::from)
         }
@@ -239,6 +258,8 @@ impl Shape {
         let mut equivalent = *depthwise;
         (equivalent.out_channels, equivalent.groups) = (pointwise.out_channels, 1);
         (equivalent.activation, equivalent.residual) = (pointwise.activation, pointwise.residual);
+        // A separable layer has no kernel that is less exact.
+        equivalent.rounding = normal.rounding;
         equivalent == *normal
     }
 }
@@ -387,6 +408,36 @@ mod tests {
     }
 
     #[test]
+    fn a_convolution_may_have_to_be_exact() {
+        let shapes = r#"[{"id": "a", "kind": "conv", "c": 16, "h": 12, "w": 12, "oc": 16, "k": 3, "p": 1},
+                         {"id": "b", "kind": "conv", "c": 16, "h": 12, "w": 12, "oc": 16, "k": 3, "p": 1,
+                          "rounding": "fast"},
+                         {"id": "c", "kind": "conv", "c": 16, "h": 12, "w": 12, "oc": 16, "k": 3, "p": 1,
+                          "rounding": "Exact"},
+                         {"id": "d", "kind": "sep", "c": 16, "h": 12, "w": 12, "oc": 16, "k": 3, "p": 1}]"#;
+        let [a, b, c, d]: [Shape; 4] = parse(shapes, "the test", 1).unwrap().try_into().ok().unwrap();
+        assert!(a.layer == b.layer && a.layer != c.layer);
+        assert!(d.is_separable_form_of(&a) && d.is_separable_form_of(&c));
+        let context = idle_context();
+        let kernels = |shape: &Shape| {
+            let candidates = shape.candidates(&context, true).unwrap();
+            candidates.into_iter().map(|candidate| candidate.kernel).collect::<Vec<_>>()
+        };
+        let (any, exact) = (kernels(&a), kernels(&c));
+        assert_eq!(exact, any.iter().filter(|kernel| *kernel != "winograd").cloned().collect::<Vec<_>>());
+        assert_eq!(any.len(), exact.len() + 1, "{any:?}");
+        for (kind, reason) in
+            [("sep", "rounding is \"exact\"; a sep has none"), ("max_pool", "oc is 1; a max pool has")]
+        {
+            let text = format!(
+                r#"[{{"id": "a", "kind": "{kind}", "c": 1, "h": 9, "w": 9, "oc": 1, "k": 1, "rounding": "exact"}}]"#
+            );
+            let refused = parse(&text, "the test", 1).map(drop).unwrap_err().to_string();
+            assert!(refused.contains(reason), "{refused}");
+        }
+    }
+
+    #[test]
     fn each_axis_may_have_its_own_sizes() {
         let shapes = r#"[{"id": "a", "kind": "conv", "c": 4, "h": 20, "w": 18, "oc": 8, "k": [1, 7], "s": [2, 1],
                           "p": [0, 3], "d": [1, 2], "g": 2},
@@ -413,6 +464,7 @@ mod tests {
             ("bias", "1", "bias is 1; it must be true or false"),
             ("residual", "\"yes\"", "residual is \"yes\"; it must be true or false"),
             ("activation", "\"relu7\"", "activation is \"relu7\": it must be none"),
+            ("rounding", "\"down\"", "rounding is \"down\": it must be"),
         ] {
             let text = format!(
                 r#"[{{"id": "a", "kind": "conv", "c": 1, "h": 9, "w": 9, "oc": 1, "k": 1, "{key}": {value}}}]"#

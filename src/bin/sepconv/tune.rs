@@ -11,6 +11,7 @@ use crate::cache;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
 use crate::files;
+use crate::networks::{self, InputShape};
 use crate::output::{print, progress, table};
 use crate::shapes::{self, Shape};
 
@@ -19,6 +20,7 @@ use crate::shapes::{self, Shape};
 #[command(after_help = "Examples:
   sepconv tune
   sepconv tune --shapes layers.json --export my-gpu.txt
+  sepconv tune model.onnx --input 1,3,224,224
 
 Shapes are those of `sepconv bench`. The two parts of a separable layer are tuned as layers of their own, and then the
 whole of it: `chained`, which is its two parts as they were found fastest, against each kernel that computes it in one
@@ -26,6 +28,12 @@ dispatch. So is the product that Winograd's method makes of a layer. The table i
 `separable`, `compare`, `bench` and `plan` go by it unless --no-tune is given. A program can ship an exported table: see
 sepconv::Tuning.")]
 pub struct Arguments {
+    /// A network whose layers are tuned: an .onnx file.
+    #[arg(value_name = "MODEL.onnx", conflicts_with_all = ["shapes", "batch"])]
+    model: Option<PathBuf>,
+    /// The shape of a model's input, N,C,H,W, or NAME=SIZES for each of several [default: the model's own].
+    #[arg(long, value_name = "N,C,H,W", value_parser = networks::input_shape, requires = "model", allow_hyphen_values = true)]
+    input: Vec<InputShape>,
     /// A JSON array of layers to tune [default: layers of real networks].
     #[arg(long, value_name = "FILE.json")]
     shapes: Option<PathBuf>,
@@ -45,10 +53,14 @@ pub struct Arguments {
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
     if let Some(path) = &arguments.export {
-        let inputs: Vec<&Path> = arguments.shapes.as_deref().into_iter().collect();
+        let inputs = [&arguments.shapes, &arguments.model].map(Option::as_deref);
+        let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
         files::check_place("--export", path, &inputs)?;
     }
-    let shapes = shapes::load(arguments.shapes.as_deref(), arguments.batch)?;
+    let shapes = match &arguments.model {
+        Some(model) => layers_of(model, &arguments.input)?,
+        None => shapes::load(arguments.shapes.as_deref(), arguments.batch)?,
+    };
     let context = Device::open_adapter(arguments.device.device.as_deref(), false, "tune measures")?;
     let table = context.tuning().clone();
     // Before anything is measured, so that nothing is measured in vain.
@@ -69,6 +81,20 @@ pub fn run(arguments: &Arguments) -> Outcome {
         files::write_whole("--export", path, table.to_string().as_bytes())?;
     }
     print(&text_of(&Device::Adapter(context).to_string(), &rows, &kept_at.display().to_string()))
+}
+
+/// The different layers of a network.
+fn layers_of(model: &Path, inputs: &[InputShape]) -> Outcome<Vec<Shape>> {
+    let network = networks::load(model)?;
+    let given = networks::named(&network, inputs)?;
+    let given: Vec<(&str, &[u32])> = given.iter().map(|(name, shape)| (name.as_str(), &shape[..])).collect();
+    let mut shapes: Vec<Shape> = Vec::new();
+    for (id, layer) in network.layers(&given)? {
+        if shapes.iter().all(|other| other.layer.text() != layer.text()) {
+            shapes.push(Shape { id, layer });
+        }
+    }
+    Ok(shapes)
 }
 
 /// A layer, and before it the layers that ways to compute it plan in their turn.

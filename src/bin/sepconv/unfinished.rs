@@ -20,8 +20,8 @@ const INTERRUPTED: i32 = 130;
 /// Makes a file in a folder, which Ctrl-C and a request to end take away.
 pub fn create(folder: &Path) -> io::Result<NamedTempFile> {
     static HANDLER: Once = Once::new();
-    // Where there can be no handler, the file may stay.
-    HANDLER.call_once(|| drop(ctrlc::set_handler(stop)));
+    // Who ignores one of the signals, as `nohup` does, goes on ignoring it: there is no handler, and the file may stay.
+    HANDLER.call_once(|| drop(ctrlc::try_set_handler(stop)));
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

@@ -3,7 +3,7 @@
 use rten_onnx::onnx::{DataLocation, DataType, TensorProto};
 
 use crate::network::graph::Constant;
-use crate::network::resolve::checked_count;
+use crate::network::shape::checked_count;
 
 /// A tensor's values. What is no `f32` becomes one, or a whole number.
 ///

@@ -106,11 +106,12 @@ fn file_names() -> impl Iterator<Item = String> {
 /// Refuses a folder that the pictures cannot be written to, before anything is computed.
 pub fn check_folder(folder: &Path, image: Option<&Path>) -> Outcome {
     let image: Vec<&Path> = image.into_iter().collect();
-    if folder.exists() {
+    if files::metadata("--out", folder)?.is_some() {
         return file_names().try_for_each(|name| files::check_place("--out", &folder.join(name), &image));
     }
     // It is made in the nearest one that is there.
-    let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    let is_there = |folder: &&Path| folder.symlink_metadata().is_ok();
+    let there = folder.ancestors().find(is_there).unwrap_or(Path::new("."));
     files::trial("--out", folder, there).map(drop)
 }
 

@@ -1,0 +1,138 @@
+//! `sepconv plan MODEL.onnx`: every layer of a network, and what the whole takes.
+
+use std::path::Path;
+
+use sepconv::network::PlannedLayer;
+use sepconv::unstable::{Kind, Memory, Planner};
+use sepconv::{Layer, Network};
+use serde_json::json;
+
+use crate::failure::Outcome;
+use crate::networks::{self, InputShape};
+use crate::output::{print, table};
+use crate::run::megabytes;
+
+/// Prints what a planner makes of a model; `whose` says whose limits it keeps to.
+pub fn run(model: &Path, inputs: &[InputShape], planner: &Planner, whose: String, is_json: bool) -> Outcome {
+    let network = networks::load(model)?;
+    let outline = Outline::new(&network, inputs, planner, whose)?;
+    if is_json { print(&format!("{:#}", outline.json())) } else { print(&outline.text()) }
+}
+
+/// What would run.
+struct Outline {
+    layers: Vec<PlannedLayer>,
+    /// Name and sizes of each input.
+    inputs: Vec<(String, [u32; 4])>,
+    steps: usize,
+    multiply_adds: u64,
+    parameters: u64,
+    parameter_bytes: u64,
+    packed_weight_bytes: u64,
+    workspace_bytes: u64,
+    /// Inputs and outputs, which are the caller's.
+    end_bytes: u64,
+    whose: String,
+}
+
+impl Outline {
+    fn new(network: &Network, inputs: &[InputShape], planner: &Planner, whose: String) -> Outcome<Self> {
+        let shapes = networks::named(network, inputs)?;
+        let shapes: Vec<(&str, &[u32])> = shapes.iter().map(|(name, shape)| (name.as_str(), &shape[..])).collect();
+        let (program, layers) = network.program(planner, &shapes)?;
+        let bytes = |kind: Kind| {
+            let buffers = program.buffers.iter().filter(|buffer| buffer.kind == kind);
+            buffers.map(|buffer| 4 * buffer.length()).sum::<u64>()
+        };
+        let ends = program.buffers.iter().filter(|buffer| buffer.kind == Kind::Input);
+        Ok(Self {
+            inputs: network.input_names().into_iter().map(str::to_owned).zip(ends.map(|buffer| buffer.shape)).collect(),
+            steps: program.steps.len(),
+            multiply_adds: layers.iter().map(|layer| layer.layer.multiply_adds()).sum(),
+            parameters: bytes(Kind::Parameter) / 4,
+            parameter_bytes: bytes(Kind::Parameter),
+            packed_weight_bytes: program.packed_weight_bytes(),
+            workspace_bytes: Memory::new(&program).bytes(),
+            end_bytes: bytes(Kind::Input) + bytes(Kind::Output),
+            whose,
+            layers,
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut table =
+            table(&["layer", "kind", "output", "parameters", "multiply-adds", "kernel", "steps"], [3, 4, 6]);
+        for layer in &self.layers {
+            table.add_row([
+                layer.name.clone(),
+                kind(&layer.layer).to_owned(),
+                layer.layer.output_shape().map(|size| size.to_string()).join(" x "),
+                layer.parameters.to_string(),
+                layer.layer.multiply_adds().to_string(),
+                layer.kernel.clone(),
+                layer.steps.to_string(),
+            ]);
+        }
+        let inputs = self.inputs.iter().map(|(name, shape)| format!("{name} {shape:?}")).collect::<Vec<_>>().join(", ");
+        let total = self.parameter_bytes + self.packed_weight_bytes + self.workspace_bytes + self.end_bytes;
+        [
+            format!("Input: {inputs}\n\n{table}\n"),
+            format!("layers                {}, in {} steps", self.layers.len(), self.steps),
+            format!("parameters            {}", self.parameters),
+            format!("multiply-adds         {}", self.multiply_adds),
+            format!("weights               {}", megabytes(self.parameter_bytes)),
+            format!("packed weights        {}", megabytes(self.packed_weight_bytes)),
+            format!(
+                "between layers        {}, shared by layers that do not run at once",
+                megabytes(self.workspace_bytes)
+            ),
+            format!("inputs and outputs    {}", megabytes(self.end_bytes)),
+            format!("total                 {}", megabytes(total)),
+            format!("limits                {}", self.whose),
+        ]
+        .join("\n")
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "inputs": self.inputs.iter().map(|(name, shape)| json!({ "name": name, "shape": shape })).collect::<Vec<_>>(),
+            "layers": self.layers.iter().map(|layer| json!({
+                "name": layer.name,
+                "kind": kind(&layer.layer),
+                "output_shape": layer.layer.output_shape(),
+                "parameters": layer.parameters,
+                "multiply_adds": layer.layer.multiply_adds(),
+                "kernel": layer.kernel,
+                "steps": layer.steps,
+            })).collect::<Vec<_>>(),
+            "steps": self.steps,
+            "parameters": self.parameters,
+            "multiply_adds": self.multiply_adds,
+            "weight_bytes": self.parameter_bytes,
+            "packed_weight_bytes": self.packed_weight_bytes,
+            "workspace_bytes": self.workspace_bytes,
+            "limits": self.whose,
+        })
+    }
+}
+
+/// What a layer is, in a word or two.
+pub fn kind(layer: &Layer) -> &'static str {
+    match layer {
+        Layer::Conv2d(geometry) if geometry.groups == geometry.in_channels && geometry.groups > 1 => "depthwise",
+        Layer::Conv2d(geometry) if geometry.kernel_size == 1.into() => "pointwise",
+        Layer::Conv2d(_) => "convolution",
+        Layer::SeparableConv2d(_) => "separable",
+        Layer::ConvTranspose2d(_) => "transposed",
+        Layer::Pool2d(_) => "pool",
+        Layer::Resize2d(_) => "resize",
+        Layer::MatMul(_) => "matrix product",
+        Layer::Reduce(_) => "reduction",
+        Layer::Softmax(_) => "softmax",
+        Layer::Normalise(_) => "norm",
+        Layer::Binary(_) => "two tensors",
+        Layer::Unary(_) => "function",
+        Layer::Rearrange(_) => "rearrangement",
+        _ => "layer",
+    }
+}

@@ -1,0 +1,57 @@
+//! The row of `shaders/resize.wgsl`.
+
+use super::row::{Kernel, Lowering, Rank, Rules, Variant};
+use super::simple;
+use crate::error::Result;
+use crate::layers::resize::{Interpolation, Line, Nearest, Resize2d};
+use crate::program::Program;
+use crate::shader::{Shader, part};
+use crate::target::Target;
+
+pub(super) static KERNEL: Kernel = Kernel {
+    name: "resize",
+    summary: "planes of another size: by the nearest value, by lines or by cubics",
+    chosen: "for every resizing",
+    bound_by: "memory",
+    rank: Rank::Fallback,
+    shader: Some(Shader {
+        name: "resize",
+        own: include_str!("../../shaders/resize.wgsl"),
+        parts: &[&[part::ELEMENT, part::INPUT, part::OUTPUT]],
+    }),
+    rules: &Rules::<Resize2d> { supports: |_, _| Ok(()), suits: |_, _| true, variants, cost: |_, _, _| 0.0, lower },
+};
+
+const WORKGROUP_SIZE: u32 = 64;
+
+fn variants(layer: &Resize2d, _: &Target) -> Vec<Variant> {
+    let (taps, nearest, exclude_outside) = match layer.interpolation {
+        Interpolation::Nearest(nearest) => (1, nearest, false),
+        Interpolation::Linear => (2, Nearest::RoundPreferFloor, false),
+        Interpolation::Cubic { exclude_outside, .. } => (4, Nearest::RoundPreferFloor, exclude_outside),
+    };
+    let with_tile = |plane_tile: u32| {
+        let constants = [
+            ("TAPS", taps),
+            ("NEAREST", nearest as u32),
+            ("EXCLUDE_OUTSIDE", exclude_outside.into()),
+            ("WORKGROUP_SIZE", WORKGROUP_SIZE),
+            ("PLANE_TILE", plane_tile),
+        ];
+        let grid = [layer.output.area().div_ceil(WORKGROUP_SIZE.into()), layer.planes.div_ceil(plane_tile).into(), 1];
+        Variant::new(constants, grid)
+    };
+    // Places are found in whole numbers, which takes long: once for several planes, if there are.
+    let mut variants = vec![with_tile(layer.planes.min(4)), with_tile(1)];
+    variants.dedup();
+    variants
+}
+
+fn lower(layer: &Resize2d, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
+    let coefficient =
+        if let Interpolation::Cubic { coefficient, .. } = layer.interpolation { coefficient } else { 0.0 };
+    let sizes = [layer.planes, layer.input.height, layer.input.width, layer.output.height, layer.output.width];
+    let lines = [0, 1].map(|axis| layer.line(axis)).into_iter().flat_map(|Line { n, d, start }| [n, d, start]);
+    let words = sizes.into_iter().chain(lines).chain([coefficient.to_bits()]);
+    simple::lower(&KERNEL, layer, variant, words, lowering)
+}
