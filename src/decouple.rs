@@ -101,7 +101,8 @@ impl Moments {
 
     fn add_some(&mut self, layer: &Geometry, input: &[f32], output: Option<&[f32]>, count: u64) -> Result<()> {
         let given = [("input", Some(input), layer.input_shape()), ("output", output, layer.output_shape())];
-        for (argument, given, shape) in given.into_iter().filter_map(|(name, given, shape)| Some((name, given?, shape))) {
+        for (argument, given, shape) in given.into_iter().filter_map(|(name, given, shape)| Some((name, given?, shape)))
+        {
             let expected = values(shape);
             if given.len() as u64 != expected {
                 return Err(Error::Length { argument, length: given.len(), shape, expected });
@@ -180,7 +181,8 @@ fn read_window(layer: &Geometry, input: &Geometry, values: &[f32], place: usize,
         .collect();
     let plane = wide(input.input.height) * wide(input.input.width);
     let channels = (0..wide(layer.in_channels)).map(|channel| (image * wide(layer.in_channels) + channel) * plane);
-    let seen = channels.flat_map(|start| taps.iter().map(move |tap| tap.map_or(0.0, |tap| f64::from(values[start + tap]))));
+    let seen =
+        channels.flat_map(|start| taps.iter().map(move |tap| tap.map_or(0.0, |tap| f64::from(values[start + tap]))));
     let (one, rest) = window.split_last_mut().expect("it has a 1");
     *one = 1.0;
     for (value, seen) in rest.iter_mut().zip(seen) {
@@ -312,7 +314,9 @@ impl Decoupling {
             depth_multiplier,
             depthwise: filters.iter().map(|&value| value as f32).collect(),
             pointwise: (0..outputs)
-                .flat_map(|output| shares.column(output).iter().take(features).map(|&value| value as f32).collect::<Vec<_>>())
+                .flat_map(|output| {
+                    shares.column(output).iter().take(features).map(|&value| value as f32).collect::<Vec<_>>()
+                })
                 .collect(),
             bias: bias.then(|| shares.row(features).iter().map(|&value| value as f32).collect()),
             error,
@@ -337,7 +341,9 @@ impl Decoupling {
                 let without = rest.rows(start, taps) + own;
                 rest.rows_mut(start, taps).copy_from(&without);
                 let wanted = moments.rows(start, taps) * &rest;
-                let solved = seen.solve_lower_triangular(&wanted).and_then(|half| seen.transpose().solve_upper_triangular(&half));
+                let solved = seen
+                    .solve_lower_triangular(&wanted)
+                    .and_then(|half| seen.transpose().solve_upper_triangular(&half));
                 let Some(solved) = solved else { continue };
                 let (own_filters, own_shares, _) = take_apart(&solved, Some(seen));
                 let count = own_filters.ncols().min(multiplier);
@@ -485,7 +491,8 @@ mod tests {
 
     /// The weights of the one normal layer that does the same as a separable one.
     fn folded(separated: &Separated) -> Vec<f32> {
-        let layer = SeparableConv2d::new(SHAPE[1], SHAPE[0], 3).depth_multiplier(separated.depth_multiplier).bias(false);
+        let layer =
+            SeparableConv2d::new(SHAPE[1], SHAPE[0], 3).depth_multiplier(separated.depth_multiplier).bias(false);
         layer.fold_weights(&separated.depthwise, None, &separated.pointwise, None).unwrap().0
     }
 
@@ -570,8 +577,11 @@ mod tests {
         let geometry = Conv2d::new(4, 6, 3).padding(1).geometry([1, 4, 30, 30]).unwrap();
         let input = data(values(geometry.input_shape()), 0.2);
         #[expect(clippy::cast_possible_truncation, reason = "outputs are f32")]
-        let wanted: Vec<f32> =
-            reference::conv2d(&geometry, &input, &other, Some(&bias), None).values.iter().map(|&value| value as f32).collect();
+        let wanted: Vec<f32> = reference::conv2d(&geometry, &input, &other, Some(&bias), None)
+            .values
+            .iter()
+            .map(|&value| value as f32)
+            .collect();
         let mut moments = Moments::new(&geometry).unwrap();
         moments.add_wanted(&geometry, &input, &wanted, u64::MAX).unwrap();
         let layer = Normal { shape: SHAPE, weight: &weight, bias: Some(&bias) };

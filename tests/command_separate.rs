@@ -172,8 +172,15 @@ fn a_layer_with_as_many_filters_as_taps_is_the_same_layer() {
     let written = changed(&model, &[("full", 9), ("rank_one", 1)]);
     let lost = error(&outputs(&model), &outputs(&written));
     assert!(lost < 1e-6, "{lost}");
-    let expected =
-        ["full_depthwise", "full_pointwise", "relu", "rank_one_depthwise", "rank_one_pointwise", "depthwise", "pointwise"];
+    let expected = [
+        "full_depthwise",
+        "full_pointwise",
+        "relu",
+        "rank_one_depthwise",
+        "rank_one_pointwise",
+        "depthwise",
+        "pointwise",
+    ];
     assert_eq!(names(&written), expected);
     // The shared bias stays; weights that nobody reads are gone.
     let expected = [

@@ -10,8 +10,8 @@ mod whole;
 
 use std::path::{Path, PathBuf};
 
-use sepconv::unstable::separate::{self, Replacement};
 use sepconv::decouple::Separated;
+use sepconv::unstable::separate::{self, Replacement};
 use sepconv::{Context, Network};
 
 use crate::arguments::{DeviceOption, TuningOption, number};
@@ -116,7 +116,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let within = |error: sepconv::Error| Failure::from(error).within(&path.display().to_string());
     let convolutions = separate::convolutions(&bytes).map_err(within)?;
     if convolutions.normal.is_empty() {
-        let reasons: Vec<String> = convolutions.others.iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
+        let reasons: Vec<String> =
+            convolutions.others.iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
         let reasons = if reasons.is_empty() { "it has no convolutions".to_owned() } else { reasons.join("; ") };
         return Err(Failure::Request(format!("MODEL {} has no layer to change: {reasons}", path.display())));
     }
@@ -134,7 +135,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let largest = largest_value(arguments);
     let whole = Whole::new(&context, &network, &checks, largest)?;
     let fit = is_calibrated.then_some(&calibration[..]);
-    let run = Run { context: &context, network: &network, bytes: &bytes, measured: &measured, whole: &whole, goal, fit };
+    let run =
+        Run { context: &context, network: &network, bytes: &bytes, measured: &measured, whole: &whole, goal, fit };
     let report = run.report(others)?;
     cache::keep_pipelines(&context);
     if let Some(svg) = &arguments.svg {
@@ -163,7 +165,9 @@ fn check_arguments(arguments: &Arguments) -> Outcome {
         }
     }
     if arguments.upscaler.is_some_and(|times| times < 2) {
-        return Err(Failure::Request("--upscaler is less than 2; it is how many times as large pictures become".to_owned()));
+        return Err(Failure::Request(
+            "--upscaler is less than 2; it is how many times as large pictures become".to_owned(),
+        ));
     }
     let has_picture = calibrate.iter().chain(check).any(|path| inputs::is_picture(path));
     match arguments.picture.first() {
@@ -226,9 +230,9 @@ impl Run<'_> {
             let networks = [&changed, self.network];
             let anew = layers::fitted_anew(self.context, networks, measured.layer, own.depth_multiplier, samples)?;
             fitted.push((measured, anew.unwrap_or_else(|| own.clone())));
-            let replacements = fitted.iter().map(|(measured, separated)| {
-                layers::replacement(measured.layer, separated, measured.is_fitted)
-            });
+            let replacements = fitted
+                .iter()
+                .map(|(measured, separated)| layers::replacement(measured.layer, separated, measured.is_fitted));
             bytes = separate::separated(self.bytes, &replacements.collect::<Vec<_>>())?;
         }
         Ok(bytes)
@@ -259,7 +263,8 @@ impl Run<'_> {
                 if energy(tried) > 0.0 {
                     let mut setting = vec![None; self.measured.len()];
                     setting[index] = Some(tried);
-                    factor = self.whole.fidelity(&Network::from_onnx(&self.file(&setting)?)?)?.error.powi(2) / energy(tried);
+                    factor =
+                        self.whole.fidelity(&Network::from_onnx(&self.file(&setting)?)?)?.error.powi(2) / energy(tried);
                 }
             }
             let allowed = match self.goal {
@@ -294,7 +299,8 @@ impl Run<'_> {
         }
         bar.finish_and_clear();
         let mut points: Vec<Point> = points.into_iter().map(|(_, point)| point).collect();
-        let networks = points.iter().map(|point| Network::from_onnx(&point.file)).collect::<sepconv::Result<Vec<_>>>()?;
+        let networks =
+            points.iter().map(|point| Network::from_onnx(&point.file)).collect::<sepconv::Result<Vec<_>>>()?;
         for (point, time) in points.iter_mut().zip(self.whole.times(&networks)?) {
             point.milliseconds = time;
         }
@@ -338,9 +344,9 @@ impl Run<'_> {
             fitting.min_by(|(_, a), (_, b)| a.milliseconds.total_cmp(&b.milliseconds)).map(|(index, _)| index)
         };
         match self.goal {
-            Goal::MaxError(most) => fastest(&|point| {
-                point.milliseconds < original && (!self.fit.is_some() || point.fidelity.error <= most)
-            }),
+            Goal::MaxError(most) => {
+                fastest(&|point| point.milliseconds < original && (!self.fit.is_some() || point.fidelity.error <= most))
+            }
             Goal::SpeedUp(times) => {
                 let fitting = points.iter().enumerate().skip(1);
                 let fitting = fitting.filter(|(_, point)| point.milliseconds * times <= original);

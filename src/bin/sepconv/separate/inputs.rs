@@ -89,7 +89,8 @@ pub fn random(network: &Network, shapes: &[InputShape]) -> Outcome<Sample> {
         };
         let wanted = named.iter().find(|(other, _)| other == name).map(|(_, shape)| shape.clone());
         let shape = wanted.or_else(own).ok_or_else(|| {
-            let message = format!("--input must give the shape of {name:?}, or --calibrate an input: the model does not say it");
+            let message =
+                format!("--input must give the shape of {name:?}, or --calibrate an input: the model does not say it");
             Failure::Request(message)
         })?;
         let count: u64 = shape.iter().map(|&size| u64::from(size)).fold(1, u64::saturating_mul);

@@ -76,7 +76,9 @@ impl Report<'_> {
             if let (Some(own), Some(original), Some(lost)) =
                 (point.fidelity.psnr_to_truth, self.points[0].fidelity.psnr_to_truth, self.decibels_lost(point))
             {
-                lines.push(format!("To the true pictures it has {own:.2} dB, the original {original:.2} dB: {lost:.2} dB lost."));
+                lines.push(format!(
+                    "To the true pictures it has {own:.2} dB, the original {original:.2} dB: {lost:.2} dB lost."
+                ));
             }
         }
         lines.join("\n")
@@ -105,7 +107,8 @@ impl Report<'_> {
                 format!("{} to {}, {} x {}", g.in_channels, g.out_channels, g.kernel_size.height, g.kernel_size.width),
                 format!("{:.2}", measured.milliseconds),
             ];
-            let form = |form: &super::layers::Form| format!("{:.2}, {:.1} %", form.milliseconds, 100.0 * form.separated.error);
+            let form =
+                |form: &super::layers::Form| format!("{:.2}, {:.1} %", form.milliseconds, 100.0 * form.separated.error);
             cells.extend(measured.forms.iter().map(form));
             cells.resize(header.len(), String::new());
             table.add_row(cells);
@@ -155,7 +158,9 @@ impl Report<'_> {
         }
         let fastest = self.points.iter().map(|point| self.speed_up(point)).fold(0.0, f64::max);
         let why = match self.goal {
-            _ if self.points.len() == 1 && self.measured.iter().all(|measured| measured.least() >= measured.milliseconds) => {
+            _ if self.points.len() == 1
+                && self.measured.iter().all(|measured| measured.least() >= measured.milliseconds) =>
+            {
                 "nothing is gained: on this device every layer is as fast as it is".to_owned()
             }
             Goal::MaxError(most) => format!("nothing is gained within --max-error {most}"),
