@@ -168,7 +168,8 @@ fn read_window(layer: &Geometry, input: &Geometry, values: &[f32], place: usize,
     let (row, column) = (place / wide(input.output.width), place % wide(input.output.width));
     let (image, row) = (row / wide(input.output.height), row % wide(input.output.height));
     let at = |output: usize, stride: u32, tap: u32, dilation: u32, before: u32, size: u32| {
-        let position = output as i64 * i64::from(stride) + i64::from(tap) * i64::from(dilation) - i64::from(before);
+        let output = i64::try_from(output).expect("a row or a column");
+        let position = output * i64::from(stride) + i64::from(tap) * i64::from(dilation) - i64::from(before);
         source(layer.padding_mode, position, size)
     };
     let taps = (0..layer.kernel_size.height).flat_map(|y| (0..layer.kernel_size.width).map(move |x| (y, x)));
@@ -179,8 +180,8 @@ fn read_window(layer: &Geometry, input: &Geometry, values: &[f32], place: usize,
             Some(y * wide(input.input.width) + x)
         })
         .collect();
-    let plane = wide(input.input.height) * wide(input.input.width);
-    let channels = (0..wide(layer.in_channels)).map(|channel| (image * wide(layer.in_channels) + channel) * plane);
+    let pixels = wide(input.input.height) * wide(input.input.width);
+    let channels = (0..wide(layer.in_channels)).map(|channel| (image * wide(layer.in_channels) + channel) * pixels);
     let seen =
         channels.flat_map(|start| taps.iter().map(move |tap| tap.map_or(0.0, |tap| f64::from(values[start + tap]))));
     let (one, rest) = window.split_last_mut().expect("it has a 1");

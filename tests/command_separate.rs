@@ -75,7 +75,7 @@ const CHANNELS: i64 = 16;
 /// A normal layer whose filters are far from rank 1, one whose filters are of rank 1, a depthwise and a pointwise one. The
 /// first two share a bias.
 fn model() -> Vec<u8> {
-    let c = CHANNELS.unsigned_abs() as usize;
+    let c = usize::try_from(CHANNELS).unwrap();
     let (filters, shares) = (data(c * 9, 0.1), data(c * c, 0.9));
     let rank_one: Vec<f32> = (0..c * c * 9).map(|at| shares[at / 9] * filters[at % (9 * c)] / 4.0).collect();
     let full: Vec<f32> = data(c * c * 9, 0.4).iter().map(|value| value / 4.0).collect();

@@ -268,7 +268,7 @@ impl Run<'_> {
                 }
             }
             let allowed = match self.goal {
-                Goal::MaxError(error) if !self.fit.is_some() => error.powi(2),
+                Goal::MaxError(error) if self.fit.is_none() => error.powi(2),
                 _ => f64::INFINITY,
             };
             let way = |form: usize| Way {
@@ -284,7 +284,7 @@ impl Run<'_> {
     }
 
     /// Measures settings as whole networks and chooses one.
-    fn report<'b>(&'b self, others: Vec<(String, String)>) -> Outcome<Report<'b>> {
+    fn report(&self, others: Vec<(String, String)>) -> Outcome<Report<'_>> {
         let candidates = self.candidates()?;
         let settings = settings(&candidates);
         let places = spread(settings.len(), POINTS);
@@ -345,7 +345,7 @@ impl Run<'_> {
         };
         match self.goal {
             Goal::MaxError(most) => {
-                fastest(&|point| point.milliseconds < original && (!self.fit.is_some() || point.fidelity.error <= most))
+                fastest(&|point| point.milliseconds < original && (self.fit.is_none() || point.fidelity.error <= most))
             }
             Goal::SpeedUp(times) => {
                 let fitting = points.iter().enumerate().skip(1);

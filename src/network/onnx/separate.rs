@@ -55,8 +55,8 @@ pub struct Replacement<'a> {
     pub bias: Option<&'a [f32]>,
 }
 
-fn damaged(reason: impl ToString) -> Error {
-    Error::Model { reason: reason.to_string() }
+fn damaged(reason: impl Into<String>) -> Error {
+    Error::Model { reason: reason.into() }
 }
 
 /// The convolutions of a file that a network can be read from.
@@ -65,7 +65,7 @@ fn damaged(reason: impl ToString) -> Error {
 /// [`Error::Model`] if the bytes are damaged or no model.
 pub fn convolutions(bytes: &[u8]) -> Result<Convolutions> {
     guard::check(bytes).map_err(damaged)?;
-    let model = ModelProto::parse_buf(bytes).map_err(damaged)?;
+    let model = ModelProto::parse_buf(bytes).map_err(|error| damaged(error.to_string()))?;
     let graph = model.graph.ok_or_else(|| damaged("it has no graph"))?;
     let opset = model.opset_import.iter().find(|opset| is_standard(opset.domain.as_deref()));
     let opset = opset.and_then(|opset| opset.version).unwrap_or(0);
@@ -256,7 +256,9 @@ fn edit(graph: &[u8], replacements: &[Replacement<'_>], listed: bool) -> std::re
                 let own = node;
                 node += 1;
                 if let Some(nodes) = edits.get(&own) {
-                    nodes.iter().for_each(|node| put_bytes(&mut written, number::GRAPH_NODE, node));
+                    for node in nodes {
+                        put_bytes(&mut written, number::GRAPH_NODE, node);
+                    }
                     continue;
                 }
                 let makes = texts(&parts[own], number::NODE_OUTPUT)?;

@@ -43,6 +43,9 @@ impl Measured<'_> {
     }
 }
 
+/// The name of a layer that stays as it is, and why.
+pub type Unchanged = (String, String);
+
 /// The shapes of a run's inputs.
 pub fn shapes(given: &[Given]) -> Vec<(&str, &[u32])> {
     given.iter().map(|given| (given.name.as_str(), &given.shape[..])).collect()
@@ -55,7 +58,7 @@ pub fn measure<'a>(
     layers: &'a [NormalLayer],
     samples: &[Sample],
     is_calibrated: bool,
-) -> Outcome<(Vec<Measured<'a>>, Vec<(String, String)>)> {
+) -> Outcome<(Vec<Measured<'a>>, Vec<Unchanged>)> {
     let computed = network.layers(&shapes(&samples[0].given))?;
     let mut clock = Clock { context, times: Vec::new() };
     let (mut measured, mut others) = (Vec::new(), Vec::new());
