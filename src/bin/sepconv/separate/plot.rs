@@ -6,6 +6,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::report::Report;
+use super::whole::Point;
 use crate::failure::{Failure, Outcome};
 
 /// Colours that can be told apart without seeing colours well (Okabe and Ito 2008).
@@ -27,11 +28,16 @@ pub fn svg(report: &Report<'_>) -> Outcome<String> {
 }
 
 fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, report: &Report<'_>) -> Result<(), Box<dyn Error>> {
-    let places: Vec<(f64, f64)> =
-        report.points.iter().map(|point| (point.milliseconds, 100.0 * point.fidelity.error)).collect();
-    let most = |values: &mut dyn Iterator<Item = f64>| values.fold(1e-6, f64::max);
-    let right = 1.08 * most(&mut places.iter().map(|place| place.0));
-    let top = 1.1 * most(&mut places.iter().map(|place| place.1));
+    // Errors differ by powers of ten. The original, which has none, stands at the bottom.
+    let errors = report.points.iter().map(|point| 100.0 * point.fidelity.error);
+    let (least, largest) = errors
+        .filter(|&error| error > 0.0)
+        .fold((1.0, 1.0), |(low, high): (f64, f64), error| (low.min(error), high.max(error)));
+    let bottom = 0.5 * least.max(1e-4);
+    let place = |point: &Point| (point.milliseconds, (100.0 * point.fidelity.error).max(bottom));
+    let places: Vec<(f64, f64)> = report.points.iter().map(place).collect();
+    let right = 1.25 * places.iter().map(|place| place.0).fold(1e-6, f64::max);
+    let top = 2.0 * largest.max(bottom);
     area.fill(&WHITE)?;
     let (title, below) = area.split_vertically(TITLE_HEIGHT);
     title.draw(&Text::new(report.device.clone(), (16, 16), (FONT, 17)))?;
@@ -39,7 +45,7 @@ fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, report: &Report<'_>) -> Resul
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(64)
-        .build_cartesian_2d(0.0..right, 0.0..top)?;
+        .build_cartesian_2d(0.0..right, (bottom..top).log_scale())?;
     chart
         .configure_mesh()
         .x_desc("time of the network, ms")
@@ -53,7 +59,7 @@ fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, report: &Report<'_>) -> Resul
         let (colour, radius) = if report.chosen == Some(index) { (CHOSEN, 6) } else { (CURVE, 4) };
         let lost = report.decibels_lost(point).map_or(String::new(), |lost| format!(", {lost:.2} dB lost"));
         let label = match index {
-            0 => "the original".to_owned(),
+            0 => "the original, without error".to_owned(),
             _ => format!("{:.2} times as fast{lost}", report.speed_up(point)),
         };
         EmptyElement::at(place)
