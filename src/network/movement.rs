@@ -185,7 +185,9 @@ pub(crate) fn cuts(
                 (start, (end - start).max(0).unsigned_abs().div_ceil(step.unsigned_abs()))
             }
             _ => {
-                let (start, end) = (start.clamp(0, length - 1), end.clamp(-1, length - 1));
+                // An axis of size 0 has no last place; a slice of it is as empty from place 0.
+                let last = length - 1;
+                let (start, end) = (start.clamp(0, last.max(0)).min(last), end.clamp(-1, last));
                 (start, (start - end).max(0).unsigned_abs().div_ceil(step.unsigned_abs()))
             }
         };
@@ -264,13 +266,14 @@ pub(crate) fn depth_to_space(shape: &[u32], block: u32, is_column_row: bool) -> 
 }
 
 /// Pixels made into channels.
-pub(crate) fn space_to_depth(shape: &[u32], block: u32) -> Moved {
+pub(crate) fn space_to_depth(shape: &[u32], block: u32, is_column_row: bool) -> Moved {
     let &[batch, channels, height, width] = shape else { return Err(format!("{shape:?} must have four axes")) };
     if block == 0 || height % block != 0 || width % block != 0 {
         return Err(format!("{height} x {width} is no multiple of {block}"));
     }
     let (height, width) = (height / block, width / block);
-    let (rearrange, _) = transpose(&[batch, channels, height, block, width, block], &[0, 3, 5, 1, 2, 4])?;
+    let order = if is_column_row { [0, 1, 3, 5, 2, 4] } else { [0, 3, 5, 1, 2, 4] };
+    let (rearrange, _) = transpose(&[batch, channels, height, block, width, block], &order)?;
     let deep = channels.checked_mul(block).and_then(|size| size.checked_mul(block)).ok_or("the result is too large")?;
     Ok((rearrange, vec![batch, deep, height, width]))
 }

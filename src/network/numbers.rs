@@ -133,17 +133,33 @@ pub(crate) fn choose(condition: &Constant, yes: &Constant, no: &Constant) -> Res
     Ok(Constant::integers(&shape, values))
 }
 
-/// All whole numbers reduced to one.
-pub(crate) fn reduce(reduction: Reduction, values: &[i64], is_whole: bool) -> Result<Known> {
-    let value = match reduction {
+/// Whole numbers reduced along axes.
+pub(crate) fn reduce(
+    reduction: Reduction,
+    values: &[i64],
+    shape: &[u32],
+    axes: &[usize],
+    keep_axes: bool,
+) -> Result<Known> {
+    let kept: Vec<u32> =
+        shape.iter().enumerate().map(|(at, &size)| if axes.contains(&at) { 1 } else { size }).collect();
+    // What each result is made of.
+    let mut parts = vec![Vec::new(); check_most(&kept)?];
+    for (place, &value) in places(&kept, shape)?.into_iter().zip(values) {
+        parts[place].push(value);
+    }
+    let reduced = parts.iter().map(|values| match reduction {
         Reduction::Sum => values.iter().try_fold(0_i64, |sum, &value| sum.checked_add(value)),
         Reduction::Product => values.iter().try_fold(1_i64, |product, &value| product.checked_mul(value)),
         Reduction::Max => values.iter().copied().max(),
         Reduction::Min => values.iter().copied().min(),
         _ => None,
-    };
-    let value = value.filter(|_| is_whole).ok_or("whole numbers cannot be reduced so")?;
-    Ok(Known::Constant(Constant::integers(&[], vec![value])))
+    });
+    let reduced: Option<Vec<i64>> = reduced.collect();
+    let reduced = reduced.ok_or("whole numbers cannot be reduced so")?;
+    let left = shape.iter().enumerate().filter(|(at, _)| !axes.contains(at)).map(|(_, &size)| size);
+    let shape = if keep_axes { kept } else { left.collect() };
+    Ok(Known::Constant(Constant::integers(&shape, reduced)))
 }
 
 /// Constants one behind the other along an axis.

@@ -91,6 +91,9 @@ pub(crate) fn resolve(graph: &Graph, shapes: &[(String, Vec<u32>)]) -> Result<Re
     for (name, tensor) in &graph.outputs {
         let known = resolver.known[*tensor].clone();
         let known = known.ok_or_else(|| (name.clone(), "no node makes this output".to_owned()))?;
+        if count(known.shape()) == 0 {
+            return Err((name.clone(), format!("this output has shape {:?}, which has no values", known.shape())));
+        }
         resolver.resolved.outputs.push((name.clone(), known));
     }
     Ok(resolver.resolved)
@@ -251,8 +254,8 @@ impl Resolver {
                 let (rearrange, shape) = movement::depth_to_space(x.shape(), *block, *is_column_row)?;
                 one(self.moved(&operands.node.name, x, rearrange, shape)?)
             }
-            Operation::SpaceToDepth { block } => {
-                let (rearrange, shape) = movement::space_to_depth(x.shape(), *block)?;
+            Operation::SpaceToDepth { block, is_column_row } => {
+                let (rearrange, shape) = movement::space_to_depth(x.shape(), *block, *is_column_row)?;
                 one(self.moved(&operands.node.name, x, rearrange, shape)?)
             }
             Operation::Gather { axis: at } => one(self.gather(operands, *at)?),
@@ -379,7 +382,7 @@ impl Resolver {
             return Err(format!("the input has {} channels; the weight takes {in_channels}", input[1]));
         }
         let out_channels = per_group.checked_mul(groups).ok_or("too many output channels")?;
-        let sides =
+        let (sides, output_padding) =
             transposed_sides(input, [height, width].into(), stride, dilation, padding, output_padding, output_size)?;
         let layer = ConvTranspose2d::new(input, out_channels, [height, width]).map_err(words)?;
         let layer = layer.with(output_padding, |layer| {
@@ -424,7 +427,7 @@ impl Resolver {
         if let Known::Constant(constant) = x
             && let Some(integers) = constant.as_integers()
         {
-            return numbers::reduce(*reduction, integers, places.len() == rank);
+            return numbers::reduce(*reduction, integers, x.shape(), &places, *keep_axes);
         }
         let reduced = self.reduce_axes(&operands.node.name, *reduction, x.clone(), &places, *keep_axes)?;
         if *activation == Activation::None {
@@ -476,6 +479,11 @@ impl Resolver {
         {
             return Ok(Known::Constant(numbers::binary(operation, first, second)?));
         }
+        // A power may be a whole number where the base is none.
+        let b = match b {
+            Known::Constant(_) if operation == BinaryOperation::Pow => numbers::cast(&b, false)?,
+            b => b,
+        };
         let shape = broadcast(a.shape(), b.shape())?;
         if let Some(activation) = numbers::as_function(operation, &a, &b) {
             // The constant may have more axes than the tensor.
@@ -837,7 +845,12 @@ impl Resolver {
         let mut start = 0;
         let mut parts = Vec::new();
         for along in sizes {
-            let (rearrange, shape) = movement::slice(x.shape(), &[(at, start, 1, size(along)?)])?;
+            let cut = [(at, start, 1, size(along)?)];
+            if along == 0 {
+                parts.push(without_values(x, &cut));
+                continue;
+            }
+            let (rearrange, shape) = movement::slice(x.shape(), &cut)?;
             parts.push(self.moved(&operands.node.name, x, rearrange, shape)?);
             start += along;
         }
@@ -849,6 +862,9 @@ impl Resolver {
         let list = |index: usize| operands.get(index).map(|known| known.integers("places")).transpose();
         let (starts, ends) = (list(1)?.ok_or("starts are missing")?, list(2)?.ok_or("ends are missing")?);
         let cuts = movement::cuts(x.shape(), &starts, &ends, list(3)?, list(4)?)?;
+        if cuts.iter().any(|&(.., length)| length == 0) {
+            return Ok(without_values(x, &cuts));
+        }
         let (rearrange, shape) = movement::slice(x.shape(), &cuts)?;
         self.moved(&operands.node.name, x, rearrange, shape)
     }
@@ -892,6 +908,16 @@ impl Resolver {
     }
 }
 
+/// What is left of a tensor by cuts of which one leaves nothing.
+fn without_values(x: &Known, cuts: &[(usize, i64, i64, u32)]) -> Known {
+    let mut shape = x.shape().to_vec();
+    for &(at, _, _, length) in cuts {
+        shape[at] = length;
+    }
+    let is_whole = matches!(x, Known::Constant(constant) if constant.as_integers().is_some());
+    Known::Constant(if is_whole { Constant::integers(&shape, []) } else { Constant::floats(&shape, []) })
+}
+
 fn words_of(_: std::num::TryFromIntError) -> String {
     "the input is too large".to_owned()
 }
@@ -925,7 +951,7 @@ fn repeated(known: &Known, times: u32) -> Result<Known> {
     Ok(Known::Constant(Constant::floats(&[repeated.len() as u32], repeated)))
 }
 
-/// What is taken off on each side of a transposed convolution's output.
+/// What is taken off on each side of a transposed convolution's output, and what is added below and after it.
 fn transposed_sides(
     [_, _, height, width]: [u32; 4],
     kernel: Size,
@@ -934,7 +960,7 @@ fn transposed_sides(
     padding: Padding,
     more: Size,
     output_size: Option<Size>,
-) -> Result<Sides> {
+) -> Result<(Sides, Size)> {
     let output_size = match (output_size, padding) {
         (None, Padding::Same | Padding::SameLower) => Some(Size {
             height: height.checked_mul(stride.height).ok_or("the output is too large")?,
@@ -942,24 +968,25 @@ fn transposed_sides(
         }),
         (size, _) => size,
     };
-    let axis =
-        |input: u32, kernel: u32, stride: u32, dilation: u32, more: u32, wanted: Option<u32>, given: (u32, u32)| {
-            let Some(wanted) = wanted else { return Ok(given) };
-            let span = u64::from(input - 1) * u64::from(stride)
-                + u64::from(dilation) * u64::from(kernel - 1)
-                + 1
-                + u64::from(more);
-            let total = span.checked_sub(wanted.into()).and_then(|total| u32::try_from(total).ok());
-            let total = total.ok_or_else(|| format!("the output is to be {wanted}; it may be at most {span}"))?;
-            let (less, more) = (total / 2, total.div_ceil(2));
-            Ok::<_, String>(if padding == Padding::SameLower { (more, less) } else { (less, more) })
-        };
+    let axis = |input: u32, kernel: u32, stride: u32, dilation: u32, more: u32, wanted: Option<u32>, given| {
+        let Some(wanted) = wanted else { return (given, more) };
+        let span = u64::from(input.saturating_sub(1)) * u64::from(stride)
+            + u64::from(dilation) * u64::from(kernel.saturating_sub(1))
+            + 1
+            + u64::from(more);
+        let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        let (total, missing) =
+            (narrow(span.saturating_sub(wanted.into())), narrow(u64::from(wanted).saturating_sub(span)));
+        let (less, rest) = (total / 2, total.div_ceil(2));
+        let sides = if padding == Padding::Same { (less, rest) } else { (rest, less) };
+        (sides, more.saturating_add(missing))
+    };
     let explicit = match padding {
         Padding::Explicit(sides) => sides,
         _ => Sides { top: 0, left: 0, bottom: 0, right: 0 },
     };
     let wanted = |of: fn(Size) -> u32| output_size.map(of);
-    let (top, bottom) = axis(
+    let ((top, bottom), below) = axis(
         height,
         kernel.height,
         stride.height,
@@ -967,8 +994,8 @@ fn transposed_sides(
         more.height,
         wanted(|size| size.height),
         (explicit.top, explicit.bottom),
-    )?;
-    let (left, right) = axis(
+    );
+    let ((left, right), after) = axis(
         width,
         kernel.width,
         stride.width,
@@ -976,6 +1003,6 @@ fn transposed_sides(
         more.width,
         wanted(|size| size.width),
         (explicit.left, explicit.right),
-    )?;
-    Ok(Sides { top, left, bottom, right })
+    );
+    Ok((Sides { top, left, bottom, right }, Size { height: below, width: after }))
 }

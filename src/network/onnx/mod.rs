@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use attributes::Attributes;
 
 /// The first and the last version of the standard operators that is understood.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=24;
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
 
 /// Reads a graph from the bytes of a file.
 pub(super) fn read(bytes: &[u8]) -> Result<Graph> {
@@ -82,6 +82,10 @@ impl Reader {
             let name = node_name(number, node);
             let inputs: Vec<Option<usize>> = node.input.iter().map(|input| self.input(input)).collect();
             let mut attributes = Attributes::new(node);
+            // Dropout is the identity, unless it is told to train.
+            if kind == "Dropout" && inputs.get(2).copied().flatten().is_some_and(|mode| !self.is_zero(mode)) {
+                self.lacks("Dropout with training_mode".to_owned(), &name);
+            }
             let read = if is_standard(node.domain.as_deref()) {
                 operators::read(
                     &kind,
@@ -124,6 +128,12 @@ impl Reader {
 
     fn lacks(&mut self, what: String, node: &str) {
         self.missing.entry(what).or_default().push(node.to_owned());
+    }
+
+    /// Whether a tensor is a constant 0.
+    fn is_zero(&self, tensor: usize) -> bool {
+        let TensorKind::Constant(constant) = &self.graph.tensors[tensor].kind else { return false };
+        constant.as_integers() == Some(&[0])
     }
 
     /// The tensor of a name; none for an input that is left out.
