@@ -4,6 +4,8 @@ mod activation;
 mod context;
 mod conv;
 mod crop;
+#[cfg(feature = "decouple")]
+pub mod decouple;
 mod describe;
 mod error;
 mod extent;
@@ -69,6 +71,10 @@ pub mod unstable {
     pub use crate::planner::Planner;
     pub use crate::program::{Binding, Buffer, Kind, Name, Program, Slice, Step};
     pub use crate::shader::{Shader, specialise};
+
+    /// The normal layers of an ONNX file, and separable ones in their place.
+    #[cfg(feature = "onnx")]
+    pub use crate::network::onnx::separate;
 
     /// Layers' arguments as text.
     pub mod text {

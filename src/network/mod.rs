@@ -15,7 +15,7 @@ mod lower;
 mod movement;
 mod numbers;
 #[cfg(feature = "onnx")]
-mod onnx;
+pub(crate) mod onnx;
 mod operation;
 mod plan;
 mod reference;
@@ -165,6 +165,24 @@ impl Network {
     #[cfg(feature = "onnx")]
     pub fn from_onnx(bytes: &[u8]) -> Result<Self> {
         Ok(Self { graph: Arc::new(onnx::read(bytes)?) })
+    }
+
+    /// The same network with these tensors as its only outputs, by the names that they have in the file: what is inside of
+    /// it. What they do not need is not computed.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTensor`] for a name that none of its tensors has.
+    pub fn with_outputs(&self, names: &[&str]) -> Result<Self> {
+        let mut network = self.clone();
+        let graph = network.graph_mut();
+        let find = |name: &&str| {
+            let tensor = graph.tensors.iter().position(|tensor| tensor.name == *name);
+            let known = || self.output_names().join(", ");
+            let unknown = || Error::UnknownTensor { name: (*name).to_owned(), known: known() };
+            Ok(((*name).to_owned(), tensor.ok_or_else(unknown)?))
+        };
+        graph.outputs = names.iter().map(find).collect::<Result<_>>()?;
+        Ok(network)
     }
 
     /// The names of its inputs.

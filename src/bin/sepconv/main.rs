@@ -18,6 +18,7 @@ mod picture;
 mod plan;
 mod run;
 mod separable;
+mod separate;
 mod shapes;
 mod tensors;
 mod tune;
@@ -49,6 +50,8 @@ enum Subcommands {
     Conv(conv::Arguments),
     /// Convolve the tensors of a file with a depthwise-separable layer.
     Separable(separable::Arguments),
+    /// Put separable layers in the place of a trained network's normal ones, where that saves more than it loses.
+    Separate(separate::Arguments),
     /// Run a whole network from an ONNX file.
     Run(run::Arguments),
     /// Show what a layer costs and how it would run, without its tensors.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Some(Subcommands::Compare(arguments)) => compare::run(&arguments),
         Some(Subcommands::Conv(arguments)) => conv::run(&arguments),
         Some(Subcommands::Separable(arguments)) => separable::run(&arguments),
+        Some(Subcommands::Separate(arguments)) => separate::run(&arguments),
         Some(Subcommands::Run(arguments)) => run::run(&arguments),
         Some(Subcommands::Plan(arguments)) => plan::run(&arguments),
         Some(Subcommands::Bench(arguments)) => bench::run(&arguments),

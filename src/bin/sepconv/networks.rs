@@ -9,7 +9,7 @@ use sepconv::unstable::text::{numbers, word};
 use crate::failure::{Failure, Outcome};
 use crate::files::{self, Format};
 use crate::npy;
-use crate::picture;
+use crate::picture::{self, Picture};
 use crate::tensors::{Array, Tensors};
 
 /// Whether a file's name is that of a model.
@@ -133,7 +133,7 @@ fn triple(text: &str) -> Result<[f32; 3], String> {
 
 impl PictureOptions {
     /// The first option that was given, if one was.
-    fn first(&self) -> Option<&'static str> {
+    pub fn first(&self) -> Option<&'static str> {
         let given = [
             ("--size", self.size.is_some()),
             ("--mean", self.mean.is_some()),
@@ -146,25 +146,39 @@ impl PictureOptions {
 
     /// A picture as the input of a network that has one.
     fn read(&self, path: &Path, network: &Network) -> Outcome<Given> {
+        self.given(picture::load(path)?, network)
+    }
+
+    /// The height and width that a picture becomes, if that does not depend on it.
+    pub fn wanted_size(&self, network: &Network) -> Option<[u32; 2]> {
+        let declared = network.input_names().first().and_then(|name| network.input_shape(name)).unwrap_or_default();
+        let own = match *declared {
+            [_, _, Some(height), Some(width)] => Some([height, width]),
+            _ => None,
+        };
+        self.size.or(own)
+    }
+
+    /// The largest value that a pixel has.
+    pub fn largest(&self) -> f32 {
+        self.range.unwrap_or(1.0)
+    }
+
+    /// A picture as the input of a network that has one.
+    pub fn given(&self, picture: Picture, network: &Network) -> Outcome<Given> {
         let names = network.input_names();
         let [name] = names[..] else {
             let message =
                 format!("INPUT is a picture; the model has the inputs {}, and must have one", names.join(", "));
             return Err(Failure::Request(message));
         };
-        let declared = network.input_shape(name).unwrap_or_default();
-        let own = match *declared {
-            [_, _, Some(height), Some(width)] => Some([height, width]),
-            _ => None,
-        };
-        let picture = picture::load(path)?;
-        let size = self.size.or(own).unwrap_or([picture.height, picture.width]);
+        let size = self.wanted_size(network).unwrap_or([picture.height, picture.width]);
         let picture = picture.resized(size, FilterType::Triangle);
         let (mean, std) = (self.mean.unwrap_or([0.0; 3]), self.std.unwrap_or([1.0; 3]));
         if std.contains(&0.0) {
             return Err(Failure::Request("--std has a 0; a picture is divided by it".to_owned()));
         }
-        let range = self.range.unwrap_or(1.0);
+        let range = self.largest();
         let plane = picture.values.len() / 3;
         let order = if self.layout == Some(Layout::Bgr) { [2, 1, 0] } else { [0, 1, 2] };
         let channel = |channel: usize| {

@@ -104,7 +104,7 @@ fn message(bytes: &[u8], offset: usize, kind: Message, depth: usize, seen: &mut 
 }
 
 /// A number of seven bits a byte.
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
+pub(super) fn varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..70).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;

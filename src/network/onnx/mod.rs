@@ -3,11 +3,13 @@
 mod attributes;
 mod guard;
 mod operators;
+#[cfg(feature = "unstable")]
+pub mod separate;
 mod tensor;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use rten_onnx::onnx::{GraphProto, ModelProto, ValueInfoProto};
+use rten_onnx::onnx::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 
 use super::graph::{Graph, Node, TensorKind};
 use crate::error::{Error, Result};
@@ -34,6 +36,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Graph> {
 
 fn is_standard(domain: Option<&str>) -> bool {
     matches!(domain, None | Some("" | "ai.onnx"))
+}
+
+/// What a node is called: by its name, or else by its first output.
+fn node_name(number: usize, node: &NodeProto) -> String {
+    match node.name.as_deref() {
+        None | Some("") => node.output.first().cloned().unwrap_or_else(|| format!("node {number}")),
+        Some(name) => name.to_owned(),
+    }
 }
 
 struct Reader {
@@ -70,10 +80,7 @@ impl Reader {
         }
         for (number, node) in file.node.iter().enumerate() {
             let kind = node.op_type.clone().unwrap_or_default();
-            let name = match node.name.as_deref() {
-                None | Some("") => node.output.first().cloned().unwrap_or_else(|| format!("node {number}")),
-                Some(name) => name.to_owned(),
-            };
+            let name = node_name(number, node);
             let inputs: Vec<Option<usize>> = node.input.iter().map(|input| self.input(input)).collect();
             let mut attributes = Attributes::new(node);
             // Dropout is the identity, unless it is told to train.

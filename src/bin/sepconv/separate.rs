@@ -1,0 +1,361 @@
+//! `sepconv separate`: a trained network with separable layers in the place of normal ones, where that saves more than it
+//! loses.
+
+mod choose;
+mod inputs;
+mod layers;
+mod plot;
+mod report;
+mod whole;
+
+use std::path::{Path, PathBuf};
+
+use sepconv::decouple::Separated;
+use sepconv::unstable::separate::{self, Replacement};
+use sepconv::{Context, Network};
+
+use crate::arguments::{DeviceOption, TuningOption, number};
+use crate::cache;
+use crate::device::Device;
+use crate::failure::{Failure, Outcome};
+use crate::files;
+use crate::networks::{self, InputShape, PictureOptions, input_shape};
+use crate::output::{print, progress};
+use choose::{Candidate, Setting, Way, milliseconds, settings, spread};
+use inputs::Sample;
+use layers::Measured;
+use report::Report;
+use whole::{Point, Whole};
+
+/// What `separate` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  sepconv separate upscaler.onnx --calibrate photographs/*.png --out separable.onnx
+  sepconv separate upscaler.onnx --calibrate a.png b.png --check c.png --upscaler 2 --max-error 0.01 --out separable.onnx
+  sepconv separate model.onnx --input 1,3,224,224 --speed-up 1.5 --svg curve.svg --out separable.onnx
+
+A layer of k x k windows is taken apart by input channels: each gets T filters of its own, T from 1 to k x k, and a pointwise
+layer adds up their results. With --calibrate filters and shares are those that are nearest to the layer's outputs on these
+inputs, and the error of the network is its outputs' on them: the root of the mean square of what changed, as a part of that of
+the outputs. Without it the error is that of each layer's weights, and the network is checked on random values. Layers are
+changed one after the other, the least loss for each millisecond saved first. That is a curve of error against time, of which
+the fastest setting within --max-error is written, or the one with the least error that is --speed-up times as fast.
+
+In the file each layer that is changed becomes two Conv nodes, NAME_depthwise and NAME_pointwise, which any program that reads
+ONNX runs; all else is as it was.")]
+pub struct Arguments {
+    #[command(flatten)]
+    model: networks::ModelArgument,
+    /// The file to write: .onnx.
+    #[arg(long, value_name = "OUT.onnx")]
+    out: PathBuf,
+    /// Inputs like those that the network is for: pictures (.png, .jpg), .npy or .safetensors.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    calibrate: Vec<PathBuf>,
+    /// Inputs that errors are measured on [default: those of --calibrate].
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "calibrate")]
+    check: Vec<PathBuf>,
+    /// The network makes pictures N times as large. Its pictures are then made N times smaller first, and what it makes of
+    /// them is compared with the pictures themselves as well.
+    #[arg(long, value_name = "N", value_parser = number, requires = "calibrate")]
+    upscaler: Option<u32>,
+    /// The shape of an input where the model does not say it, without --calibrate: `1,3,224,224` or `NAME=1,3,224,224`.
+    #[arg(long, value_name = "SHAPE", value_parser = input_shape, conflicts_with = "calibrate")]
+    input: Vec<InputShape>,
+    /// The largest error, from 0 to 1: of the network's outputs with --calibrate, else of each layer's weights
+    /// [default: 0.01].
+    #[arg(long, value_name = "E", value_parser = share, allow_hyphen_values = true, conflicts_with = "speed_up")]
+    max_error: Option<f64>,
+    /// How many times as fast the network must become.
+    #[arg(long, value_name = "S", value_parser = times, allow_hyphen_values = true)]
+    speed_up: Option<f64>,
+    #[command(flatten)]
+    picture: PictureOptions,
+    /// Draw error against time.
+    #[arg(long, value_name = "OUT.svg")]
+    svg: Option<PathBuf>,
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceOption,
+    #[command(flatten)]
+    tuning: TuningOption,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let value: Option<f64> = text.trim().parse().ok();
+    value.filter(|value| (0.0..=1.0).contains(value)).ok_or_else(|| "it must be a number from 0 to 1".to_owned())
+}
+
+fn times(text: &str) -> Result<f64, String> {
+    let value: Option<f64> = text.trim().parse().ok();
+    let fits = |value: &f64| value.is_finite() && *value >= 1.0;
+    value.filter(fits).ok_or_else(|| "it must be a number of at least 1".to_owned())
+}
+
+/// What decides which setting is written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Goal {
+    MaxError(f64),
+    SpeedUp(f64),
+}
+
+/// The error that is allowed where nobody says so.
+const MAX_ERROR: f64 = 0.01;
+
+/// How many settings of the curve are measured as whole networks.
+const POINTS: usize = 8;
+
+/// Runs it.
+pub fn run(arguments: &Arguments) -> Outcome {
+    check_arguments(arguments)?;
+    let path = &arguments.model.model;
+    let network = networks::load(path)?;
+    let bytes = files::read(path)?;
+    let within = |error: sepconv::Error| Failure::from(error).within(&path.display().to_string());
+    let convolutions = separate::convolutions(&bytes).map_err(within)?;
+    if convolutions.normal.is_empty() {
+        let reasons: Vec<String> =
+            convolutions.others.iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
+        let reasons = if reasons.is_empty() { "it has no convolutions".to_owned() } else { reasons.join("; ") };
+        return Err(Failure::Request(format!("MODEL {} has no layer to change: {reasons}", path.display())));
+    }
+    let (calibration, checks) = samples(arguments, &network)?;
+    let device = arguments.device.device.as_deref();
+    let context = Device::open_adapter(device, arguments.tuning.no_tune, "separate measures on")?;
+    let is_calibrated = !arguments.calibrate.is_empty();
+    let measured = layers::measure(&context, &network, &convolutions.normal, &calibration, is_calibrated)?;
+    let (measured, mut others) = measured;
+    others.splice(0..0, convolutions.others.clone());
+    let goal = match (arguments.max_error, arguments.speed_up) {
+        (_, Some(speed_up)) => Goal::SpeedUp(speed_up),
+        (error, None) => Goal::MaxError(error.unwrap_or(MAX_ERROR)),
+    };
+    let largest = largest_value(arguments);
+    let whole = Whole::new(&context, &network, &checks, largest)?;
+    let fit = is_calibrated.then_some(&calibration[..]);
+    let run =
+        Run { context: &context, network: &network, bytes: &bytes, measured: &measured, whole: &whole, goal, fit };
+    let report = run.report(others)?;
+    cache::keep_pipelines(&context);
+    if let Some(svg) = &arguments.svg {
+        files::write_whole("--svg", svg, plot::svg(&report)?.as_bytes())?;
+    }
+    if let Some(chosen) = report.chosen {
+        files::write_whole("--out", &arguments.out, &report.points[chosen].file)?;
+    }
+    print(&if arguments.json { format!("{:#}", report.json()) } else { report.text(&arguments.out) })?;
+    report.outcome(&arguments.out)
+}
+
+fn check_arguments(arguments: &Arguments) -> Outcome {
+    arguments.tuning.check(arguments.device.device.as_deref())?;
+    let Arguments { model, out, svg, calibrate, check, .. } = arguments;
+    if !networks::is_model(out) {
+        return Err(Failure::Request(format!("--out is {}; its name must end in .onnx", out.display())));
+    }
+    let read = std::iter::once(&model.model).chain(calibrate).chain(check);
+    let read: Vec<&Path> = read.map(PathBuf::as_path).collect();
+    files::check_place("--out", out, &read)?;
+    if let Some(svg) = svg {
+        files::check_place("--svg", svg, &read)?;
+        if svg == out {
+            return Err(Failure::Request("--out and --svg name the same file; each needs its own".to_owned()));
+        }
+    }
+    if arguments.upscaler.is_some_and(|times| times < 2) {
+        return Err(Failure::Request(
+            "--upscaler is less than 2; it is how many times as large pictures become".to_owned(),
+        ));
+    }
+    let has_picture = calibrate.iter().chain(check).any(|path| inputs::is_picture(path));
+    match arguments.picture.first() {
+        Some(option) if !has_picture => {
+            Err(Failure::Request(format!("{option} goes with pictures, which --calibrate gives")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What layers are fitted to, and what errors are measured on.
+fn samples(arguments: &Arguments, network: &Network) -> Outcome<(Vec<Sample>, Vec<Sample>)> {
+    let Arguments { calibrate, check, picture, upscaler, .. } = arguments;
+    if calibrate.is_empty() {
+        let random = || inputs::random(network, &arguments.input);
+        return Ok((vec![random()?], vec![random()?]));
+    }
+    let check = if check.is_empty() { calibrate } else { check };
+    let read = |argument, paths| inputs::read(argument, network, paths, picture, *upscaler);
+    Ok((read("--calibrate", calibrate)?, read("--check", check)?))
+}
+
+/// The largest value of a picture's pixels; none where no pictures are given.
+fn largest_value(arguments: &Arguments) -> Option<f64> {
+    let mut given = arguments.calibrate.iter().chain(&arguments.check);
+    given.any(|path| inputs::is_picture(path)).then(|| f64::from(arguments.picture.largest()))
+}
+
+/// What the settings are made of, and measured with.
+struct Run<'a> {
+    context: &'a Context,
+    network: &'a Network,
+    /// The file's.
+    bytes: &'a [u8],
+    measured: &'a [Measured<'a>],
+    whole: &'a Whole<'a>,
+    goal: Goal,
+    /// What layers are fitted to, if they are.
+    fit: Option<&'a [Sample]>,
+}
+
+impl Run<'_> {
+    /// The bytes of the file with these layers changed, each by itself.
+    fn file(&self, setting: &Setting) -> Outcome<Vec<u8>> {
+        let chosen = self.measured.iter().zip(setting);
+        let replacements: Vec<Replacement<'_>> =
+            chosen.filter_map(|(measured, form)| Some(measured.replacement((*form)?))).collect();
+        Ok(separate::separated(self.bytes, &replacements)?)
+    }
+
+    /// The bytes of the file with these layers changed. Where layers are fitted, each is fitted to what those before it make.
+    fn fitted_file(&self, setting: &Setting) -> Outcome<Vec<u8>> {
+        let Some(samples) = self.fit else { return self.file(setting) };
+        let chosen = self.measured.iter().zip(setting).filter_map(|(measured, form)| Some((measured, (*form)?)));
+        let mut bytes = self.bytes.to_vec();
+        let mut fitted: Vec<(&Measured<'_>, Separated)> = Vec::new();
+        for (measured, form) in chosen {
+            let own = &measured.forms[form].separated;
+            let changed = Network::from_onnx(&bytes)?;
+            let networks = [&changed, self.network];
+            let anew = layers::fitted_anew(self.context, networks, measured.layer, own.depth_multiplier, samples)?;
+            fitted.push((measured, anew.unwrap_or_else(|| own.clone())));
+            let replacements = fitted
+                .iter()
+                .map(|(measured, separated)| layers::replacement(measured.layer, separated, measured.is_fitted));
+            bytes = separate::separated(self.bytes, &replacements.collect::<Vec<_>>())?;
+        }
+        Ok(bytes)
+    }
+
+    /// A setting as a whole network.
+    fn point(&self, candidates: &[Candidate], setting: &Setting) -> Outcome<Point> {
+        let file = self.fitted_file(setting)?;
+        let fidelity = self.whole.fidelity(&Network::from_onnx(&file)?)?;
+        let estimate = milliseconds(candidates, setting);
+        Ok(Point { setting: setting.clone(), estimate, milliseconds: 0.0, fidelity, file })
+    }
+
+    /// What a form of a layer loses, and its time. With calibration that is the share of the outputs' energy, for which one
+    /// form of each layer is put into the network: what is small grows in proportion.
+    fn candidates(&self) -> Outcome<Vec<Candidate>> {
+        let bar = progress(self.measured.len());
+        let mut candidates = Vec::new();
+        for (index, measured) in self.measured.iter().enumerate() {
+            bar.set_message(measured.layer.name.clone());
+            bar.inc(1);
+            let energy = |form: usize| measured.forms[form].separated.error.powi(2);
+            let mut factor = 1.0;
+            if self.fit.is_some() {
+                // One that is not so wrong that the layers behind it do something else altogether.
+                let small = (0..measured.forms.len()).find(|&form| energy(form) < SMALL);
+                let tried = small.unwrap_or(measured.forms.len() - 1);
+                if energy(tried) > 0.0 {
+                    let mut setting = vec![None; self.measured.len()];
+                    setting[index] = Some(tried);
+                    factor =
+                        self.whole.fidelity(&Network::from_onnx(&self.file(&setting)?)?)?.error.powi(2) / energy(tried);
+                }
+            }
+            let allowed = match self.goal {
+                Goal::MaxError(error) if self.fit.is_none() => error.powi(2),
+                _ => f64::INFINITY,
+            };
+            let way = |form: usize| Way {
+                multiplier: measured.forms[form].separated.depth_multiplier,
+                milliseconds: if energy(form) <= allowed { measured.forms[form].milliseconds } else { f64::INFINITY },
+                loss: factor * energy(form),
+            };
+            let ways = (0..measured.forms.len()).map(way).collect();
+            candidates.push(Candidate { milliseconds: measured.milliseconds, ways });
+        }
+        bar.finish_and_clear();
+        Ok(candidates)
+    }
+
+    /// Measures settings as whole networks and chooses one.
+    fn report(&self, others: Vec<(String, String)>) -> Outcome<Report<'_>> {
+        let candidates = self.candidates()?;
+        let settings = settings(&candidates);
+        let places = spread(settings.len(), POINTS);
+        let bar = progress(places.len());
+        let mut points: Vec<(usize, Point)> = Vec::new();
+        for place in places {
+            points.push((place, self.point(&candidates, &settings[place])?));
+            bar.inc(1);
+        }
+        if let (Goal::MaxError(most), Some(_)) = (self.goal, self.fit) {
+            self.find_limit(&candidates, &settings, most, &mut points)?;
+        }
+        bar.finish_and_clear();
+        let mut points: Vec<Point> = points.into_iter().map(|(_, point)| point).collect();
+        let networks =
+            points.iter().map(|point| Network::from_onnx(&point.file)).collect::<sepconv::Result<Vec<_>>>()?;
+        for (point, time) in points.iter_mut().zip(self.whole.times(&networks)?) {
+            point.milliseconds = time;
+        }
+        let chosen = self.choose(&points);
+        Ok(Report {
+            device: Device::Adapter(Box::new(self.context.clone())).to_string(),
+            measured: self.measured,
+            others,
+            candidates,
+            points,
+            chosen,
+            goal: self.goal,
+            is_calibrated: self.fit.is_some(),
+        })
+    }
+
+    /// Adds points where the error passes this, until there is no setting between the last within it and the first beyond.
+    fn find_limit(
+        &self,
+        candidates: &[Candidate],
+        settings: &[Setting],
+        most: f64,
+        points: &mut Vec<(usize, Point)>,
+    ) -> Outcome {
+        while let Some(beyond) = points.iter().position(|(_, point)| point.fidelity.error > most) {
+            let within = beyond.checked_sub(1).map_or(0, |before| points[before].0);
+            let middle = usize::midpoint(within, points[beyond].0);
+            if middle == within {
+                break;
+            }
+            points.insert(beyond, (middle, self.point(candidates, &settings[middle])?));
+        }
+        Ok(())
+    }
+
+    /// The point that is written; none if none is faster than the original, or as fast as it must be.
+    fn choose(&self, points: &[Point]) -> Option<usize> {
+        let original = points[0].milliseconds;
+        let fastest = |fits: &dyn Fn(&Point) -> bool| {
+            let fitting = points.iter().enumerate().skip(1).filter(|(_, point)| fits(point));
+            fitting.min_by(|(_, a), (_, b)| a.milliseconds.total_cmp(&b.milliseconds)).map(|(index, _)| index)
+        };
+        match self.goal {
+            Goal::MaxError(most) => {
+                fastest(&|point| point.milliseconds < original && (self.fit.is_none() || point.fidelity.error <= most))
+            }
+            Goal::SpeedUp(times) => {
+                let fitting = points.iter().enumerate().skip(1);
+                let fitting = fitting.filter(|(_, point)| point.milliseconds * times <= original);
+                let least = fitting.min_by(|(_, a), (_, b)| a.fidelity.error.total_cmp(&b.fidelity.error));
+                least.map(|(index, _)| index)
+            }
+        }
+    }
+}
+
+/// The share of a layer's energy below which what is lost of the outputs grows in proportion.
+const SMALL: f64 = 0.01;

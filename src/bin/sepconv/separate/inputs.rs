@@ -1,0 +1,108 @@
+//! What a network is run on to see what it loses: pictures, tensors, or random values.
+
+use std::path::{Path, PathBuf};
+
+use image::imageops::FilterType;
+use sepconv::Network;
+
+use crate::failure::{Failure, Outcome};
+use crate::files::Format;
+use crate::networks::{self, Given, InputShape, PictureOptions};
+use crate::picture::{self, Picture};
+
+/// All inputs of one run, and what should come of them if that is known.
+pub struct Sample {
+    pub given: Vec<Given>,
+    /// The picture that an upscaler should make, in the order and range of its output.
+    pub truth: Option<Vec<f32>>,
+}
+
+/// Whether a file is a picture.
+pub fn is_picture(path: &Path) -> bool {
+    matches!(Format::of(path), Some(Format::Png | Format::Jpeg))
+}
+
+/// Reads files that a network is run on. `argument` is what named them. For an upscaler, which makes pictures so many times
+/// as large, each picture is first made smaller by as much.
+pub fn read(
+    argument: &str,
+    network: &Network,
+    paths: &[PathBuf],
+    options: &PictureOptions,
+    upscaler: Option<u32>,
+) -> Outcome<Vec<Sample>> {
+    let read = |path: &PathBuf| {
+        let within = |failure: Failure| failure.within(argument);
+        let Some(times) = upscaler else {
+            let given = networks::read_inputs(network, path, options).map_err(within)?;
+            return Ok(Sample { given, truth: None });
+        };
+        if !is_picture(path) {
+            let message = format!("--upscaler goes with pictures; {} is none", path.display());
+            return Err(Failure::Request(message).within(argument));
+        }
+        enlarged(network, path, options, times).map_err(within)
+    };
+    let samples = paths.iter().map(read).collect::<Outcome<Vec<_>>>()?;
+    if let Some((path, _)) = paths.iter().zip(&samples).find(|(_, sample)| has_none(sample)) {
+        let message = format!("{}: it has values that are not numbers", path.display());
+        return Err(Failure::Request(message).within(argument));
+    }
+    Ok(samples)
+}
+
+fn has_none(sample: &Sample) -> bool {
+    sample.given.iter().any(|given| given.values.iter().any(|value| !value.is_finite()))
+}
+
+/// A picture made smaller as an upscaler's input, and the picture itself.
+fn enlarged(network: &Network, path: &Path, options: &PictureOptions, times: u32) -> Outcome<Sample> {
+    let picture = picture::load(path)?;
+    let own = [picture.height, picture.width];
+    let size = options.wanted_size(network).unwrap_or(own.map(|size| size / times));
+    let larger = size.map(|size| size.saturating_mul(times));
+    if size.contains(&0) || larger[0] > own[0] || larger[1] > own[1] {
+        let [height, width] = own;
+        let [wanted_height, wanted_width] = larger.map(|size| size.max(times));
+        let message = format!(
+            "{}: it is {width} x {height}; the upscaler's output is {wanted_width} x {wanted_height} or more",
+            path.display()
+        );
+        return Err(Failure::Request(message));
+    }
+    let truth = picture.middle(larger);
+    let values: Vec<f32> = truth.values.iter().map(|value| value * options.largest()).collect();
+    let is_deep = truth.is_deep;
+    let small = Picture { is_deep, ..truth }.resized(size, FilterType::CatmullRom);
+    Ok(Sample { given: vec![options.given(small, network)?], truth: Some(values) })
+}
+
+/// Random values from 0 to 1 for all inputs. A size that is not known is 1 for the batch.
+pub fn random(network: &Network, shapes: &[InputShape]) -> Outcome<Sample> {
+    let named = networks::named(network, shapes)?;
+    let mut random = fastrand::Rng::with_seed(0x5e9a_7a7e);
+    let given = network.input_names().into_iter().map(|name| {
+        let declared = network.input_shape(name).unwrap_or_default();
+        let own = || {
+            let sizes = declared.iter().enumerate();
+            sizes.map(|(axis, size)| size.or((axis == 0).then_some(1))).collect::<Option<Vec<u32>>>()
+        };
+        let wanted = named.iter().find(|(other, _)| other == name).map(|(_, shape)| shape.clone());
+        let shape = wanted.or_else(own).ok_or_else(|| {
+            let message =
+                format!("--input must give the shape of {name:?}, or --calibrate an input: the model does not say it");
+            Failure::Request(message)
+        })?;
+        let count: u64 = shape.iter().map(|&size| u64::from(size)).fold(1, u64::saturating_mul);
+        if count == 0 || count > MOST_VALUES {
+            let message = format!("--input {name}={shape:?} has {count} values; it may have from 1 to {MOST_VALUES}");
+            return Err(Failure::Request(message));
+        }
+        let values = (0..count).map(|_| random.f32()).collect();
+        Ok(Given { name: name.to_owned(), shape, values })
+    });
+    Ok(Sample { given: given.collect::<Outcome<_>>()?, truth: None })
+}
+
+/// The most random values of an input.
+const MOST_VALUES: u64 = 1 << 28;

@@ -1,0 +1,236 @@
+//! Each normal layer: how long it takes, how long its separable forms take, and what each of them loses.
+
+use std::time::Duration;
+
+use sepconv::decouple::{Decoupling, LARGEST_WINDOW, Moments, Normal, Separated};
+use sepconv::timing::{Timing, measure_in_turn};
+use sepconv::unstable::LayerTensors;
+use sepconv::unstable::separate::{NormalLayer, Replacement};
+use sepconv::{Bound, Context, Geometry, Layer, Network, SeparableConv2d, Tensor};
+
+use super::inputs::Sample;
+use crate::failure::{Failure, Outcome};
+use crate::networks::Given;
+use crate::output::{complain, progress};
+use crate::run::OnDevice;
+
+/// A normal layer and its separable forms.
+pub struct Measured<'a> {
+    pub layer: &'a NormalLayer,
+    /// As the network computes it, on the first input.
+    pub geometry: Geometry,
+    /// Whether its forms are fitted to the layer's outputs, and their errors are those of the outputs.
+    pub is_fitted: bool,
+    pub milliseconds: f64,
+    pub forms: Vec<Form>,
+}
+
+/// A separable form of a layer.
+pub struct Form {
+    pub separated: Separated,
+    pub milliseconds: f64,
+}
+
+impl Measured<'_> {
+    /// What is put in the layer's place for this form.
+    pub fn replacement(&self, form: usize) -> Replacement<'_> {
+        replacement(self.layer, &self.forms[form].separated, self.is_fitted)
+    }
+
+    /// The fastest time of its forms.
+    pub fn least(&self) -> f64 {
+        self.forms.iter().map(|form| form.milliseconds).fold(f64::INFINITY, f64::min)
+    }
+}
+
+/// The name of a layer that stays as it is, and why.
+pub type Unchanged = (String, String);
+
+/// The shapes of a run's inputs.
+pub fn shapes(given: &[Given]) -> Vec<(&str, &[u32])> {
+    given.iter().map(|given| (given.name.as_str(), &given.shape[..])).collect()
+}
+
+/// Takes every layer apart and times it. What cannot be timed is left out, with the reason.
+pub fn measure<'a>(
+    context: &Context,
+    network: &Network,
+    layers: &'a [NormalLayer],
+    samples: &[Sample],
+    is_calibrated: bool,
+) -> Outcome<(Vec<Measured<'a>>, Vec<Unchanged>)> {
+    let computed = network.layers(&shapes(&samples[0].given))?;
+    let mut clock = Clock { context, times: Vec::new() };
+    let (mut measured, mut others) = (Vec::new(), Vec::new());
+    let bar = progress(layers.len());
+    for layer in layers {
+        bar.set_message(layer.name.clone());
+        bar.inc(1);
+        let own = computed.iter().find(|(name, _)| *name == layer.name).map(|(_, layer)| *layer);
+        let geometry = match own {
+            Some(Layer::Conv2d(geometry)) if geometry.weight_shape() == layer.shape => geometry,
+            _ => {
+                others.push((layer.name.clone(), "the network computes it as a part of another layer".to_owned()));
+                continue;
+            }
+        };
+        let moments = if is_calibrated { moments(context, network, None, layer, samples)? } else { None };
+        let normal = Normal { shape: layer.shape, weight: &layer.weight, bias: layer.bias.as_deref() };
+        let decoupling = Decoupling::new(&normal, moments.as_ref())
+            .map_err(|error| Failure::from(error).within(&format!("MODEL: layer {}", layer.name)))?;
+        let forms = (1..=decoupling.most()).map(|multiplier| {
+            let bias = geometry.bias || decoupling.is_fitted();
+            Ok((multiplier, separable(&geometry, multiplier, bias)?))
+        });
+        let forms: Vec<(u32, Layer)> = forms.collect::<sepconv::Result<_>>()?;
+        // More multiply-adds than before save nothing on any device.
+        let saves = |form: &Layer| form.multiply_adds() < geometry.multiply_adds();
+        let forms: Vec<_> = forms.into_iter().filter(|(_, form)| saves(form)).collect();
+        if forms.is_empty() {
+            let reason = "nothing is gained: every separable form has more multiply-adds";
+            others.push((layer.name.clone(), reason.to_owned()));
+            continue;
+        }
+        let mut all = vec![Layer::Conv2d(geometry)];
+        all.extend(forms.iter().map(|(_, form)| *form));
+        let times = clock.times(&all)?;
+        let form = |((multiplier, _), &milliseconds): (&(u32, Layer), &f64)| {
+            Ok(Form { separated: decoupling.separated(*multiplier)?, milliseconds })
+        };
+        let forms = forms.iter().zip(&times[1..]).map(form).collect::<sepconv::Result<_>>()?;
+        let is_fitted = decoupling.is_fitted();
+        measured.push(Measured { layer, geometry, is_fitted, milliseconds: times[0], forms });
+    }
+    bar.finish_and_clear();
+    Ok((measured, others))
+}
+
+/// The separable form of a layer with so many filters for each channel.
+fn separable(g: &Geometry, multiplier: u32, bias: bool) -> sepconv::Result<Layer> {
+    let sides = g.padding;
+    let layer = SeparableConv2d::new(g.in_channels, g.out_channels, g.kernel_size)
+        .stride(g.stride)
+        .padding([sides.top, sides.left, sides.bottom, sides.right])
+        .padding_mode(g.padding_mode)
+        .dilation(g.dilation)
+        .depth_multiplier(multiplier)
+        .depthwise_bias(false)
+        .pointwise_bias(bias)
+        .activation(g.activation)
+        .residual(g.residual);
+    Ok(Layer::SeparableConv2d(layer.geometry(g.input_shape())?))
+}
+
+/// As many windows as this for each value of a window, and at least so many, make its moments.
+const WINDOWS_PER_VALUE: u64 = 16;
+const FEWEST_WINDOWS: u64 = 16_384;
+
+/// What a layer's inputs are like when the network runs on the samples; none for a layer that is too large. Where layers
+/// before it were changed, what it should make of them is what it makes in the original.
+fn moments(
+    context: &Context,
+    network: &Network,
+    original: Option<&Network>,
+    layer: &NormalLayer,
+    samples: &[Sample],
+) -> Outcome<Option<Moments>> {
+    let [_, channels, height, width] = layer.shape.map(u64::from);
+    let terms = channels * height * width;
+    if terms > LARGEST_WINDOW {
+        complain(&format!("note: {}: its windows have {terms} values; it is not fitted to its outputs", layer.name));
+        return Ok(None);
+    }
+    let inside = network.with_outputs(&[&layer.input])?;
+    let wanted = original.map(|original| original.with_outputs(&[&layer.output])).transpose()?;
+    let count = (WINDOWS_PER_VALUE * terms).max(FEWEST_WINDOWS).div_ceil(samples.len() as u64);
+    let mut moments: Option<Moments> = None;
+    for Sample { given, .. } in samples {
+        let running = OnDevice::new(context, &inside, given)?;
+        let outputs = running.outputs(running.once()?);
+        let shape = four_axes(&outputs[0].shape).ok_or_else(|| {
+            Failure::Request(format!("MODEL: layer {} reads a tensor of shape {:?}", layer.name, outputs[0].shape))
+        })?;
+        let geometry = layer.layer.geometry(shape)?;
+        let own = match &mut moments {
+            Some(moments) => moments,
+            empty => empty.insert(Moments::new(&geometry)?),
+        };
+        let failed = |error| Failure::Computation(format!("layer {}: {error}", layer.name));
+        let input = &outputs[0].values;
+        let added = match &wanted {
+            None => own.add(&geometry, input, count),
+            Some(wanted) => {
+                let running = OnDevice::new(context, wanted, given)?;
+                own.add_wanted(&geometry, input, &running.once()?[0], count)
+            }
+        };
+        added.map_err(failed)?;
+    }
+    Ok(moments)
+}
+
+/// A layer's separable form fitted anew, so that it makes up for what the changed layers before it lose: `network` has those
+/// changed, and `original` none.
+pub fn fitted_anew(
+    context: &Context,
+    [network, original]: [&Network; 2],
+    layer: &NormalLayer,
+    multiplier: u32,
+    samples: &[Sample],
+) -> Outcome<Option<Separated>> {
+    let Some(moments) = moments(context, network, Some(original), layer, samples)? else { return Ok(None) };
+    let normal = Normal { shape: layer.shape, weight: &layer.weight, bias: layer.bias.as_deref() };
+    Ok(Some(Decoupling::new(&normal, Some(&moments))?.separated(multiplier)?))
+}
+
+/// The numbers that are put into a layer's place. Without a fit the bias is the one that is there.
+pub fn replacement<'a>(layer: &'a NormalLayer, separated: &'a Separated, is_fitted: bool) -> Replacement<'a> {
+    let Separated { depth_multiplier, ref depthwise, ref pointwise, ref bias, .. } = *separated;
+    let bias = bias.as_deref().filter(|_| is_fitted);
+    Replacement { layer, depth_multiplier, depthwise, pointwise, bias }
+}
+
+fn four_axes(shape: &[u32]) -> Option<[u32; 4]> {
+    shape.try_into().ok()
+}
+
+/// For how long each layer is timed.
+const BUDGET: Duration = Duration::from_millis(200);
+
+/// Times layers. Layers of the same sizes are timed once.
+struct Clock<'a> {
+    context: &'a Context,
+    times: Vec<(Vec<Layer>, Vec<f64>)>,
+}
+
+impl Clock<'_> {
+    /// The times of layers, taken in turn, in milliseconds.
+    fn times(&mut self, layers: &[Layer]) -> Outcome<Vec<f64>> {
+        if let Some((_, times)) = self.times.iter().find(|(known, _)| known == layers) {
+            return Ok(times.clone());
+        }
+        let mut random = fastrand::Rng::with_seed(1);
+        let bound = layers.iter().map(|layer| {
+            let values = |shape: [u32; 4]| -> Vec<f32> {
+                (0..shape.iter().map(|&size| u64::from(size)).product()).map(|_| random.f32() - 0.5).collect()
+            };
+            let values: Vec<Vec<f32>> = layer.describe().given().iter().map(|given| given.shape).map(values).collect();
+            let plan = self.context.plan(*layer)?;
+            let output = Tensor::zeros(self.context, layer.output_shape())?;
+            LayerTensors::new(self.context, layer, &values)?.bind(&plan, &output)
+        });
+        let bound: Vec<Bound> = bound.collect::<sepconv::Result<_>>()?;
+        let times = in_turn(self.context, &bound.iter().collect::<Vec<_>>(), BUDGET)?;
+        self.times.push((layers.to_vec(), times.clone()));
+        Ok(times)
+    }
+}
+
+/// The times of what is bound, taken in turn, in milliseconds: by one clock, the device's if it has one.
+pub fn in_turn(context: &Context, bound: &[&Bound], budget: Duration) -> Outcome<Vec<f64>> {
+    let sets: Vec<&[Bound]> = bound.iter().map(|bound| std::slice::from_ref(*bound)).collect();
+    let budget = budget * u32::try_from(bound.len()).unwrap_or(1);
+    let timings: Vec<Timing> = pollster::block_on(measure_in_turn(context, &sets, budget))?;
+    let device: Option<Vec<f64>> = timings.iter().map(|timing| Some(timing.device?.median)).collect();
+    Ok(device.unwrap_or_else(|| timings.iter().map(|timing| timing.wall.median).collect()))
+}
