@@ -701,6 +701,7 @@ mod tests {
 
     #[test]
     fn functions_in_a_row_are_one_where_there_is_one() {
+        use Activation::{Clamp, HardSigmoid, HardSwish, HardSwishLinear, Linear, Relu, Relu6, Tanh};
         let two = |first, second| {
             layers(|b, x| {
                 vec![{
@@ -709,7 +710,6 @@ mod tests {
                 }]
             })
         };
-        use Activation::{Clamp, HardSigmoid, HardSwish, HardSwishLinear, Linear, Relu, Relu6, Tanh};
         for (first, second, both) in [
             (Relu, Relu6, Clamp(0.0, 6.0)),
             (Clamp(-1.0, 2.0), Clamp(1.0, 5.0), Clamp(1.0, 2.0)),
