@@ -1,7 +1,8 @@
 //! Values in another order: which place of the input each place of the output shows, for every operation that only moves
 //! values.
 
-use super::shape::{axis, count, size};
+use super::shape::{RANK, axis, count, size};
+use crate::describe::Describe;
 use crate::layers::rearrange::{AXES, Axis, Rearrange};
 use crate::size::PaddingMode;
 
@@ -55,8 +56,8 @@ pub(crate) fn copy(length: u32) -> Result<Rearrange> {
 }
 
 /// Where each value of the output lies in the input; none in padding.
-pub(crate) fn places(rearrange: &Rearrange) -> Vec<Option<usize>> {
-    rearrange.places().collect()
+pub(crate) fn places(rearrange: &Rearrange) -> impl Iterator<Item = Option<usize>> + '_ {
+    rearrange.places()
 }
 
 /// Where the output starts in the input, if it is one stretch of it.
@@ -113,6 +114,9 @@ pub(crate) fn squeeze(shape: &[u32], axes: &[i64]) -> Result<Vec<u32>> {
 /// The shape with more axes of size 1.
 pub(crate) fn unsqueeze(shape: &[u32], axes: &[i64]) -> Result<Vec<u32>> {
     let rank = shape.len() + axes.len();
+    if rank > RANK {
+        return Err(format!("a tensor would have {rank} axes; at most {RANK} are possible"));
+    }
     let mut sorted = axes.iter().map(|&at| axis(at, rank)).collect::<Result<Vec<_>>>()?;
     sorted.sort_unstable();
     let mut result = shape.to_vec();
@@ -215,9 +219,12 @@ pub(crate) fn pad(shape: &[u32], pads: &[i64], axes: Option<Vec<i64>>, mode: Pad
         }
         result[at] = size(padded)?;
         all[at].size = result[at];
-        all[at].first = i32::try_from(-before).map_err(|_| format!("a pad is {before}"))?;
+        let first = before.checked_neg().and_then(|first| i32::try_from(first).ok());
+        all[at].first = first.ok_or_else(|| format!("a pad is {before}"))?;
     }
-    Ok((rearrange(shape, &all)?.padding(mode, value), result))
+    let padded = rearrange(shape, &all)?.padding(mode, value);
+    padded.check().map_err(|error| error.to_string())?;
+    Ok((padded, result))
 }
 
 /// What has size 1 is repeated.

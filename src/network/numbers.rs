@@ -11,9 +11,9 @@ type Result<T> = std::result::Result<T, String>;
 
 /// The most values of a constant that a file computes from others. Sizes and places are few; nobody fills memory from a
 /// shape alone.
-const MOST: u64 = 1 << 24;
+pub(crate) const MOST: u64 = 1 << 24;
 
-fn check_most(shape: &[u32]) -> Result<usize> {
+pub(crate) fn check_most(shape: &[u32]) -> Result<usize> {
     let length = count(shape);
     if length > MOST {
         return Err(format!("a constant of shape {shape:?} is larger than {MOST} values"));
@@ -64,7 +64,8 @@ pub(crate) fn range(start: &[i64], limit: &[i64], step: &[i64]) -> Result<Consta
     };
     let many = u32::try_from(many).map_err(|_| "a range is too long")?;
     check_most(&[many])?;
-    let values: Vec<i64> = (0..i64::from(many)).map(|index| start + index * step).collect();
+    let values: Vec<i64> = // Each is between the ends: what wraps, wraps back.
+        (0..i64::from(many)).map(|index| start.wrapping_add(index.wrapping_mul(step))).collect();
     Ok(Constant::integers(&[many], values))
 }
 
@@ -88,49 +89,62 @@ fn places(shape: &[u32], result: &[u32]) -> Result<Vec<usize>> {
     Ok((0..length).map(place).collect())
 }
 
-/// Whole numbers, or what became of them.
-#[expect(clippy::cast_possible_truncation, reason = "whole numbers that a file holds as floats")]
-fn integers(constant: &Constant) -> Vec<i64> {
-    match &constant.data {
-        Data::I64(values) => values.to_vec(),
-        Data::F32(values) => values.iter().map(|&value| value as i64).collect(),
-    }
-}
+const TWO_TYPES: &str = "its operands are of two types";
 
-fn zipped(a: &Constant, b: &Constant, f: impl Fn(i64, i64) -> Option<i64>) -> Result<Constant> {
+/// What becomes of two values at a time, at their places in a broadcast result.
+fn pairs(a: &Constant, b: &Constant) -> Result<(Vec<u32>, impl Iterator<Item = (usize, usize)>)> {
     let shape = broadcast(&a.shape, &b.shape)?;
-    let (first, second) = (integers(a), integers(b));
     let pairs = places(&a.shape, &shape)?.into_iter().zip(places(&b.shape, &shape)?);
-    let values: Option<Vec<i64>> = pairs.map(|(a, b)| f(first[a], second[b])).collect();
-    Ok(Constant::integers(&shape, values.ok_or("a number is too large, or divided by 0")?))
+    Ok((shape, pairs))
 }
 
 pub(crate) fn binary(operation: BinaryOperation, a: &Constant, b: &Constant) -> Result<Constant> {
-    zipped(a, b, |a, b| match operation {
-        BinaryOperation::Add => a.checked_add(b),
-        BinaryOperation::Sub => a.checked_sub(b),
-        BinaryOperation::Mul => a.checked_mul(b),
-        BinaryOperation::Div => a.checked_div(b),
-        BinaryOperation::Pow => a.checked_pow(u32::try_from(b).ok()?),
-        BinaryOperation::Min => Some(a.min(b)),
-        BinaryOperation::Max => Some(a.max(b)),
-        BinaryOperation::PRelu => None,
-    })
+    let (first, second) = (a.as_integers().ok_or(TWO_TYPES)?, b.as_integers().ok_or(TWO_TYPES)?);
+    let (shape, pairs) = pairs(a, b)?;
+    let value = |(a, b): (usize, usize)| {
+        let (a, b) = (first[a], second[b]);
+        match operation {
+            BinaryOperation::Add => a.checked_add(b),
+            BinaryOperation::Sub => a.checked_sub(b),
+            BinaryOperation::Mul => a.checked_mul(b),
+            BinaryOperation::Div => a.checked_div(b),
+            BinaryOperation::Pow => a.checked_pow(u32::try_from(b).ok()?),
+            BinaryOperation::Min => Some(a.min(b)),
+            BinaryOperation::Max => Some(a.max(b)),
+            BinaryOperation::PRelu => None,
+        }
+    };
+    let values: Option<Vec<i64>> = pairs.map(value).collect();
+    Ok(Constant::integers(&shape, values.ok_or("a number is too large, or divided by 0")?))
 }
 
+#[expect(clippy::float_cmp, reason = "as ONNX's Equal")]
 pub(crate) fn equal(a: &Constant, b: &Constant) -> Result<Constant> {
-    zipped(a, b, |a, b| Some((a == b).into()))
+    let (shape, pairs) = pairs(a, b)?;
+    let values: Vec<i64> = match (&a.data, &b.data) {
+        (Data::I64(first), Data::I64(second)) => pairs.map(|(a, b)| (first[a] == second[b]).into()).collect(),
+        (Data::F32(first), Data::F32(second)) => pairs.map(|(a, b)| (first[a] == second[b]).into()).collect(),
+        _ => return Err(TWO_TYPES.to_owned()),
+    };
+    Ok(Constant::integers(&shape, values))
 }
 
 pub(crate) fn choose(condition: &Constant, yes: &Constant, no: &Constant) -> Result<Constant> {
+    let conditions = condition.as_integers().ok_or("the condition is no truth values")?;
     let shape = broadcast(&condition.shape, &broadcast(&yes.shape, &no.shape)?)?;
-    let [conditions, first, second] = [condition, yes, no].map(integers);
-    let [at, yes, no] = [&condition.shape, &yes.shape, &no.shape].map(|own| places(own, &shape));
-    let (at, yes, no) = (at?, yes?, no?);
-    let values: Vec<i64> = (0..at.len())
-        .map(|index| if conditions[at[index]] != 0 { first[yes[index]] } else { second[no[index]] })
-        .collect();
-    Ok(Constant::integers(&shape, values))
+    let [at, first, second] = [&condition.shape, &yes.shape, &no.shape].map(|own| places(own, &shape));
+    let (at, first, second) = (at?, first?, second?);
+    let is_first = |index: usize| conditions[at[index]] != 0;
+    let data = match (&yes.data, &no.data) {
+        (Data::I64(yes), Data::I64(no)) => Data::I64(
+            (0..at.len()).map(|index| if is_first(index) { yes[first[index]] } else { no[second[index]] }).collect(),
+        ),
+        (Data::F32(yes), Data::F32(no)) => Data::F32(
+            (0..at.len()).map(|index| if is_first(index) { yes[first[index]] } else { no[second[index]] }).collect(),
+        ),
+        _ => return Err(TWO_TYPES.to_owned()),
+    };
+    Ok(Constant { shape, data })
 }
 
 /// Whole numbers reduced along axes.
@@ -199,7 +213,7 @@ pub(crate) fn gather(constant: &Constant, at: usize, indices: &[i64], shape: Vec
             places.extend((0..inner).map(|column| Some((block * along + index) * inner + column)));
         }
     }
-    Ok(constant.pick(shape, &places, 0.0))
+    Ok(constant.pick(shape, places.into_iter(), 0.0))
 }
 
 /// A binary operation with one number is a function of the other operand.

@@ -7,12 +7,11 @@ mod operators;
 pub mod separate;
 mod tensor;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rten_onnx::onnx::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 
 use super::graph::{Graph, Node, TensorKind};
-use super::operation::Operation;
 use crate::error::{Error, Result};
 use attributes::Attributes;
 
@@ -31,7 +30,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Graph> {
         let (first, last) = (OPSETS.start(), OPSETS.end());
         return Err(damaged(format!("its opset is {opset}; it must be from {first} to {last}")));
     }
-    Reader { graph: Graph::default(), tensors: HashMap::new(), missing: BTreeMap::new() }.read(&graph, opset)
+    Reader { graph: Graph::default(), tensors: HashMap::new(), made: HashSet::new(), missing: BTreeMap::new() }
+        .read(&graph, opset)
 }
 
 fn is_standard(domain: Option<&str>) -> bool {
@@ -50,6 +50,8 @@ struct Reader {
     graph: Graph,
     /// The tensor of each name.
     tensors: HashMap<String, usize>,
+    /// The names of constants, inputs and nodes' outputs: each is made once.
+    made: HashSet<String>,
     /// What is not supported, and which nodes need it.
     missing: BTreeMap<String, Vec<String>>,
 }
@@ -58,6 +60,7 @@ impl Reader {
     fn read(mut self, file: &GraphProto, opset: i64) -> Result<Graph> {
         for tensor in &file.initializer {
             let name = tensor.name.clone().unwrap_or_default();
+            self.make(&name)?;
             match tensor::constant(tensor) {
                 Ok(constant) => {
                     let index = self.graph.tensor(&name, TensorKind::Constant(constant));
@@ -69,9 +72,7 @@ impl Reader {
         for input in &file.input {
             let name = input.name.clone().unwrap_or_default();
             // Older files list their weights as inputs too.
-            if !self.tensors.contains_key(&name)
-                && file.initializer.iter().all(|tensor| tensor.name.as_ref() != Some(&name))
-            {
+            if self.made.insert(name.clone()) {
                 let index = self.graph.tensor(&name, TensorKind::Input(shape_of(input)));
                 self.graph.inputs.push(index);
                 self.tensors.insert(name, index);
@@ -102,13 +103,14 @@ impl Reader {
                     for what in attributes.unread() {
                         self.lacks(format!("{kind} with {what}"), &name);
                     }
-                    self.add(&name, operation, inputs, &node.output);
+                    let outputs = self.outputs(&node.output)?;
+                    self.graph.nodes.push(Node { name, operation, inputs, outputs });
                 }
                 Err(reasons) => {
                     for reason in reasons {
                         self.lacks(reason, &name);
                     }
-                    self.outputs(&node.output);
+                    self.outputs(&node.output)?;
                 }
             }
         }
@@ -150,19 +152,22 @@ impl Reader {
         Some(index)
     }
 
-    fn add(&mut self, name: &str, operation: Operation, inputs: Vec<Option<usize>>, outputs: &[String]) {
-        let outputs = self.outputs(outputs);
-        self.graph.nodes.push(Node { name: name.to_owned(), operation, inputs, outputs });
+    fn make(&mut self, name: &str) -> Result<()> {
+        if self.made.insert(name.to_owned()) {
+            return Ok(());
+        }
+        Err(Error::Model { reason: format!("two of its tensors have the name {name:?}") })
     }
 
-    fn outputs(&mut self, names: &[String]) -> Vec<usize> {
+    fn outputs(&mut self, names: &[String]) -> Result<Vec<usize>> {
         // Outputs that nobody wants have no name, and come last.
         let named = names.iter().take_while(|name| !name.is_empty());
         named
             .map(|name| {
+                self.make(name)?;
                 let index = self.graph.tensor(name, TensorKind::Made);
                 self.tensors.insert(name.clone(), index);
-                index
+                Ok(index)
             })
             .collect()
     }
