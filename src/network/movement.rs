@@ -1,6 +1,8 @@
 //! Values in another order: which place of the input each place of the output shows, for every operation that only moves
 //! values.
 
+#![expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a tensor has few axes")]
+
 use super::shape::{RANK, axis, count, size};
 use crate::describe::Describe;
 use crate::layers::rearrange::{AXES, Axis, Rearrange};

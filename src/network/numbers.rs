@@ -177,8 +177,8 @@ pub(crate) fn reduce(
 }
 
 /// Constants one behind the other along an axis.
-pub(crate) fn join(parts: &[&Constant], shape: Vec<u32>, at: usize) -> Result<Constant> {
-    check_most(&shape)?;
+pub(crate) fn join(parts: &[&Constant], shape: &[u32], at: usize) -> Result<Constant> {
+    check_most(shape)?;
     let outer = usize::try_from(count(&shape[..at])).map_err(|_| "the result is too large")?;
     let whole = parts.iter().all(|part| part.as_integers().is_some());
     let run = |part: &Constant| usize::try_from(count(&part.shape[at..])).unwrap_or(0);
@@ -189,7 +189,7 @@ pub(crate) fn join(parts: &[&Constant], shape: Vec<u32>, at: usize) -> Result<Co
                 values.extend_from_slice(&part.as_integers().unwrap_or_default()[block * run(part)..][..run(part)]);
             }
         }
-        return Ok(Constant::integers(&shape, values));
+        return Ok(Constant::integers(shape, values));
     }
     let mut values: Vec<f32> = Vec::new();
     for block in 0..outer {
@@ -198,7 +198,7 @@ pub(crate) fn join(parts: &[&Constant], shape: Vec<u32>, at: usize) -> Result<Co
             values.extend_from_slice(&part_values[block * run(part)..][..run(part)]);
         }
     }
-    Ok(Constant::floats(&shape, values))
+    Ok(Constant::floats(shape, values))
 }
 
 /// The values at these places along an axis.
@@ -217,7 +217,10 @@ pub(crate) fn gather(constant: &Constant, at: usize, indices: &[i64], shape: Vec
 }
 
 /// A binary operation with one number is a function of the other operand.
+#[expect(clippy::float_cmp, reason = "these powers and factors are exact")]
 pub(crate) fn as_function(operation: BinaryOperation, a: &Known, b: &Known) -> Option<Activation> {
+    use BinaryOperation::{Add, Div, Max, Min, Mul, PRelu, Pow, Sub};
+
     let number = |known: &Known| match known {
         Known::Constant(constant) => match &constant.as_floats()?[..] {
             [number] => Some(*number),
@@ -225,7 +228,6 @@ pub(crate) fn as_function(operation: BinaryOperation, a: &Known, b: &Known) -> O
         },
         Known::View(_) => None,
     };
-    use BinaryOperation::{Add, Div, Max, Min, Mul, PRelu, Pow, Sub};
     if let Some(b) = number(b) {
         if matches!(a, Known::Constant(_)) {
             return None;

@@ -4,6 +4,13 @@
 //! computes from its inputs' shapes, and tensors made of weights alone. What only looks at a tensor in another shape, or at
 //! one stretch of it, is a view and no layer.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "a tensor has few axes, and fewer than 2^31 values: both were checked"
+)]
+#![expect(clippy::float_cmp, reason = "a file says 1 where it means that nothing is scaled")]
+
 use std::sync::Arc;
 
 use super::graph::{Constant, Graph, Node, TensorKind};
@@ -162,6 +169,7 @@ fn of_rank([batch, channels, height, width]: [u32; 4], rank: usize) -> Vec<u32> 
     if rank == 3 { vec![batch, channels, width] } else { vec![batch, channels, height, width] }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what map_err takes")]
 fn words(error: crate::error::Error) -> String {
     error.to_string()
 }
@@ -205,6 +213,7 @@ impl Resolver {
         Ok(())
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each operation")]
     fn outputs(&mut self, operands: &Operands<'_>) -> Result<Vec<Known>> {
         let x = operands.need(0)?;
         let one = |known| Ok(vec![known]);
@@ -318,6 +327,7 @@ impl Resolver {
     }
 
     /// Adds a layer, or computes it now if it reads constants alone.
+    #[expect(clippy::needless_pass_by_value, reason = "what is given was made for this")]
     fn emit(&mut self, name: &str, layer: Layer, given: Vec<Known>, shape: Vec<u32>) -> Result<Known> {
         if let Some(constants) = given.iter().map(|known| known.floats("").ok()).collect::<Option<Vec<_>>>() {
             check_given(&layer, constants.iter().map(|values| values.len() as u64))?;
@@ -828,7 +838,7 @@ impl Resolver {
         check_size(&shape)?;
         let constants: Option<Vec<&Constant>> = parts.iter().map(|part| part.constant("").ok()).collect();
         if let Some(constants) = constants {
-            return Ok(Known::Constant(numbers::join(&constants, shape, at)?));
+            return Ok(Known::Constant(numbers::join(&constants, &shape, at)?));
         }
         let parts: Vec<Known> = parts.into_iter().filter(|part| count(part.shape()) > 0).collect();
         if let [part] = &parts[..] {

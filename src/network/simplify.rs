@@ -207,8 +207,7 @@ fn composed(first: Activation, second: Activation) -> Option<Activation> {
         _ => Option::None,
     };
     match (first, second) {
-        (None, other) | (other, None) => Some(other),
-        (other, Linear(1.0, 0.0)) | (Linear(1.0, 0.0), other) => Some(other),
+        (None | Linear(1.0, 0.0), other) | (other, None | Linear(1.0, 0.0)) => Some(other),
         (Linear(a, b), Linear(c, d)) => Some(Linear(nearly_round(a * c), b * c + d)),
         (Activation::HardSwish, Linear(c, d)) => Some(Activation::HardSwishLinear(c, d)),
         (Activation::HardSwishLinear(a, b), Linear(c, d)) => match (nearly_round(a * c), b * c + d) {
@@ -241,7 +240,7 @@ fn chain(resolved: &Resolved, uses: &Uses, from: &Source) -> (Vec<Activation>, S
     (functions, source)
 }
 
-/// Recognises a product of x and a function of x: SiLU, hard-swish, GELU and Mish are written so where a file has no
+/// Recognises a product of x and a function of x: `SiLU`, hard-swish, GELU and Mish are written so where a file has no
 /// operator for them.
 fn written_out(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
     let Layer::Binary(binary) = resolved.layers[index].layer else { return false };
@@ -410,7 +409,7 @@ fn factor_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) -
 /// Multiplies a convolution's output channels by factors and adds shifts, in its weights. The layer that did so goes.
 fn scale_convolution(
     resolved: &mut Resolved,
-    [writer, later]: [usize; 2],
+    [writer, behind]: [usize; 2],
     factors: &[f32],
     shifts: Option<&[f32]>,
     activation: Activation,
@@ -448,18 +447,18 @@ fn scale_convolution(
             + shifts.map_or(0.0, |shifts| shifts[channel])
     });
     let bias: Vec<f32> = shifted.collect();
-    let before = &mut resolved.layers[writer];
-    match &mut before.layer {
+    let convolution = &mut resolved.layers[writer];
+    match &mut convolution.layer {
         Layer::Conv2d(geometry) => (geometry.bias, geometry.activation) = (has_bias, activation),
         Layer::ConvTranspose2d(layer) => (layer.bias, layer.activation) = (has_bias, activation),
         _ => unreachable!("it was one of these"),
     }
-    before.sources.truncate(1);
-    before.sources.push(Source::Constant(weight.into()));
+    convolution.sources.truncate(1);
+    convolution.sources.push(Source::Constant(weight.into()));
     if has_bias {
-        before.sources.push(Source::Constant(bias.into()));
+        convolution.sources.push(Source::Constant(bias.into()));
     }
-    take_over(resolved, writer, later);
+    take_over(resolved, writer, behind);
     true
 }
 
