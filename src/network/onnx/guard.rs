@@ -1,15 +1,16 @@
 //! What must hold of a file's bytes before they are decoded: no message reaches past the one that it is in, and none is
-//! nested too deeply. The decoder trusts both.
+//! nested too deeply. The decoder trusts both: where a number reaches past its message, it goes on in the middle of the next
+//! one, where it may find anything.
 //!
 //! A message of two bytes becomes some hundred bytes in memory; so there may only be so many.
 
-/// How deep messages may be nested. A model's weights and types are eight deep; each graph inside a node is three more.
+/// How deep messages may be nested. A model's weights and types are seven deep; each graph inside a node is three more.
 const DEEPEST: usize = 24;
 
 /// The most messages. A large network has some hundred thousand.
 const MOST: usize = 1 << 21;
 
-/// The fields that are messages themselves, for each kind of message.
+/// The kinds of messages that the decoder reads.
 #[derive(Clone, Copy)]
 enum Message {
     Model,
@@ -17,21 +18,29 @@ enum Message {
     Node,
     Attribute,
     Tensor,
+    Value,
+    Type,
+    TensorType,
+    Sequence,
+    Shape,
+    /// One that holds numbers and text alone.
     Other,
 }
 
 impl Message {
-    /// The kind of message that a field holds; none if it holds no message that matters.
+    /// The kind of message that a field holds; none if the decoder does not look inside.
     fn field(self, number: u64) -> Option<Self> {
         match (self, number) {
             (Self::Model, 7) | (Self::Attribute, 6 | 11) => Some(Self::Graph),
             (Self::Graph, 1) => Some(Self::Node),
             (Self::Node, 5) => Some(Self::Attribute),
             (Self::Graph, 5) | (Self::Attribute, 5 | 10) => Some(Self::Tensor),
-            (Self::Model, 8 | 14 | 20 | 25)
-            | (Self::Graph, 8 | 11..=15)
-            | (Self::Attribute, 14 | 15)
-            | (Self::Tensor, 3 | 13 | 16) => Some(Self::Other),
+            (Self::Graph, 11..=13) => Some(Self::Value),
+            (Self::Value, 2) | (Self::Sequence, 1) => Some(Self::Type),
+            (Self::Type, 1) => Some(Self::TensorType),
+            (Self::Type, 4) => Some(Self::Sequence),
+            (Self::TensorType, 2) => Some(Self::Shape),
+            (Self::Model, 8 | 14) | (Self::Shape, 1) | (Self::Tensor, 13) => Some(Self::Other),
             _ => None,
         }
     }
