@@ -108,6 +108,9 @@ pub(crate) fn resolve(graph: &Graph, shapes: &[(String, Vec<u32>)]) -> Result<Re
     for (name, tensor) in &graph.outputs {
         let known = resolver.known[*tensor].clone();
         let known = known.ok_or_else(|| (name.clone(), "no node makes this output".to_owned()))?;
+        if matches!(&known, Known::Constant(constant) if constant.as_integers().is_some()) {
+            return Err((name.clone(), "this output is whole numbers, and no tensor".to_owned()));
+        }
         if count(known.shape()) == 0 {
             return Err((name.clone(), format!("this output has shape {:?}, which has no values", known.shape())));
         }
