@@ -138,6 +138,10 @@ fn damaged_bytes() {
     let packed = message(7, [0x80]);
     let cut = message(5, [number(1, 1), number(2, I64), packed, message(8, "c"), message(9, "12345678")].concat());
     refused(&file(&[2], &[cut, node("Relu", &["x"], &["y"], &[])]), "cut off");
+    // A number of ten bytes that all say that there is more, where a size should end.
+    let endless = message(2, message(1, message(2, message(1, [&[8][..], &[0xff; 10]].concat()))));
+    let input = message(11, [message(1, "z"), endless].concat());
+    refused(&file(&[2], &[input, node("Relu", &["x"], &["y"], &[])]), "cut off");
     let cut = message(5, [number(1, 1), number(2, F32), message(4, [0; 3]), message(8, "c")].concat());
     refused(&file(&[2], &[cut, node("Relu", &["x"], &["y"], &[])]), "cut off");
 }
@@ -149,6 +153,12 @@ fn graphs_in_graphs() {
         graph = message(1, message(5, message(6, graph)));
     }
     refused(&[message(7, graph), message(8, number(2, 17))].concat(), "nested");
+    let mut sequence = Vec::new();
+    for _ in 0..1000 {
+        sequence = message(4, message(1, sequence));
+    }
+    let input = message(11, [message(1, "z"), message(2, sequence)].concat());
+    refused(&file(&[2], &[input]), "nested");
     let empty_nodes = message(1, []).repeat(3 << 20);
     refused(&[message(7, empty_nodes), message(8, number(2, 17))].concat(), "messages");
 }
@@ -187,6 +197,7 @@ fn graphs_that_are_none() {
     refused(&file(&[2], &[relu("x", "x"), relu("x", "y")]), "two of its tensors");
     refused(&file(&[2], &[floats("y", &[2]), relu("x", "y")]), "two of its tensors");
     refused(&file(&[2], &[relu("x", "z")]), "no node makes");
+    refused(&file(&[2], &[node("Shape", &["x"], &["y"], &[])]), "whole numbers");
     refused(&file(&[2], &[relu("q", "y")]), "no node before it");
     refused(&file(&[2], &[node("Relu", &[], &["y"], &[])]), "input 0 is missing");
     refused(&file(&[2], &[node("Add", &["x"], &["y"], &[])]), "input 1 is missing");
