@@ -57,6 +57,7 @@ pub mod part {
         REGISTER_TILE "shared/register_tile.wgsl"
         WORKGROUP_TILE "shared/workgroup_tile.wgsl"
         GATHER "software/shared/gather.wgsl"
+        SIXTEEN "software/shared/sixteen.wgsl"
     }
 }
 

@@ -62,7 +62,7 @@ fn main(
 
     // Where the filters start that this invocation reads for all. Past the last channel, that channel's is read again.
     var filters: array<u32, CHANNEL_EIGHTS>;
-    var sums: array<array<array<vec4f, PIXEL_FOURS>, 4>, CHANNEL_FOURS>;
+    var sums: Sums;
     for (var e = 0u; e < CHANNEL_EIGHTS; e++) {
         let channel = first_channel + min(8u * e + lane, channels - 1u);
         filters[e] = (extent.weight_offset + channel * extent.in_channels_per_group) / 2u;
@@ -109,14 +109,18 @@ fn main(
     }
 
     let first_output = (image * extent.out_channels + first_channel) * plane + first_pixel;
-    for (var o = 0u; o < CHANNEL_FOURS; o++) {
-        for (var i = 0u; i < 4u; i++) {
-            if 4u * o + i >= channels { continue; }
-            for (var f = 0u; f < PIXEL_FOURS; f++) {
-                for (var t = 0u; t < 4u; t++) {
-                    let pixel = 4u * f + t;
-                    if wanted < tiles && first_pixel + pixel < plane {
-                        finish(sums[o][i][f][t], first_output + (4u * o + i) * plane + pixel);
+    for (var first_four = 0u; 4u * first_four < channels; first_four += 4u) {
+        var some = sixteen(&sums, first_four);
+        for (var o = 0u; o < 4u; o++) {
+            for (var i = 0u; i < 4u; i++) {
+                let channel = 4u * (first_four + o) + i;
+                if channel >= channels { continue; }
+                for (var f = 0u; f < PIXEL_FOURS; f++) {
+                    for (var t = 0u; t < 4u; t++) {
+                        let pixel = 4u * f + t;
+                        if wanted < tiles && first_pixel + pixel < plane {
+                            finish(some[o][i][f][t], first_output + channel * plane + pixel);
+                        }
                     }
                 }
             }

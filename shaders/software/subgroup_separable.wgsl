@@ -25,6 +25,7 @@ const WINDOW_WIDTH: u32 = 3u * STRIDE_WIDTH + (KERNEL_WIDTH - 1u) * DILATION_WID
 const WINDOW_FOURS: u32 = (WINDOW_WIDTH + 3u) / 4u;
 const TAP_EIGHTS: u32 = (TAPS + 7u) / 8u;
 const CHANNEL_FOURS: u32 = CHANNEL_TILE / 4u;
+const PIXEL_FOURS: u32 = ROW_TILE;  // a row has four pixels
 const CHANNEL_EIGHTS: u32 = (CHANNEL_TILE + 7u) / 8u;
 
 @compute @workgroup_size(8)
@@ -53,7 +54,7 @@ fn main(
 
     // Where the filters start that this invocation reads for all. Past the last channel, that channel's is read again.
     var filters: array<u32, CHANNEL_EIGHTS>;
-    var sums: array<array<array<vec4f, ROW_TILE>, 4>, CHANNEL_FOURS>;
+    var sums: Sums;
     for (var e = 0u; e < CHANNEL_EIGHTS; e++) {
         let channel = first_channel + min(8u * e + lane, channels - 1u);
         filters[e] = extent.weight_offset + channel * between_channels;
@@ -126,13 +127,17 @@ fn main(
 
     let out_plane = extent.out_height * extent.out_width;
     let first_output = (image * extent.out_channels + first_channel) * out_plane + row * extent.out_width + column;
-    for (var o = 0u; o < CHANNEL_FOURS; o++) {
-        for (var i = 0u; i < 4u; i++) {
-            if 4u * o + i >= channels { continue; }
-            for (var r = 0u; r < ROW_TILE; r++) {
-                for (var t = 0u; t < 4u; t++) {
-                    if wanted < tiles && row + r < extent.out_height && column + t < extent.out_width {
-                        finish(sums[o][i][r][t], first_output + (4u * o + i) * out_plane + r * extent.out_width + t);
+    for (var first_four = 0u; 4u * first_four < channels; first_four += 4u) {
+        var some = sixteen(&sums, first_four);
+        for (var o = 0u; o < 4u; o++) {
+            for (var i = 0u; i < 4u; i++) {
+                let channel = 4u * (first_four + o) + i;
+                if channel >= channels { continue; }
+                for (var r = 0u; r < ROW_TILE; r++) {
+                    for (var t = 0u; t < 4u; t++) {
+                        if wanted < tiles && row + r < extent.out_height && column + t < extent.out_width {
+                            finish(some[o][i][r][t], first_output + channel * out_plane + r * extent.out_width + t);
+                        }
                     }
                 }
             }

@@ -24,7 +24,10 @@ pub(super) static KERNEL: Kernel = Kernel {
 
 const WORKGROUP_SIZE: u32 = 64;
 
-fn variants(layer: &Resize2d, _: &Target) -> Vec<Variant> {
+/// How many planes share places and weights: first on a GPU, then on a processor, to which whole divisions are dear.
+const PLANE_TILES: [u32; 2] = [4, 16];
+
+fn variants(layer: &Resize2d, target: &Target) -> Vec<Variant> {
     let (taps, nearest, exclude_outside) = match layer.interpolation {
         Interpolation::Nearest(nearest) => (1, nearest, false),
         Interpolation::Linear => (2, Nearest::RoundPreferFloor, false),
@@ -42,7 +45,8 @@ fn variants(layer: &Resize2d, _: &Target) -> Vec<Variant> {
         Variant::new(constants, grid)
     };
     // Places are found in whole numbers, which takes long: once for several planes, if there are.
-    let mut variants = vec![with_tile(layer.planes.min(4)), with_tile(1)];
+    let most = PLANE_TILES[usize::from(target.software)];
+    let mut variants = vec![with_tile(layer.planes.min(most)), with_tile(1)];
     variants.dedup();
     variants
 }

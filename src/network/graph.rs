@@ -75,14 +75,21 @@ impl Constant {
         if let Data::F32(values) = &self.data { Some(values) } else { None }
     }
 
+    /// Whether its values are those of another one, in the same memory.
+    pub fn is_same_data(&self, other: &Self) -> bool {
+        match (&self.data, &other.data) {
+            (Data::F32(own), Data::F32(others)) => Arc::ptr_eq(own, others),
+            (Data::I64(own), Data::I64(others)) => Arc::ptr_eq(own, others),
+            _ => false,
+        }
+    }
+
     /// The values at these places.
-    pub fn pick(&self, shape: Vec<u32>, places: &[Option<usize>], padding: f32) -> Self {
+    pub fn pick(&self, shape: Vec<u32>, places: impl Iterator<Item = Option<usize>>, padding: f32) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "the padding of whole numbers is a whole number")]
         let data = match &self.data {
-            Data::F32(values) => Data::F32(places.iter().map(|place| place.map_or(padding, |at| values[at])).collect()),
-            Data::I64(values) => {
-                Data::I64(places.iter().map(|place| place.map_or(padding as i64, |at| values[at])).collect())
-            }
+            Data::F32(values) => Data::F32(places.map(|place| place.map_or(padding, |at| values[at])).collect()),
+            Data::I64(values) => Data::I64(places.map(|place| place.map_or(padding as i64, |at| values[at])).collect()),
         };
         Self { shape, data }
     }

@@ -36,7 +36,7 @@ use crate::gpu::Plan;
 use crate::layer::Layer;
 #[cfg(feature = "unstable")]
 use crate::planner::Planner;
-use graph::{Constant, Graph, Node, TensorKind};
+use graph::{Constant, Graph, GraphTensor, Node, TensorKind};
 use resolve::Resolved;
 
 /// A graph of layers over named tensors, built in code or read from an ONNX file.
@@ -285,20 +285,25 @@ impl Network {
         if let Some((name, _)) = given.iter().find(|(name, _)| !names.contains(name)) {
             return Err(Error::UnknownTensor { name: (*name).to_owned(), known: names.join(", ") });
         }
-        let shape = |name: &str| {
+        let shape = |tensor: &GraphTensor| {
+            let name = tensor.name.as_str();
             let wanted = given.iter().find(|(other, _)| *other == name).map(|(_, shape)| shape.to_vec());
-            let declared = || self.input_shape(name)?.iter().copied().collect::<Option<Vec<u32>>>();
+            let declared = || match &tensor.kind {
+                TensorKind::Input(shape) => shape.iter().copied().collect::<Option<Vec<u32>>>(),
+                _ => None,
+            };
             let in_node = |reason: String| Error::Node { node: name.to_owned(), reason };
             let shape =
                 wanted.or_else(declared).ok_or_else(|| in_node("its shape is not known; give one".to_owned()))?;
-            if shape.contains(&0) || shape::checked_count(&shape).is_none() {
+            if shape.contains(&0) || shape.len() > shape::RANK || shape::checked_count(&shape).is_none() {
                 return Err(in_node(format!(
-                    "its shape is {shape:?}; each size must be at least 1, and all values fewer than 2^31"
+                    "its shape is {shape:?}; each size must be at least 1, all values fewer than 2^31, and axes at most {}",
+                    shape::RANK
                 )));
             }
             Ok((name.to_owned(), shape))
         };
-        names.iter().map(|name| shape(name)).collect()
+        self.graph.inputs.iter().map(|&tensor| shape(&self.graph.tensors[tensor])).collect()
     }
 }
 

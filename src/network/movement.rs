@@ -1,7 +1,10 @@
 //! Values in another order: which place of the input each place of the output shows, for every operation that only moves
 //! values.
 
-use super::shape::{axis, count, size};
+#![expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a tensor has few axes")]
+
+use super::shape::{RANK, axis, count, size};
+use crate::describe::Describe;
 use crate::layers::rearrange::{AXES, Axis, Rearrange};
 use crate::size::PaddingMode;
 
@@ -55,8 +58,8 @@ pub(crate) fn copy(length: u32) -> Result<Rearrange> {
 }
 
 /// Where each value of the output lies in the input; none in padding.
-pub(crate) fn places(rearrange: &Rearrange) -> Vec<Option<usize>> {
-    rearrange.places().collect()
+pub(crate) fn places(rearrange: &Rearrange) -> impl Iterator<Item = Option<usize>> + '_ {
+    rearrange.places()
 }
 
 /// Where the output starts in the input, if it is one stretch of it.
@@ -113,6 +116,9 @@ pub(crate) fn squeeze(shape: &[u32], axes: &[i64]) -> Result<Vec<u32>> {
 /// The shape with more axes of size 1.
 pub(crate) fn unsqueeze(shape: &[u32], axes: &[i64]) -> Result<Vec<u32>> {
     let rank = shape.len() + axes.len();
+    if rank > RANK {
+        return Err(format!("a tensor would have {rank} axes; at most {RANK} are possible"));
+    }
     let mut sorted = axes.iter().map(|&at| axis(at, rank)).collect::<Result<Vec<_>>>()?;
     sorted.sort_unstable();
     let mut result = shape.to_vec();
@@ -185,7 +191,9 @@ pub(crate) fn cuts(
                 (start, (end - start).max(0).unsigned_abs().div_ceil(step.unsigned_abs()))
             }
             _ => {
-                let (start, end) = (start.clamp(0, length - 1), end.clamp(-1, length - 1));
+                // An axis of size 0 has no last place; a slice of it is as empty from place 0.
+                let last = length - 1;
+                let (start, end) = (start.clamp(0, last.max(0)).min(last), end.clamp(-1, last));
                 (start, (start - end).max(0).unsigned_abs().div_ceil(step.unsigned_abs()))
             }
         };
@@ -213,9 +221,12 @@ pub(crate) fn pad(shape: &[u32], pads: &[i64], axes: Option<Vec<i64>>, mode: Pad
         }
         result[at] = size(padded)?;
         all[at].size = result[at];
-        all[at].first = i32::try_from(-before).map_err(|_| format!("a pad is {before}"))?;
+        let first = before.checked_neg().and_then(|first| i32::try_from(first).ok());
+        all[at].first = first.ok_or_else(|| format!("a pad is {before}"))?;
     }
-    Ok((rearrange(shape, &all)?.padding(mode, value), result))
+    let padded = rearrange(shape, &all)?.padding(mode, value);
+    padded.check().map_err(|error| error.to_string())?;
+    Ok((padded, result))
 }
 
 /// What has size 1 is repeated.
@@ -264,13 +275,14 @@ pub(crate) fn depth_to_space(shape: &[u32], block: u32, is_column_row: bool) -> 
 }
 
 /// Pixels made into channels.
-pub(crate) fn space_to_depth(shape: &[u32], block: u32) -> Moved {
+pub(crate) fn space_to_depth(shape: &[u32], block: u32, is_column_row: bool) -> Moved {
     let &[batch, channels, height, width] = shape else { return Err(format!("{shape:?} must have four axes")) };
     if block == 0 || height % block != 0 || width % block != 0 {
         return Err(format!("{height} x {width} is no multiple of {block}"));
     }
     let (height, width) = (height / block, width / block);
-    let (rearrange, _) = transpose(&[batch, channels, height, block, width, block], &[0, 3, 5, 1, 2, 4])?;
+    let order = if is_column_row { [0, 1, 3, 5, 2, 4] } else { [0, 3, 5, 1, 2, 4] };
+    let (rearrange, _) = transpose(&[batch, channels, height, block, width, block], &order)?;
     let deep = channels.checked_mul(block).and_then(|size| size.checked_mul(block)).ok_or("the result is too large")?;
     Ok((rearrange, vec![batch, deep, height, width]))
 }

@@ -11,9 +11,9 @@ type Result<T> = std::result::Result<T, String>;
 
 /// The most values of a constant that a file computes from others. Sizes and places are few; nobody fills memory from a
 /// shape alone.
-const MOST: u64 = 1 << 24;
+pub(crate) const MOST: u64 = 1 << 24;
 
-fn check_most(shape: &[u32]) -> Result<usize> {
+pub(crate) fn check_most(shape: &[u32]) -> Result<usize> {
     let length = count(shape);
     if length > MOST {
         return Err(format!("a constant of shape {shape:?} is larger than {MOST} values"));
@@ -64,7 +64,8 @@ pub(crate) fn range(start: &[i64], limit: &[i64], step: &[i64]) -> Result<Consta
     };
     let many = u32::try_from(many).map_err(|_| "a range is too long")?;
     check_most(&[many])?;
-    let values: Vec<i64> = (0..i64::from(many)).map(|index| start + index * step).collect();
+    let values: Vec<i64> = // Each is between the ends: what wraps, wraps back.
+        (0..i64::from(many)).map(|index| start.wrapping_add(index.wrapping_mul(step))).collect();
     Ok(Constant::integers(&[many], values))
 }
 
@@ -88,67 +89,96 @@ fn places(shape: &[u32], result: &[u32]) -> Result<Vec<usize>> {
     Ok((0..length).map(place).collect())
 }
 
-/// Whole numbers, or what became of them.
-#[expect(clippy::cast_possible_truncation, reason = "whole numbers that a file holds as floats")]
-fn integers(constant: &Constant) -> Vec<i64> {
-    match &constant.data {
-        Data::I64(values) => values.to_vec(),
-        Data::F32(values) => values.iter().map(|&value| value as i64).collect(),
-    }
-}
+const TWO_TYPES: &str = "its operands are of two types";
 
-fn zipped(a: &Constant, b: &Constant, f: impl Fn(i64, i64) -> Option<i64>) -> Result<Constant> {
+/// What becomes of two values at a time, at their places in a broadcast result.
+fn pairs(a: &Constant, b: &Constant) -> Result<(Vec<u32>, impl Iterator<Item = (usize, usize)>)> {
     let shape = broadcast(&a.shape, &b.shape)?;
-    let (first, second) = (integers(a), integers(b));
     let pairs = places(&a.shape, &shape)?.into_iter().zip(places(&b.shape, &shape)?);
-    let values: Option<Vec<i64>> = pairs.map(|(a, b)| f(first[a], second[b])).collect();
-    Ok(Constant::integers(&shape, values.ok_or("a number is too large, or divided by 0")?))
+    Ok((shape, pairs))
 }
 
 pub(crate) fn binary(operation: BinaryOperation, a: &Constant, b: &Constant) -> Result<Constant> {
-    zipped(a, b, |a, b| match operation {
-        BinaryOperation::Add => a.checked_add(b),
-        BinaryOperation::Sub => a.checked_sub(b),
-        BinaryOperation::Mul => a.checked_mul(b),
-        BinaryOperation::Div => a.checked_div(b),
-        BinaryOperation::Pow => a.checked_pow(u32::try_from(b).ok()?),
-        BinaryOperation::Min => Some(a.min(b)),
-        BinaryOperation::Max => Some(a.max(b)),
-        BinaryOperation::PRelu => None,
-    })
+    let (first, second) = (a.as_integers().ok_or(TWO_TYPES)?, b.as_integers().ok_or(TWO_TYPES)?);
+    let (shape, pairs) = pairs(a, b)?;
+    let value = |(a, b): (usize, usize)| {
+        let (a, b) = (first[a], second[b]);
+        match operation {
+            BinaryOperation::Add => a.checked_add(b),
+            BinaryOperation::Sub => a.checked_sub(b),
+            BinaryOperation::Mul => a.checked_mul(b),
+            BinaryOperation::Div => a.checked_div(b),
+            BinaryOperation::Pow => a.checked_pow(u32::try_from(b).ok()?),
+            BinaryOperation::Min => Some(a.min(b)),
+            BinaryOperation::Max => Some(a.max(b)),
+            BinaryOperation::PRelu => None,
+        }
+    };
+    let values: Option<Vec<i64>> = pairs.map(value).collect();
+    Ok(Constant::integers(&shape, values.ok_or("a number is too large, or divided by 0")?))
 }
 
+#[expect(clippy::float_cmp, reason = "as ONNX's Equal")]
 pub(crate) fn equal(a: &Constant, b: &Constant) -> Result<Constant> {
-    zipped(a, b, |a, b| Some((a == b).into()))
-}
-
-pub(crate) fn choose(condition: &Constant, yes: &Constant, no: &Constant) -> Result<Constant> {
-    let shape = broadcast(&condition.shape, &broadcast(&yes.shape, &no.shape)?)?;
-    let [conditions, first, second] = [condition, yes, no].map(integers);
-    let [at, yes, no] = [&condition.shape, &yes.shape, &no.shape].map(|own| places(own, &shape));
-    let (at, yes, no) = (at?, yes?, no?);
-    let values: Vec<i64> = (0..at.len())
-        .map(|index| if conditions[at[index]] != 0 { first[yes[index]] } else { second[no[index]] })
-        .collect();
+    let (shape, pairs) = pairs(a, b)?;
+    let values: Vec<i64> = match (&a.data, &b.data) {
+        (Data::I64(first), Data::I64(second)) => pairs.map(|(a, b)| (first[a] == second[b]).into()).collect(),
+        (Data::F32(first), Data::F32(second)) => pairs.map(|(a, b)| (first[a] == second[b]).into()).collect(),
+        _ => return Err(TWO_TYPES.to_owned()),
+    };
     Ok(Constant::integers(&shape, values))
 }
 
-/// All whole numbers reduced to one.
-pub(crate) fn reduce(reduction: Reduction, values: &[i64], is_whole: bool) -> Result<Known> {
-    let value = match reduction {
+pub(crate) fn choose(condition: &Constant, yes: &Constant, no: &Constant) -> Result<Constant> {
+    let conditions = condition.as_integers().ok_or("the condition is no truth values")?;
+    let shape = broadcast(&condition.shape, &broadcast(&yes.shape, &no.shape)?)?;
+    let [at, first, second] = [&condition.shape, &yes.shape, &no.shape].map(|own| places(own, &shape));
+    let (at, first, second) = (at?, first?, second?);
+    let is_first = |index: usize| conditions[at[index]] != 0;
+    let data = match (&yes.data, &no.data) {
+        (Data::I64(yes), Data::I64(no)) => Data::I64(
+            (0..at.len()).map(|index| if is_first(index) { yes[first[index]] } else { no[second[index]] }).collect(),
+        ),
+        (Data::F32(yes), Data::F32(no)) => Data::F32(
+            (0..at.len()).map(|index| if is_first(index) { yes[first[index]] } else { no[second[index]] }).collect(),
+        ),
+        _ => return Err(TWO_TYPES.to_owned()),
+    };
+    Ok(Constant { shape, data })
+}
+
+/// Whole numbers reduced along axes.
+pub(crate) fn reduce(
+    reduction: Reduction,
+    values: &[i64],
+    shape: &[u32],
+    axes: &[usize],
+    keep_axes: bool,
+) -> Result<Known> {
+    let kept: Vec<u32> =
+        shape.iter().enumerate().map(|(at, &size)| if axes.contains(&at) { 1 } else { size }).collect();
+    // What each result is made of.
+    let mut parts = vec![Vec::new(); check_most(&kept)?];
+    for (place, &value) in places(&kept, shape)?.into_iter().zip(values) {
+        parts[place].push(value);
+    }
+    let reduced = parts.iter().map(|values| match reduction {
         Reduction::Sum => values.iter().try_fold(0_i64, |sum, &value| sum.checked_add(value)),
         Reduction::Product => values.iter().try_fold(1_i64, |product, &value| product.checked_mul(value)),
         Reduction::Max => values.iter().copied().max(),
         Reduction::Min => values.iter().copied().min(),
         _ => None,
-    };
-    let value = value.filter(|_| is_whole).ok_or("whole numbers cannot be reduced so")?;
-    Ok(Known::Constant(Constant::integers(&[], vec![value])))
+    });
+    let reduced: Option<Vec<i64>> = reduced.collect();
+    let reduced = reduced.ok_or("whole numbers cannot be reduced so")?;
+    let left = shape.iter().enumerate().filter(|(at, _)| !axes.contains(at)).map(|(_, &size)| size);
+    let shape = if keep_axes { kept } else { left.collect() };
+    Ok(Known::Constant(Constant::integers(&shape, reduced)))
 }
 
 /// Constants one behind the other along an axis.
-pub(crate) fn join(parts: &[&Constant], shape: Vec<u32>, at: usize) -> Result<Constant> {
-    check_most(&shape)?;
+pub(crate) fn join(parts: &[&Constant], shape: &[u32], at: usize) -> Result<Constant> {
+    check_most(shape)?;
     let outer = usize::try_from(count(&shape[..at])).map_err(|_| "the result is too large")?;
     let whole = parts.iter().all(|part| part.as_integers().is_some());
     let run = |part: &Constant| usize::try_from(count(&part.shape[at..])).unwrap_or(0);
@@ -159,7 +189,7 @@ pub(crate) fn join(parts: &[&Constant], shape: Vec<u32>, at: usize) -> Result<Co
                 values.extend_from_slice(&part.as_integers().unwrap_or_default()[block * run(part)..][..run(part)]);
             }
         }
-        return Ok(Constant::integers(&shape, values));
+        return Ok(Constant::integers(shape, values));
     }
     let mut values: Vec<f32> = Vec::new();
     for block in 0..outer {
@@ -168,7 +198,7 @@ pub(crate) fn join(parts: &[&Constant], shape: Vec<u32>, at: usize) -> Result<Co
             values.extend_from_slice(&part_values[block * run(part)..][..run(part)]);
         }
     }
-    Ok(Constant::floats(&shape, values))
+    Ok(Constant::floats(shape, values))
 }
 
 /// The values at these places along an axis.
@@ -183,11 +213,14 @@ pub(crate) fn gather(constant: &Constant, at: usize, indices: &[i64], shape: Vec
             places.extend((0..inner).map(|column| Some((block * along + index) * inner + column)));
         }
     }
-    Ok(constant.pick(shape, &places, 0.0))
+    Ok(constant.pick(shape, places.into_iter(), 0.0))
 }
 
 /// A binary operation with one number is a function of the other operand.
+#[expect(clippy::float_cmp, reason = "these powers and factors are exact")]
 pub(crate) fn as_function(operation: BinaryOperation, a: &Known, b: &Known) -> Option<Activation> {
+    use BinaryOperation::{Add, Div, Max, Min, Mul, PRelu, Pow, Sub};
+
     let number = |known: &Known| match known {
         Known::Constant(constant) => match &constant.as_floats()?[..] {
             [number] => Some(*number),
@@ -195,7 +228,6 @@ pub(crate) fn as_function(operation: BinaryOperation, a: &Known, b: &Known) -> O
         },
         Known::View(_) => None,
     };
-    use BinaryOperation::{Add, Div, Max, Min, Mul, PRelu, Pow, Sub};
     if let Some(b) = number(b) {
         if matches!(a, Known::Constant(_)) {
             return None;

@@ -178,6 +178,8 @@ pub enum Operation {
     SpaceToDepth {
         /// How many times as low and as narrow.
         block: u32,
+        /// Whether the channels of one pixel's block are apart by one, and not by the input's channels.
+        is_column_row: bool,
     },
     /// Input, region or none, scales or none, sizes or none.
     Resize {

@@ -4,12 +4,19 @@
 //! computes from its inputs' shapes, and tensors made of weights alone. What only looks at a tensor in another shape, or at
 //! one stretch of it, is a view and no layer.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "a tensor has few axes, and fewer than 2^31 values: both were checked"
+)]
+#![expect(clippy::float_cmp, reason = "a file says 1 where it means that nothing is scaled")]
+
 use std::sync::Arc;
 
 use super::graph::{Constant, Graph, Node, TensorKind};
 use super::known::{Known, Place, View};
 use super::operation::Operation;
-use super::shape::{axis, broadcast, count, size, with_rank};
+use super::shape::{RANK, axis, broadcast, checked_count, count, size, with_rank};
 use super::{movement, numbers};
 use crate::activation::Activation;
 use crate::conv::Conv2d;
@@ -24,7 +31,7 @@ use crate::layers::resize::{Coordinates, Interpolation, Resize2d};
 use crate::layers::softmax::Softmax;
 use crate::layers::transposed::ConvTranspose2d;
 use crate::layers::unary::Unary;
-use crate::size::{Padding, PaddingMode, Sides, Size};
+use crate::size::{Padding, PaddingMode, Sides, Size, values};
 
 /// Layers in the order in which they run, and where their tensors lie.
 #[derive(Debug, Clone, Default)]
@@ -73,7 +80,17 @@ type Result<T, E = String> = std::result::Result<T, E>;
 /// # Errors
 /// The node at which it fails, and why.
 pub(crate) fn resolve(graph: &Graph, shapes: &[(String, Vec<u32>)]) -> Result<Resolved, (String, String)> {
-    let mut resolver = Resolver { known: vec![None; graph.tensors.len()], resolved: Resolved::default() };
+    // What a file computes of its constants is a few times as large as they are, or small.
+    let constants = graph.tensors.iter().filter_map(|tensor| match &tensor.kind {
+        TensorKind::Constant(constant) => Some(count(&constant.shape)),
+        _ => None,
+    });
+    let mut resolver = Resolver {
+        known: vec![None; graph.tensors.len()],
+        resolved: Resolved::default(),
+        values_left: constants.fold(4 * numbers::MOST, |sum, count| sum.saturating_add(8 * count)),
+        work_left: MOST_WORK,
+    };
     for (&tensor, (name, shape)) in graph.inputs.iter().zip(shapes) {
         let storage = resolver.storage(count(shape), true);
         let view = View { storage, start: 0, shape: shape.clone() };
@@ -91,14 +108,27 @@ pub(crate) fn resolve(graph: &Graph, shapes: &[(String, Vec<u32>)]) -> Result<Re
     for (name, tensor) in &graph.outputs {
         let known = resolver.known[*tensor].clone();
         let known = known.ok_or_else(|| (name.clone(), "no node makes this output".to_owned()))?;
+        if count(known.shape()) == 0 {
+            return Err((name.clone(), format!("this output has shape {:?}, which has no values", known.shape())));
+        }
         resolver.resolved.outputs.push((name.clone(), known));
     }
     Ok(resolver.resolved)
 }
 
+/// The most copies of which a tensor may be joined.
+const MOST_PIECES: u64 = 1 << 16;
+
+/// The most multiply-adds that are done to compute constants.
+const MOST_WORK: u64 = 1 << 30;
+
 struct Resolver {
     known: Vec<Option<Known>>,
     resolved: Resolved,
+    /// How many values of constants may still be computed.
+    values_left: u64,
+    /// How many multiply-adds that may still take.
+    work_left: u64,
 }
 
 /// A node while it is resolved.
@@ -139,6 +169,7 @@ fn of_rank([batch, channels, height, width]: [u32; 4], rank: usize) -> Vec<u32> 
     if rank == 3 { vec![batch, channels, width] } else { vec![batch, channels, height, width] }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what map_err takes")]
 fn words(error: crate::error::Error) -> String {
     error.to_string()
 }
@@ -164,6 +195,15 @@ impl Resolver {
         });
         let operands = Operands { node, known: known.collect::<Result<_>>()? };
         let outputs = self.outputs(&operands)?;
+        for output in &outputs {
+            check_size(output.shape())?;
+            let Known::Constant(constant) = output else { continue };
+            let is_given = |known: &Known| matches!(known, Known::Constant(given) if given.is_same_data(constant));
+            if !operands.known.iter().flatten().any(is_given) {
+                let left = self.values_left.checked_sub(count(&constant.shape));
+                self.values_left = left.ok_or("the constants that the network computes are too large")?;
+            }
+        }
         if outputs.len() < node.outputs.len() {
             return Err(format!("{} outputs are wanted of {}", node.outputs.len(), outputs.len()));
         }
@@ -173,6 +213,7 @@ impl Resolver {
         Ok(())
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each operation")]
     fn outputs(&mut self, operands: &Operands<'_>) -> Result<Vec<Known>> {
         let x = operands.need(0)?;
         let one = |known| Ok(vec![known]);
@@ -205,7 +246,7 @@ impl Resolver {
                 one(self.normalise(operands)?)
             }
             Operation::Softmax { axis: at, is_flat, is_log } => {
-                let at = axis(*at, x.shape().len().max(1))?;
+                let at = axis(*at, x.shape().len())?;
                 let [outer, length, inner] = around(x.shape(), at)?;
                 let sizes = if *is_flat {
                     [outer, length.checked_mul(inner).ok_or("the input is too large")?, 1]
@@ -251,8 +292,8 @@ impl Resolver {
                 let (rearrange, shape) = movement::depth_to_space(x.shape(), *block, *is_column_row)?;
                 one(self.moved(&operands.node.name, x, rearrange, shape)?)
             }
-            Operation::SpaceToDepth { block } => {
-                let (rearrange, shape) = movement::space_to_depth(x.shape(), *block)?;
+            Operation::SpaceToDepth { block, is_column_row } => {
+                let (rearrange, shape) = movement::space_to_depth(x.shape(), *block, *is_column_row)?;
                 one(self.moved(&operands.node.name, x, rearrange, shape)?)
             }
             Operation::Gather { axis: at } => one(self.gather(operands, *at)?),
@@ -286,8 +327,16 @@ impl Resolver {
     }
 
     /// Adds a layer, or computes it now if it reads constants alone.
+    #[expect(clippy::needless_pass_by_value, reason = "what is given was made for this")]
     fn emit(&mut self, name: &str, layer: Layer, given: Vec<Known>, shape: Vec<u32>) -> Result<Known> {
         if let Some(constants) = given.iter().map(|known| known.floats("").ok()).collect::<Option<Vec<_>>>() {
+            check_given(&layer, constants.iter().map(|values| values.len() as u64))?;
+            let largest = constants.iter().map(|values| values.len() as u64).max().unwrap_or(0);
+            let left = self.work_left.checked_sub(layer.multiply_adds());
+            if count(&shape) > largest.max(numbers::MOST) || left.is_none() {
+                return Err("a constant that the network computes is too large".to_owned());
+            }
+            self.work_left = left.unwrap_or(0);
             let slices: Vec<&[f32]> = constants.iter().map(|values| &values[..]).collect();
             #[expect(clippy::cast_possible_truncation, reason = "a tensor holds f32 values")]
             let values: Vec<f32> =
@@ -299,8 +348,7 @@ impl Resolver {
             Known::Constant(_) => Ok(Source::Constant(known.floats("an input")?)),
         };
         let sources = given.iter().map(source).collect::<Result<Vec<_>>>()?;
-        let wanted = layer.describe().given();
-        debug_assert_eq!(wanted.len(), sources.len(), "{name}: a source for all that {layer:?} is given");
+        check_given(&layer, given.iter().map(|known| count(known.shape())))?;
         let length = count(&shape);
         let storage = self.storage(length, false);
         let output = Place { storage, start: 0, length };
@@ -312,7 +360,10 @@ impl Resolver {
     fn moved(&mut self, name: &str, x: &Known, rearrange: Rearrange, shape: Vec<u32>) -> Result<Known> {
         match x {
             Known::Constant(constant) => {
-                Ok(Known::Constant(constant.pick(shape, &movement::places(&rearrange), rearrange.value)))
+                if count(&shape) > count(&constant.shape).max(numbers::MOST) {
+                    return Err(format!("a constant would have shape {shape:?}, which is too large"));
+                }
+                Ok(Known::Constant(constant.pick(shape, movement::places(&rearrange), rearrange.value)))
             }
             Known::View(view) => match movement::as_stretch(&rearrange) {
                 Some(start) => Ok(Known::View(View { start: view.start + start, shape, ..view.clone() })),
@@ -379,7 +430,7 @@ impl Resolver {
             return Err(format!("the input has {} channels; the weight takes {in_channels}", input[1]));
         }
         let out_channels = per_group.checked_mul(groups).ok_or("too many output channels")?;
-        let sides =
+        let (sides, output_padding) =
             transposed_sides(input, [height, width].into(), stride, dilation, padding, output_padding, output_size)?;
         let layer = ConvTranspose2d::new(input, out_channels, [height, width]).map_err(words)?;
         let layer = layer.with(output_padding, |layer| {
@@ -424,7 +475,7 @@ impl Resolver {
         if let Known::Constant(constant) = x
             && let Some(integers) = constant.as_integers()
         {
-            return numbers::reduce(*reduction, integers, places.len() == rank);
+            return numbers::reduce(*reduction, integers, x.shape(), &places, *keep_axes);
         }
         let reduced = self.reduce_axes(&operands.node.name, *reduction, x.clone(), &places, *keep_axes)?;
         if *activation == Activation::None {
@@ -471,6 +522,9 @@ impl Resolver {
     }
 
     pub(super) fn binary(&mut self, name: &str, operation: BinaryOperation, a: Known, b: Known) -> Result<Known> {
+        // A power may be a whole number where the base is none.
+        let is_whole = |known: &Known| matches!(known, Known::Constant(constant) if constant.as_integers().is_some());
+        let b = if operation == BinaryOperation::Pow && !is_whole(&a) { numbers::cast(&b, false)? } else { b };
         if let (Known::Constant(first), Known::Constant(second)) = (&a, &b)
             && (first.as_integers().is_some() || second.as_integers().is_some())
         {
@@ -683,7 +737,7 @@ impl Resolver {
             } else {
                 let (transposed, shape) = movement::transpose(&[depth, columns], &[1, 0])?;
                 let Known::Constant(matrix) = &b else { unreachable!() };
-                Known::Constant(matrix.pick(shape, &movement::places(&transposed), 0.0))
+                Known::Constant(matrix.pick(shape, movement::places(&transposed), 0.0))
             };
             let connected = Conv2d::new(depth, columns, 1).bias(bias.is_some());
             let geometry: Geometry = connected.geometry([rows, depth, 1, 1]).map_err(words)?;
@@ -761,7 +815,7 @@ impl Resolver {
     fn concat(&mut self, operands: &Operands<'_>, at: i64) -> Result<Known> {
         let parts: Vec<Known> = operands.known.iter().flatten().cloned().collect();
         let rank = parts[0].shape().len();
-        let at = axis(at, rank.max(1))?;
+        let at = axis(at, rank)?;
         let mut shape = parts[0].shape().to_vec();
         shape[at] = 0;
         for part in &parts {
@@ -781,9 +835,10 @@ impl Resolver {
             }
             shape[at] = shape[at].checked_add(along).ok_or("the result is too large")?;
         }
+        check_size(&shape)?;
         let constants: Option<Vec<&Constant>> = parts.iter().map(|part| part.constant("").ok()).collect();
         if let Some(constants) = constants {
-            return Ok(Known::Constant(numbers::join(&constants, shape, at)?));
+            return Ok(Known::Constant(numbers::join(&constants, &shape, at)?));
         }
         let parts: Vec<Known> = parts.into_iter().filter(|part| count(part.shape()) > 0).collect();
         if let [part] = &parts[..] {
@@ -792,13 +847,19 @@ impl Resolver {
         let length = count(&shape);
         let outer = count(&shape[..at]);
         let inner = count(&shape[at + 1..]);
+        // Each is a layer of its own.
+        if outer.saturating_mul(parts.len() as u64) > MOST_PIECES {
+            return Err(format!(
+                "it joins {} parts in {outer} places; together, {MOST_PIECES} are possible",
+                parts.len()
+            ));
+        }
         let storage = self.storage(length, false);
         let mut start = 0;
         for part in &parts {
             let along = u64::from(part.shape()[at]) * inner;
             for block in 0..outer {
                 let run = u32::try_from(along).map_err(|_| "a part is too large")?;
-                let whole = u32::try_from(count(part.shape())).map_err(|_| "a part is too large")?;
                 let source = match part {
                     Known::View(view) => {
                         Source::Place(Place { storage: view.storage, start: view.start + block * along, length: along })
@@ -807,7 +868,6 @@ impl Resolver {
                         Source::Constant(part.floats("a part")?[(block * along) as usize..][..run as usize].into())
                     }
                 };
-                let _ = whole;
                 let copy = movement::copy(run)?;
                 let output = Place { storage, start: block * u64::from(shape[at]) * inner + start, length: along };
                 let name = operands.node.name.clone();
@@ -831,13 +891,19 @@ impl Resolver {
             let each = (whole + parts - 1) / parts;
             sizes = (0..parts).map(|part| each.min(whole - part * each).max(0)).collect();
         }
-        if sizes.iter().sum::<i64>() != whole || sizes.iter().any(|&size| size < 0) {
+        let sum = sizes.iter().try_fold(0_i64, |sum, &size| sum.checked_add(size));
+        if sum != Some(whole) || sizes.iter().any(|&size| size < 0) {
             return Err(format!("sizes are {sizes:?}; they must add up to {whole}"));
         }
         let mut start = 0;
         let mut parts = Vec::new();
         for along in sizes {
-            let (rearrange, shape) = movement::slice(x.shape(), &[(at, start, 1, size(along)?)])?;
+            let cut = [(at, start, 1, size(along)?)];
+            if along == 0 {
+                parts.push(without_values(x, &cut));
+                continue;
+            }
+            let (rearrange, shape) = movement::slice(x.shape(), &cut)?;
             parts.push(self.moved(&operands.node.name, x, rearrange, shape)?);
             start += along;
         }
@@ -849,6 +915,9 @@ impl Resolver {
         let list = |index: usize| operands.get(index).map(|known| known.integers("places")).transpose();
         let (starts, ends) = (list(1)?.ok_or("starts are missing")?, list(2)?.ok_or("ends are missing")?);
         let cuts = movement::cuts(x.shape(), &starts, &ends, list(3)?, list(4)?)?;
+        if cuts.iter().any(|&(.., length)| length == 0) {
+            return Ok(without_values(x, &cuts));
+        }
         let (rearrange, shape) = movement::slice(x.shape(), &cuts)?;
         self.moved(&operands.node.name, x, rearrange, shape)
     }
@@ -892,8 +961,35 @@ impl Resolver {
     }
 }
 
+/// What is left of a tensor by cuts of which one leaves nothing.
+fn without_values(x: &Known, cuts: &[(usize, i64, i64, u32)]) -> Known {
+    let mut shape = x.shape().to_vec();
+    for &(at, _, _, length) in cuts {
+        shape[at] = length;
+    }
+    let is_whole = matches!(x, Known::Constant(constant) if constant.as_integers().is_some());
+    Known::Constant(if is_whole { Constant::integers(&shape, []) } else { Constant::floats(&shape, []) })
+}
+
 fn words_of(_: std::num::TryFromIntError) -> String {
     "the input is too large".to_owned()
+}
+
+/// Refuses a tensor whose values a shader could not number, or with more axes than anybody needs.
+fn check_size(shape: &[u32]) -> Result<()> {
+    if shape.len() > RANK {
+        return Err(format!("a tensor would have {} axes; at most {RANK} are possible", shape.len()));
+    }
+    checked_count(shape).map(|_| ()).ok_or_else(|| format!("a tensor would have shape {shape:?}, which is too large"))
+}
+
+/// Refuses tensors of other lengths than a layer takes.
+fn check_given(layer: &Layer, lengths: impl ExactSizeIterator<Item = u64>) -> Result<()> {
+    let wanted: Vec<u64> = layer.describe().given().iter().map(|given| values(given.shape)).collect();
+    if wanted.iter().copied().eq(lengths) {
+        return Ok(());
+    }
+    Err(format!("tensors have other sizes than the layer takes, which are {wanted:?} values"))
 }
 
 fn check_length(what: &str, length: usize, expected: usize) -> Result<()> {
@@ -925,7 +1021,7 @@ fn repeated(known: &Known, times: u32) -> Result<Known> {
     Ok(Known::Constant(Constant::floats(&[repeated.len() as u32], repeated)))
 }
 
-/// What is taken off on each side of a transposed convolution's output.
+/// What is taken off on each side of a transposed convolution's output, and what is added below and after it.
 fn transposed_sides(
     [_, _, height, width]: [u32; 4],
     kernel: Size,
@@ -934,7 +1030,7 @@ fn transposed_sides(
     padding: Padding,
     more: Size,
     output_size: Option<Size>,
-) -> Result<Sides> {
+) -> Result<(Sides, Size)> {
     let output_size = match (output_size, padding) {
         (None, Padding::Same | Padding::SameLower) => Some(Size {
             height: height.checked_mul(stride.height).ok_or("the output is too large")?,
@@ -942,24 +1038,23 @@ fn transposed_sides(
         }),
         (size, _) => size,
     };
-    let axis =
-        |input: u32, kernel: u32, stride: u32, dilation: u32, more: u32, wanted: Option<u32>, given: (u32, u32)| {
-            let Some(wanted) = wanted else { return Ok(given) };
-            let span = u64::from(input - 1) * u64::from(stride)
-                + u64::from(dilation) * u64::from(kernel - 1)
-                + 1
-                + u64::from(more);
-            let total = span.checked_sub(wanted.into()).and_then(|total| u32::try_from(total).ok());
-            let total = total.ok_or_else(|| format!("the output is to be {wanted}; it may be at most {span}"))?;
-            let (less, more) = (total / 2, total.div_ceil(2));
-            Ok::<_, String>(if padding == Padding::SameLower { (more, less) } else { (less, more) })
-        };
+    let axis = |input: u32, kernel: u32, stride: u32, dilation: u32, more: u32, wanted: Option<u32>, given| {
+        let Some(wanted) = wanted else { return (given, more) };
+        let reach = |count: u32, apart: u32| u64::from(count.saturating_sub(1)) * u64::from(apart);
+        let span = reach(input, stride).saturating_add(reach(kernel, dilation)).saturating_add(1 + u64::from(more));
+        let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        let (total, missing) =
+            (narrow(span.saturating_sub(wanted.into())), narrow(u64::from(wanted).saturating_sub(span)));
+        let (less, rest) = (total / 2, total.div_ceil(2));
+        let sides = if padding == Padding::Same { (less, rest) } else { (rest, less) };
+        (sides, more.saturating_add(missing))
+    };
     let explicit = match padding {
         Padding::Explicit(sides) => sides,
         _ => Sides { top: 0, left: 0, bottom: 0, right: 0 },
     };
     let wanted = |of: fn(Size) -> u32| output_size.map(of);
-    let (top, bottom) = axis(
+    let ((top, bottom), below) = axis(
         height,
         kernel.height,
         stride.height,
@@ -967,8 +1062,8 @@ fn transposed_sides(
         more.height,
         wanted(|size| size.height),
         (explicit.top, explicit.bottom),
-    )?;
-    let (left, right) = axis(
+    );
+    let ((left, right), after) = axis(
         width,
         kernel.width,
         stride.width,
@@ -976,6 +1071,6 @@ fn transposed_sides(
         more.width,
         wanted(|size| size.width),
         (explicit.left, explicit.right),
-    )?;
-    Ok(Sides { top, left, bottom, right })
+    );
+    Ok((Sides { top, left, bottom, right }, Size { height: below, width: after }))
 }

@@ -1,17 +1,24 @@
 //! Shapes of any rank: axes counted from the end, broadcasting.
 
+#![expect(clippy::cast_possible_wrap, reason = "a tensor has few axes")]
+
 /// What is wrong, in words.
 type Result<T> = std::result::Result<T, String>;
 
-/// How many values a shape has.
+/// The most axes that a tensor may have. No layer has as many; shapes that a file computes are short lists.
+pub(crate) const RANK: usize = 32;
+
+/// How many values a shape has; of one that is much too large, more than there can be.
 pub(crate) fn count(shape: &[u32]) -> u64 {
-    shape.iter().map(|&size| u64::from(size)).product()
+    if shape.contains(&0) {
+        return 0;
+    }
+    shape.iter().fold(1, |count: u64, &size| count.saturating_mul(size.into()))
 }
 
 /// How many values a shape has, if a shader can number them.
 pub(crate) fn checked_count(shape: &[u32]) -> Option<u64> {
-    let count = shape.iter().try_fold(1_u64, |count, &size| count.checked_mul(size.into()))?;
-    (count < 1 << 31).then_some(count)
+    Some(count(shape)).filter(|&count| count < 1 << 31)
 }
 
 /// An axis that may be counted from the end.

@@ -16,84 +16,110 @@ use crate::size::{Size, values};
 
 /// Simplifies layers in place.
 pub(crate) fn simplify(resolved: &mut Resolved) {
+    /// How far before a changed layer those are for which a rule may hold now: they have what it read, or made, to themselves.
+    const NEAR: usize = 8;
     remove_unread(resolved);
-    loop {
-        let uses = Uses::new(resolved);
-        let changed = (0..resolved.layers.len()).any(|index| {
-            identity(resolved, &uses, index)
-                || written_out(resolved, &uses, index)
-                || multiple_of_itself(resolved, &uses, index)
-                || line_into_convolution(resolved, &uses, index)
-                || factor_into_convolution(resolved, &uses, index)
-                || function_into_layer(resolved, &uses, index)
-                || sum_into_convolution(resolved, &uses, index)
-        });
-        if !changed {
-            break;
+    let mut uses = Uses::new(resolved);
+    let mut has_changed = true;
+    while has_changed {
+        has_changed = false;
+        let mut index = 0;
+        while index < resolved.layers.len() {
+            if !simplify_at(resolved, &uses, index) {
+                index += 1;
+                continue;
+            }
+            has_changed = true;
+            index = index.saturating_sub(NEAR);
+            remove_unread(resolved);
+            uses = Uses::new(resolved);
         }
-        remove_unread(resolved);
     }
     separable(resolved);
     join_in_place(resolved);
     remove_unread(resolved);
 }
 
-/// Which layer writes each storage, and which read it.
-struct Uses {
-    writers: Vec<Vec<usize>>,
-    readers: Vec<Vec<usize>>,
+/// Applies the first rule that holds for a layer.
+fn simplify_at(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
+    identity(resolved, uses, index)
+        || written_out(resolved, uses, index)
+        || multiple_of_itself(resolved, uses, index)
+        || line_into_convolution(resolved, uses, index)
+        || factor_into_convolution(resolved, uses, index)
+        || function_into_layer(resolved, uses, index)
+        || sum_into_convolution(resolved, uses, index)
+}
+
+/// What writes and what reads each storage.
+struct Uses(Vec<Use>);
+
+#[derive(Clone, Copy, Default)]
+struct Use {
+    /// One layer that writes it.
+    writer: usize,
+    /// How many do.
+    writers: usize,
+    /// How often layers read it.
+    readers: usize,
     /// Whether the caller reads it.
-    is_output: Vec<bool>,
+    is_output: bool,
 }
 
 impl Uses {
     fn new(resolved: &Resolved) -> Self {
-        let count = resolved.storages.len();
-        let mut uses =
-            Self { writers: vec![Vec::new(); count], readers: vec![Vec::new(); count], is_output: vec![false; count] };
+        let mut uses = vec![Use::default(); resolved.storages.len()];
         for (index, layer) in resolved.layers.iter().enumerate() {
-            uses.writers[layer.output.storage].push(index);
+            let written = &mut uses[layer.output.storage];
+            (written.writer, written.writers) = (index, written.writers + 1);
             for source in &layer.sources {
                 if let Source::Place(place) = source {
-                    uses.readers[place.storage].push(index);
+                    uses[place.storage].readers += 1;
                 }
             }
         }
         for (_, known) in &resolved.outputs {
             if let Known::View(view) = known {
-                uses.is_output[view.storage] = true;
+                uses[view.storage].is_output = true;
             }
         }
-        uses
+        Self(uses)
     }
 
     /// The one layer that writes all of this place, if a single one does.
     fn writer(&self, resolved: &Resolved, source: &Source) -> Option<usize> {
         let Source::Place(place) = source else { return None };
-        let [writer] = self.writers[place.storage][..] else { return None };
+        let Use { writer, writers: 1, .. } = self.0[place.storage] else { return None };
         (resolved.layers[writer].output == *place).then_some(writer)
     }
 
     /// [`writer`](Self::writer), if nobody else reads the place.
     fn own_writer(&self, resolved: &Resolved, source: &Source) -> Option<usize> {
         let writer = self.writer(resolved, source)?;
-        let storage = resolved.layers[writer].output.storage;
-        (self.readers[storage].len() == 1 && !self.is_output[storage]).then_some(writer)
+        let storage = self.0[resolved.layers[writer].output.storage];
+        (storage.readers == 1 && !storage.is_output).then_some(writer)
     }
 }
 
-/// Removes layers whose output nobody reads.
+/// Removes layers whose output nobody reads, and then those that only they read.
 fn remove_unread(resolved: &mut Resolved) {
-    loop {
-        let uses = Uses::new(resolved);
-        let before = resolved.layers.len();
-        resolved.layers.retain(|layer| {
-            let storage = layer.output.storage;
-            !uses.readers[storage].is_empty() || uses.is_output[storage]
-        });
-        if resolved.layers.len() == before {
-            return;
+    let mut uses = Uses::new(resolved);
+    let mut is_read = vec![true; resolved.layers.len()];
+    // What reads a layer comes behind it.
+    for (layer, is_read) in resolved.layers.iter().zip(&mut is_read).rev() {
+        let storage = uses.0[layer.output.storage];
+        *is_read = storage.readers > 0 || storage.is_output;
+        if !*is_read {
+            for source in &layer.sources {
+                if let Source::Place(place) = source {
+                    uses.0[place.storage].readers -= 1;
+                }
+            }
         }
+    }
+    if is_read.contains(&false) {
+        let mut is_read = is_read.into_iter();
+        resolved.layers.retain(|_| is_read.next().unwrap_or(true));
     }
 }
 
@@ -156,7 +182,7 @@ fn identity(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
         take_over(resolved, writer, index);
         return true;
     }
-    if uses.is_output[output.storage] || uses.writers[output.storage].len() > 1 {
+    if uses.0[output.storage].is_output || uses.0[output.storage].writers > 1 {
         return false;
     }
     let Source::Place(place) = source else { return false };
@@ -181,8 +207,7 @@ fn composed(first: Activation, second: Activation) -> Option<Activation> {
         _ => Option::None,
     };
     match (first, second) {
-        (None, other) | (other, None) => Some(other),
-        (other, Linear(1.0, 0.0)) | (Linear(1.0, 0.0), other) => Some(other),
+        (None | Linear(1.0, 0.0), other) | (other, None | Linear(1.0, 0.0)) => Some(other),
         (Linear(a, b), Linear(c, d)) => Some(Linear(nearly_round(a * c), b * c + d)),
         (Activation::HardSwish, Linear(c, d)) => Some(Activation::HardSwishLinear(c, d)),
         (Activation::HardSwishLinear(a, b), Linear(c, d)) => match (nearly_round(a * c), b * c + d) {
@@ -215,7 +240,7 @@ fn chain(resolved: &Resolved, uses: &Uses, from: &Source) -> (Vec<Activation>, S
     (functions, source)
 }
 
-/// Recognises a product of x and a function of x: SiLU, hard-swish, GELU and Mish are written so where a file has no
+/// Recognises a product of x and a function of x: `SiLU`, hard-swish, GELU and Mish are written so where a file has no
 /// operator for them.
 fn written_out(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
     let Layer::Binary(binary) = resolved.layers[index].layer else { return false };
@@ -384,7 +409,7 @@ fn factor_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) -
 /// Multiplies a convolution's output channels by factors and adds shifts, in its weights. The layer that did so goes.
 fn scale_convolution(
     resolved: &mut Resolved,
-    [writer, later]: [usize; 2],
+    [writer, behind]: [usize; 2],
     factors: &[f32],
     shifts: Option<&[f32]>,
     activation: Activation,
@@ -422,18 +447,18 @@ fn scale_convolution(
             + shifts.map_or(0.0, |shifts| shifts[channel])
     });
     let bias: Vec<f32> = shifted.collect();
-    let before = &mut resolved.layers[writer];
-    match &mut before.layer {
+    let convolution = &mut resolved.layers[writer];
+    match &mut convolution.layer {
         Layer::Conv2d(geometry) => (geometry.bias, geometry.activation) = (has_bias, activation),
         Layer::ConvTranspose2d(layer) => (layer.bias, layer.activation) = (has_bias, activation),
         _ => unreachable!("it was one of these"),
     }
-    before.sources.truncate(1);
-    before.sources.push(Source::Constant(weight.into()));
+    convolution.sources.truncate(1);
+    convolution.sources.push(Source::Constant(weight.into()));
     if has_bias {
-        before.sources.push(Source::Constant(bias.into()));
+        convolution.sources.push(Source::Constant(bias.into()));
     }
-    take_over(resolved, writer, later);
+    take_over(resolved, writer, behind);
     true
 }
 
@@ -477,16 +502,18 @@ fn sum_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) -> b
 
 /// A depthwise layer and the pointwise one that alone reads it become one separable layer.
 fn separable(resolved: &mut Resolved) {
+    let mut uses = Uses::new(resolved);
     let mut index = 0;
     while index < resolved.layers.len() {
-        if !pair(resolved, index) {
+        if pair(resolved, &uses, index) {
+            uses = Uses::new(resolved);
+        } else {
             index += 1;
         }
     }
 }
 
-fn pair(resolved: &mut Resolved, index: usize) -> bool {
-    let uses = Uses::new(resolved);
+fn pair(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
     let Layer::Conv2d(pointwise) = resolved.layers[index].layer else { return false };
     let Some(writer) = uses.own_writer(resolved, &resolved.layers[index].sources[0]) else { return false };
     let Layer::Conv2d(depthwise) = resolved.layers[writer].layer else { return false };
@@ -510,16 +537,18 @@ fn pair(resolved: &mut Resolved, index: usize) -> bool {
 
 /// A layer whose result is only copied into a larger tensor writes it there.
 fn join_in_place(resolved: &mut Resolved) {
+    let mut uses = Uses::new(resolved);
     let mut index = 0;
     while index < resolved.layers.len() {
-        if !write_in_place(resolved, index) {
+        if write_in_place(resolved, &uses, index) {
+            uses = Uses::new(resolved);
+        } else {
             index += 1;
         }
     }
 }
 
-fn write_in_place(resolved: &mut Resolved, index: usize) -> bool {
-    let uses = Uses::new(resolved);
+fn write_in_place(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
     let copy = &resolved.layers[index];
     let Layer::Rearrange(rearrange) = copy.layer else { return false };
     if super::movement::as_stretch(&rearrange) != Some(0) || u64::from(rearrange.input_length) != copy.output.length {
@@ -528,7 +557,7 @@ fn write_in_place(resolved: &mut Resolved, index: usize) -> bool {
     let output = copy.output;
     let Some(writer) = uses.writer(resolved, &copy.sources[0]) else { return false };
     let own = resolved.layers[writer].output.storage;
-    if uses.is_output[own] {
+    if uses.0[own].is_output {
         return false;
     }
     // WebGPU lets no dispatch read and write one buffer: nobody who writes into the larger tensor may read from it.

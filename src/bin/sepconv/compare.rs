@@ -1,6 +1,7 @@
 //! `sepconv compare`: what the separable form of a layer saves on this device.
 
 mod layers;
+mod person;
 mod photograph;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::device::Device;
 use crate::failure::{Failure, Outcome};
 use crate::output::{complain, print, progress, table};
 use crate::picture::{self, Picture};
+use crate::run::megabytes;
 use layers::{Cost, LAYERS, Pair};
 
 /// What `compare` takes.
@@ -60,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let device = Device::open(arguments.device.as_deref(), arguments.tuning.no_tune)?;
     let (normal, separable) = starting_example()?;
 
-    let progress = progress(1 + LAYERS.len());
+    let progress = progress(2 + LAYERS.len());
     progress.set_message("photograph");
     let photograph = photograph::compute(&device, &picture)?;
     let files = photograph.write(&picture, &arguments.out)?;
@@ -71,10 +73,13 @@ pub fn run(arguments: &Arguments) -> Outcome {
         costs.push(Pair::measure(layer, &device)?);
         progress.inc(1);
     }
+    progress.set_message("a network");
+    let person = person::compute(&device, &picture)?;
+    person.write(&picture, &arguments.out)?;
     progress.finish_and_clear();
     device.keep_pipelines();
 
-    let report = Report { device: &device, picture: &picture, normal, separable, photograph, files, costs };
+    let report = Report { device: &device, picture: &picture, normal, separable, photograph, files, costs, person };
     print(&if arguments.json { format!("{:#}", report.json()) } else { report.text(arguments) })?;
     let wrong = report.wrong();
     if wrong.is_empty() { Ok(()) } else { Err(Failure::Computation(format!("wrong results: {}", wrong.join(", ")))) }
@@ -97,6 +102,7 @@ struct Report<'a> {
     photograph: photograph::Result,
     files: Vec<String>,
     costs: Vec<Pair>,
+    person: person::Person,
 }
 
 impl Report<'_> {
@@ -107,7 +113,8 @@ impl Report<'_> {
             [("normal", normal), ("separable", separable)].map(|(form, c)| (format!("{} {form}", layer.name), c.error))
         });
         let is_wrong = |error: Option<f64>| error.is_some_and(|error| error.is_nan() || error > 1.0);
-        photograph.chain(layers).filter(|(_, error)| is_wrong(*error)).map(|(name, _)| name).collect()
+        let person = [("the network".to_owned(), self.person.error)];
+        photograph.chain(layers).chain(person).filter(|(_, error)| is_wrong(*error)).map(|(name, _)| name).collect()
     }
 
     fn text(&self, arguments: &Arguments) -> String {
@@ -123,9 +130,34 @@ impl Report<'_> {
             "3. Layers, normal and separable: 3 x 3, padding 1, with bias, batch 1\n".to_owned(),
             self.table().to_string(),
             "\n   Errors are multiples of the bound that rounding allows: at most 1 is right.\n".to_owned(),
-            format!("4. Device: {}. Times: {}.", self.device, self.clock()),
+            self.network(),
+            format!("5. Device: {}. Times: {}.", self.device, self.clock()),
         ]
         .join("\n")
+    }
+
+    /// The part about the network.
+    fn network(&self) -> String {
+        let person = &self.person;
+        let parameters = megabytes(person.weight_bytes);
+        let mut lines =
+            vec!["4. A whole network: MediaPipe's selfie segmentation finds the person in the photograph\n".to_owned()];
+        lines.push(match person.steps {
+            Some(steps) => format!(
+                "   {} layers in {steps} steps, one submission; {parameters} of weights, {} between layers",
+                person.layers,
+                megabytes(person.workspace_bytes)
+            ),
+            None => format!("   {} layers, by the reference", person.layers),
+        });
+        let first = format!("   first run {:.0} ms, with planning and compiling", person.first_ms);
+        lines.push(match person.times {
+            Some(times) => format!("{first}; then {:.2} ms: upload, run, read-back", times.median),
+            None => first,
+        });
+        lines.extend(person.error.map(|error| format!("   largest error of a layer {error:.3}")));
+        lines.push(format!("   The person before another background, and the mask: {}\n", person::FILE));
+        lines.join("\n")
     }
 
     fn table(&self) -> Table {
@@ -203,6 +235,16 @@ impl Report<'_> {
                 "separable": cost(pair, &pair.separable),
                 "speed_up": pair.speed_up(),
             })).collect::<Vec<_>>(),
+            "network": {
+                "layers": self.person.layers,
+                "steps": self.person.steps,
+                "weight_bytes": self.person.weight_bytes,
+                "workspace_bytes": self.person.workspace_bytes,
+                "first_ms": self.person.first_ms,
+                "median_ms": self.person.times.map(|times| times.median),
+                "error": self.person.error,
+                "file": person::FILE,
+            },
             "right": self.wrong().is_empty(),
         })
     }

@@ -123,6 +123,13 @@ impl Picture {
         Self::of(deep.pixels().resize_exact(width, height, filter))
     }
 
+    /// Its planes at another height and width.
+    pub fn resized_planes(&self, size: [u32; 2]) -> Vec<f32> {
+        let Self { height, width, values, .. } = self;
+        let copy = Self { height: *height, width: *width, values: values.clone(), alpha: None, is_deep: true };
+        copy.resized(size, image::imageops::FilterType::Triangle).values
+    }
+
     /// The middle of the picture, of this height and width, which it must have at least.
     pub fn middle(self, [height, width]: [u32; 2]) -> Self {
         let deep = Self { is_deep: true, ..self };

@@ -15,7 +15,7 @@ pub(in super::super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "subgroup_gemm",
         own: include_str!("../../../shaders/software/subgroup_gemm.wgsl"),
-        parts: &[&SUMS, &[part::WINDOW, part::SOURCE, part::PADDING, part::GATHER]],
+        parts: &[&SUMS, &[part::WINDOW, part::SOURCE, part::PADDING, part::GATHER, part::SIXTEEN]],
     }),
     rules: &Rules::<Geometry> {
         supports,

@@ -19,7 +19,15 @@ pub(in super::super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "subgroup_pointwise",
         own: include_str!("../../../shaders/software/subgroup_pointwise.wgsl"),
-        parts: &[&[part::EXTENT, part::ELEMENT, part::OUTPUT, part::ACTIVATION, part::EPILOGUE, part::GATHER]],
+        parts: &[&[
+            part::EXTENT,
+            part::ELEMENT,
+            part::OUTPUT,
+            part::ACTIVATION,
+            part::EPILOGUE,
+            part::GATHER,
+            part::SIXTEEN,
+        ]],
     }),
     rules: &Rules::<Geometry> {
         supports,

@@ -17,7 +17,7 @@ pub(in super::super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "subgroup_separable",
         own: include_str!("../../../shaders/software/subgroup_separable.wgsl"),
-        parts: &[&SUMS, &[part::WINDOW, part::SOURCE, part::PADDING, part::BETWEEN, part::GATHER]],
+        parts: &[&SUMS, &[part::WINDOW, part::SOURCE, part::PADDING, part::BETWEEN, part::GATHER, part::SIXTEEN]],
     }),
     rules: &Rules::<(Geometry, Geometry)> {
         supports,

@@ -7,17 +7,16 @@ mod operators;
 pub mod separate;
 mod tensor;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rten_onnx::onnx::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 
 use super::graph::{Graph, Node, TensorKind};
-use super::operation::Operation;
 use crate::error::{Error, Result};
 use attributes::Attributes;
 
 /// The first and the last version of the standard operators that is understood.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=24;
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
 
 /// Reads a graph from the bytes of a file.
 pub(super) fn read(bytes: &[u8]) -> Result<Graph> {
@@ -31,7 +30,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Graph> {
         let (first, last) = (OPSETS.start(), OPSETS.end());
         return Err(damaged(format!("its opset is {opset}; it must be from {first} to {last}")));
     }
-    Reader { graph: Graph::default(), tensors: HashMap::new(), missing: BTreeMap::new() }.read(&graph, opset)
+    Reader { graph: Graph::default(), tensors: HashMap::new(), made: HashSet::new(), missing: BTreeMap::new() }
+        .read(&graph, opset)
 }
 
 fn is_standard(domain: Option<&str>) -> bool {
@@ -50,6 +50,8 @@ struct Reader {
     graph: Graph,
     /// The tensor of each name.
     tensors: HashMap<String, usize>,
+    /// The names of constants, inputs and nodes' outputs: each is made once.
+    made: HashSet<String>,
     /// What is not supported, and which nodes need it.
     missing: BTreeMap<String, Vec<String>>,
 }
@@ -58,6 +60,7 @@ impl Reader {
     fn read(mut self, file: &GraphProto, opset: i64) -> Result<Graph> {
         for tensor in &file.initializer {
             let name = tensor.name.clone().unwrap_or_default();
+            self.make(&name)?;
             match tensor::constant(tensor) {
                 Ok(constant) => {
                     let index = self.graph.tensor(&name, TensorKind::Constant(constant));
@@ -69,9 +72,7 @@ impl Reader {
         for input in &file.input {
             let name = input.name.clone().unwrap_or_default();
             // Older files list their weights as inputs too.
-            if !self.tensors.contains_key(&name)
-                && file.initializer.iter().all(|tensor| tensor.name.as_ref() != Some(&name))
-            {
+            if self.made.insert(name.clone()) {
                 let index = self.graph.tensor(&name, TensorKind::Input(shape_of(input)));
                 self.graph.inputs.push(index);
                 self.tensors.insert(name, index);
@@ -82,6 +83,10 @@ impl Reader {
             let name = node_name(number, node);
             let inputs: Vec<Option<usize>> = node.input.iter().map(|input| self.input(input)).collect();
             let mut attributes = Attributes::new(node);
+            // Dropout is the identity, unless it is told to train.
+            if kind == "Dropout" && inputs.get(2).copied().flatten().is_some_and(|mode| !self.is_zero(mode)) {
+                self.lacks("Dropout with training_mode".to_owned(), &name);
+            }
             let read = if is_standard(node.domain.as_deref()) {
                 operators::read(
                     &kind,
@@ -98,13 +103,14 @@ impl Reader {
                     for what in attributes.unread() {
                         self.lacks(format!("{kind} with {what}"), &name);
                     }
-                    self.add(&name, operation, inputs, &node.output);
+                    let outputs = self.outputs(&node.output)?;
+                    self.graph.nodes.push(Node { name, operation, inputs, outputs });
                 }
                 Err(reasons) => {
                     for reason in reasons {
                         self.lacks(reason, &name);
                     }
-                    self.outputs(&node.output);
+                    self.outputs(&node.output)?;
                 }
             }
         }
@@ -126,6 +132,12 @@ impl Reader {
         self.missing.entry(what).or_default().push(node.to_owned());
     }
 
+    /// Whether a tensor is a constant 0.
+    fn is_zero(&self, tensor: usize) -> bool {
+        let TensorKind::Constant(constant) = &self.graph.tensors[tensor].kind else { return false };
+        constant.as_integers() == Some(&[0])
+    }
+
     /// The tensor of a name; none for an input that is left out.
     fn input(&mut self, name: &str) -> Option<usize> {
         if name.is_empty() {
@@ -140,19 +152,22 @@ impl Reader {
         Some(index)
     }
 
-    fn add(&mut self, name: &str, operation: Operation, inputs: Vec<Option<usize>>, outputs: &[String]) {
-        let outputs = self.outputs(outputs);
-        self.graph.nodes.push(Node { name: name.to_owned(), operation, inputs, outputs });
+    fn make(&mut self, name: &str) -> Result<()> {
+        if self.made.insert(name.to_owned()) {
+            return Ok(());
+        }
+        Err(Error::Model { reason: format!("two of its tensors have the name {name:?}") })
     }
 
-    fn outputs(&mut self, names: &[String]) -> Vec<usize> {
+    fn outputs(&mut self, names: &[String]) -> Result<Vec<usize>> {
         // Outputs that nobody wants have no name, and come last.
-        let named = names.iter().take_while(|name| !name.is_empty());
-        named
+        let wanted = names.iter().take_while(|name| !name.is_empty());
+        wanted
             .map(|name| {
+                self.make(name)?;
                 let index = self.graph.tensor(name, TensorKind::Made);
                 self.tensors.insert(name.clone(), index);
-                index
+                Ok(index)
             })
             .collect()
     }

@@ -14,6 +14,8 @@ use crate::size::{Padding, PaddingMode, Sides, Size};
 type Read = Result<(Operation, Vec<Option<usize>>), Vec<String>>;
 
 /// Reads an operator. `add` adds a constant, for what newer files give as an input and older ones as an attribute.
+#[expect(clippy::too_many_lines, reason = "one arm for each operator")]
+#[expect(clippy::float_cmp, reason = "the factor is 1 or the operator is another one")]
 pub(super) fn read(
     kind: &str,
     attributes: &mut Attributes<'_>,
@@ -211,11 +213,15 @@ pub(super) fn read(
         "Tile" => Operation::Tile,
         "DepthToSpace" | "SpaceToDepth" => {
             let block = u32::try_from(a.int("blocksize", 0)).unwrap_or(0);
-            match (kind, if kind == "DepthToSpace" { a.text("mode", "DCR") } else { "" }) {
-                ("SpaceToDepth", _) => Operation::SpaceToDepth { block },
-                (_, "DCR") => Operation::DepthToSpace { block, is_column_row: false },
-                (_, "CRD") => Operation::DepthToSpace { block, is_column_row: true },
-                (_, other) => return lacks(&format!("mode {other:?}")),
+            let is_column_row = match a.text("mode", "DCR") {
+                "DCR" => false,
+                "CRD" => true,
+                other => return lacks(&format!("mode {other:?}")),
+            };
+            if kind == "DepthToSpace" {
+                Operation::DepthToSpace { block, is_column_row }
+            } else {
+                Operation::SpaceToDepth { block, is_column_row }
             }
         }
         "Resize" | "Upsample" => {
@@ -264,7 +270,10 @@ pub(super) fn read(
             };
             Operation::ConstantOfShape { value, is_integer }
         }
-        "Range" => Operation::Range,
+        "Range" => {
+            a.ignore(&["stash_type"]);
+            Operation::Range
+        }
         "Where" => Operation::Where,
         "Equal" => Operation::Equal,
         _ => return Err(vec![format!("operator {kind}")]),

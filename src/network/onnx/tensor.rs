@@ -3,7 +3,7 @@
 use rten_onnx::onnx::{DataLocation, DataType, TensorProto};
 
 use crate::network::graph::Constant;
-use crate::network::shape::checked_count;
+use crate::network::shape::{RANK, checked_count};
 
 /// A tensor's values. What is no `f32` becomes one, or a whole number.
 ///
@@ -15,6 +15,9 @@ pub(super) fn constant(tensor: &TensorProto) -> Result<Constant, String> {
     }
     let shape = tensor.dims.iter().map(|&size| u32::try_from(size).map_err(|_| format!("a size is {size}")));
     let shape: Vec<u32> = shape.collect::<Result<_, _>>()?;
+    if shape.len() > RANK {
+        return Err(format!("it has {} axes; at most {RANK} are possible", shape.len()));
+    }
     let count = checked_count(&shape).ok_or_else(|| format!("shape {shape:?} is too large"))?;
     let count = usize::try_from(count).expect("fewer than 2^31");
     let raw = tensor.raw_data.as_ref().map(|raw| raw.borrow());

@@ -5,6 +5,7 @@ use std::path::Path;
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, RgbImage, imageops};
 use sepconv::{Activation, SeparableConv2d, verify};
 
+use super::person;
 use crate::compute::Values;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
@@ -107,7 +108,9 @@ fn file_names() -> impl Iterator<Item = String> {
 pub fn check_folder(folder: &Path, image: Option<&Path>) -> Outcome {
     let image: Vec<&Path> = image.into_iter().collect();
     if files::metadata("--out", folder)?.is_some() {
-        return file_names().try_for_each(|name| files::check_place("--out", &folder.join(name), &image));
+        let all = file_names().chain([person::FILE.to_owned()]);
+        let mut all = all;
+        return all.try_for_each(|name| files::check_place("--out", &folder.join(name), &image));
     }
     // It is made in the nearest one that is there.
     let is_there = |folder: &&Path| folder.symlink_metadata().is_ok();
