@@ -120,7 +120,9 @@ fn side_by_side(clock: &Clock<'_>, measured: &mut [Measured<'_>]) -> Outcome {
         let together = normal.iter().zip(&times).find(|(layer, _)| **layer == Layer::Conv2d(*geometry));
         let Some((_, &time)) = together else { continue };
         let factor = if *milliseconds > 0.0 { time / *milliseconds } else { 1.0 };
-        forms.iter_mut().for_each(|form| form.milliseconds *= factor);
+        for form in forms.iter_mut() {
+            form.milliseconds *= factor;
+        }
         *milliseconds = time;
     }
     Ok(())
