@@ -1,7 +1,11 @@
 //! Files that lie, or are broken: each is refused, and none takes memory or time that it does not have bytes for.
 
+#[path = "common/compute.rs"]
+mod compute;
+
 use std::time::{Duration, Instant};
 
+use compute::compute;
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 use sepconv::{Error, Network};
@@ -380,34 +384,6 @@ fn models() -> Vec<(String, Vec<u8>)> {
         .collect();
     models.sort();
     models
-}
-
-/// Reads a file and, if that is little work, computes it from zeros.
-fn compute(bytes: &[u8]) {
-    const LITTLE: u64 = 1 << 16;
-    let Ok(network) = Network::from_onnx(bytes) else { return };
-    let Ok(layers) = network.layers(&[]) else { return };
-    let work = |layer: &sepconv::Layer| {
-        layer.multiply_adds().saturating_add(layer.output_shape().map(u64::from).iter().product())
-    };
-    let inputs: Vec<_> =
-        network.input_names().into_iter().map(|name| (name, network.input_shape(name).unwrap())).collect();
-    let inputs: Option<Vec<(&str, Vec<u32>)>> = inputs
-        .into_iter()
-        .map(|(name, shape)| Some((name, shape.iter().copied().collect::<Option<Vec<u32>>>()?)))
-        .collect();
-    let Some(inputs) = inputs else { return };
-    let count = |shape: &[u32]| shape.iter().map(|&size| u64::from(size)).product::<u64>();
-    let all = layers.iter().map(|(_, layer)| work(layer)).fold(0, u64::saturating_add)
-        + inputs.iter().map(|(_, shape)| count(shape)).sum::<u64>();
-    if all > LITTLE {
-        return;
-    }
-    let zeros: Vec<Vec<f32>> =
-        inputs.iter().map(|(_, shape)| vec![0.0; usize::try_from(count(shape)).unwrap()]).collect();
-    let given: Vec<_> =
-        inputs.iter().zip(&zeros).map(|((name, shape), values)| (*name, &shape[..], &values[..])).collect();
-    let _ = network.reference(&given, |_| Ok(()));
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub(crate) fn lower(resolved: &Resolved, planner: &Planner) -> Result<Lowered> {
     }
     let mut lowered = lowering.lowered;
     // Readers see the kernels of each layer; a program's own name would be as long as the network.
-    lowered.program.kernel = "network".to_owned();
+    "network".clone_into(&mut lowered.program.kernel);
     Ok(lowered)
 }
 
@@ -147,13 +147,13 @@ impl Lowering {
         let sources = layer.sources.iter().map(|source| self.slice(source)).collect::<Result<Vec<_>>>()?;
         let place = layer.output;
         let output = Slice { buffer: self.buffers[place.storage], start: place.start, length: place.length };
-        self.add(&layer.name, layer.layer, sources, output, planner)
+        self.add(&layer.name, layer.layer, &sources, output, planner)
     }
 
-    fn add(&mut self, name: &str, layer: Layer, sources: Vec<Slice>, output: Slice, planner: &Planner) -> Result<()> {
+    fn add(&mut self, name: &str, layer: Layer, sources: &[Slice], output: Slice, planner: &Planner) -> Result<()> {
         let program = planner.plan(&layer)?;
         let mut given: Vec<(usize, Slice)> = Vec::new();
-        for (wanted, slice) in layer.describe().given().iter().zip(&sources) {
+        for (wanted, slice) in layer.describe().given().iter().zip(sources) {
             let found = program.buffers.iter().position(|buffer| match buffer.kind {
                 Kind::Parameter => wanted.is_parameter && buffer.name == Name { part: wanted.part, name: wanted.name },
                 Kind::Input => !wanted.is_parameter && buffer.name.name == wanted.name,
@@ -165,7 +165,7 @@ impl Lowering {
         given.push((end, output));
         let whole = &mut self.lowered.program;
         let constants = sources.iter().filter(|slice| whole.is_parameter(slice.buffer));
-        let planned = PlannedLayer {
+        let made = PlannedLayer {
             name: name.to_owned(),
             layer,
             kernel: program.kernel.clone(),
@@ -174,7 +174,7 @@ impl Lowering {
             packed_weight_bytes: program.packed_weight_bytes(),
         };
         whole.append(program, &given)?;
-        self.lowered.layers.push(planned);
+        self.lowered.layers.push(made);
         Ok(())
     }
 
@@ -197,6 +197,6 @@ impl Lowering {
         let length = u32::try_from(source.length).map_err(|_| in_node("it is too large".to_owned()))?;
         let copy: Rearrange = super::movement::copy(length).map_err(in_node)?;
         let output = self.lowered.program.whole(buffer);
-        self.add(name, copy.into(), vec![source], output, planner)
+        self.add(name, copy.into(), &[source], output, planner)
     }
 }

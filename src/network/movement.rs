@@ -1,6 +1,8 @@
 //! Values in another order: which place of the input each place of the output shows, for every operation that only moves
 //! values.
 
+#![expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a tensor has few axes")]
+
 use super::shape::{RANK, axis, count, size};
 use crate::describe::Describe;
 use crate::layers::rearrange::{AXES, Axis, Rearrange};
@@ -306,4 +308,206 @@ pub(crate) fn batch_axes(batch: &[u32], operands: [&[u32]; 2]) -> Result<([u32; 
     }
     let varies = |operand: usize| [axes[0].1[operand], axes[1].1[operand]];
     Ok(([axes[0].0, axes[1].0], [varies(0), varies(1)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::shape::broadcast;
+
+    /// Every position of a shape, the last axis running first.
+    fn positions(shape: &[u32]) -> Vec<Vec<i64>> {
+        let mut all = vec![Vec::new()];
+        for &size in shape {
+            let longer = |position: &Vec<i64>| {
+                (0..i64::from(size)).map(|at| [&position[..], &[at]].concat()).collect::<Vec<_>>()
+            };
+            all = all.iter().flat_map(longer).collect();
+        }
+        all
+    }
+
+    fn place(shape: &[u32], position: &[i64]) -> usize {
+        let place = shape.iter().zip(position).fold(0, |place, (&size, &at)| place * i64::from(size) + at);
+        usize::try_from(place).unwrap()
+    }
+
+    /// Asserts that each position of the output shows this position of the input; none for padding.
+    fn check(shape: &[u32], moved: Moved, result: &[u32], source: impl Fn(&[i64]) -> Option<Vec<i64>>) {
+        let (rearrange, shape_of_result) = moved.unwrap();
+        assert_eq!(shape_of_result, result);
+        let expected: Vec<_> =
+            positions(result).iter().map(|position| source(position).map(|source| place(shape, &source))).collect();
+        assert_eq!(places(&rearrange).collect::<Vec<_>>(), expected, "{shape:?} to {result:?}");
+        // A stretch is one.
+        if let Some(start) = as_stretch(&rearrange) {
+            let first = usize::try_from(start).unwrap();
+            assert!(expected.iter().enumerate().all(|(index, &place)| place == Some(first + index)), "{expected:?}");
+        }
+    }
+
+    #[test]
+    fn transposes() {
+        let shape = [2, 3, 1, 4];
+        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [0, 2, 3, 1], [1, 0, 3, 2], [2, 0, 1, 3], [0, 3, 1, 2]] {
+            let result = order.map(|at: u32| shape[at as usize]);
+            check(&shape, transpose(&shape, &order), &result, |position| {
+                let mut source = vec![0; 4];
+                for (&at, &value) in order.iter().zip(position) {
+                    source[at as usize] = value;
+                }
+                Some(source)
+            });
+        }
+        assert_eq!(transpose(&shape, &[]), transpose(&shape, &[3, 2, 1, 0]));
+        for order in [&[0, 1, 2][..], &[0, 1, 2, 2], &[0, 1, 2, 4], &[0, 1, 2, 3, 4]] {
+            assert!(transpose(&shape, order).is_err(), "{order:?}");
+        }
+    }
+
+    /// A slice by ONNX's rules, for one axis: Python's, but backwards a start before the first place is the first place.
+    fn sliced(length: i64, start: i64, end: i64, step: i64) -> Vec<i64> {
+        let counted = |place: i64| if place < 0 { place.saturating_add(length) } else { place };
+        let (start, end) = (counted(start), counted(end));
+        let mut places = Vec::new();
+        if step > 0 {
+            let mut at = start.max(0);
+            while at < end.min(length) {
+                places.push(at);
+                at += step;
+            }
+        } else {
+            let mut at = start.clamp(0, length - 1);
+            while at > end.max(-1) {
+                places.push(at);
+                at += step;
+            }
+        }
+        places
+    }
+
+    #[test]
+    fn slices_with_any_step() {
+        let shape = [3, 7];
+        let mut empty = 0;
+        for start in [-9, -7, -1, 0, 2, 6, 7, 99, i64::MAX, i64::MIN] {
+            for end in [-9, -8, -2, 0, 3, 7, 8, i64::MAX, i64::MIN] {
+                for step in [-8, -3, -2, -1, 1, 2, 3, 7, 8] {
+                    let expected = sliced(7, start, end, step);
+                    let cuts = cuts(&shape, &[start], &[end], Some(vec![-1]), Some(vec![step])).unwrap();
+                    assert_eq!(cuts[0].3 as usize, expected.len(), "{start}..{end} by {step}");
+                    if expected.is_empty() {
+                        empty += 1;
+                        assert!(slice(&shape, &cuts).is_err());
+                        continue;
+                    }
+                    let result = [3, cuts[0].3];
+                    check(&shape, slice(&shape, &cuts), &result, |position| {
+                        Some(vec![position[0], expected[usize::try_from(position[1]).unwrap()]])
+                    });
+                }
+            }
+        }
+        assert!(empty > 100, "{empty}");
+        assert!(cuts(&shape, &[0], &[1], None, Some(vec![0])).is_err());
+        assert!(cuts(&shape, &[0], &[1], Some(vec![2]), None).is_err());
+        assert!(cuts(&shape, &[0, 0], &[1], None, None).is_err());
+    }
+
+    #[test]
+    fn pads_of_every_mode() {
+        let shape = [2, 4];
+        for (before, after) in [(0, 0), (1, 0), (0, 3), (3, 2), (-1, 0), (2, -3), (-1, -2)] {
+            let length = 4 + before + after;
+            for mode in [PaddingMode::Zeros, PaddingMode::Reflect, PaddingMode::Replicate, PaddingMode::Circular] {
+                let source = |at: i64| match mode {
+                    PaddingMode::Zeros => (0..4).contains(&at).then_some(at),
+                    PaddingMode::Replicate => Some(at.clamp(0, 3)),
+                    PaddingMode::Circular => Some(at.rem_euclid(4)),
+                    PaddingMode::Reflect => Some([0, 1, 2, 3, 2, 1][usize::try_from(at.rem_euclid(6)).unwrap()]),
+                };
+                let result = [2, u32::try_from(length).unwrap()];
+                check(&shape, pad(&shape, &[0, before, 0, after], None, mode, 0.0), &result, |position| {
+                    Some(vec![position[0], source(position[1] - before)?])
+                });
+                let named = pad(&shape, &[before, after], Some(vec![-1]), mode, 0.0);
+                assert_eq!(named, pad(&shape, &[0, before, 0, after], None, mode, 0.0));
+            }
+        }
+        // More than there is to mirror; nothing left; as many pads as axes.
+        assert!(pad(&shape, &[0, 4, 0, 0], None, PaddingMode::Reflect, 0.0).is_err());
+        assert!(pad(&shape, &[0, 0, 0, 5], None, PaddingMode::Circular, 0.0).is_err());
+        assert!(pad(&shape, &[0, -2, 0, -2], None, PaddingMode::Zeros, 0.0).is_err());
+        assert!(pad(&shape, &[1, 1], None, PaddingMode::Zeros, 0.0).is_err());
+    }
+
+    #[test]
+    fn repeats() {
+        let shape = [2, 1, 3];
+        for wanted in [&[2, 1, 3][..], &[2, 5, 3], &[4, 2, 1, 3], &[4, 2, 5, 3], &[1, 1, 2, 5, 3]] {
+            let result = broadcast(&shape, wanted).unwrap();
+            check(&shape, expand(&shape, &result), wanted, |position| {
+                let own = &position[position.len() - 3..];
+                Some(vec![own[0], 0, own[2]])
+            });
+        }
+        for times in [[1, 1, 1], [2, 1, 1], [1, 3, 1], [1, 1, 2], [3, 2, 2]] {
+            let result: Vec<u32> = shape.iter().zip(times).map(|(size, times)| size * times).collect();
+            check(&shape, tile(&shape, &times.map(i64::from)), &result, |position| {
+                Some(position.iter().zip(shape).map(|(at, size)| at % i64::from(size)).collect())
+            });
+        }
+        assert!(
+            tile(&shape, &[1, 1]).is_err() && tile(&shape, &[1, 0, 1]).is_err() && tile(&shape, &[1, -1, 1]).is_err()
+        );
+    }
+
+    #[test]
+    fn depth_and_space() {
+        for is_column_row in [false, true] {
+            let (deep, wide) = ([2, 12, 2, 3], [2, 3, 4, 6]);
+            let channel = |c: i64, row: i64, column: i64| {
+                if is_column_row { c * 4 + row * 2 + column } else { (row * 2 + column) * 3 + c }
+            };
+            check(&deep, depth_to_space(&deep, 2, is_column_row), &wide, |p| {
+                Some(vec![p[0], channel(p[1], p[2] % 2, p[3] % 2), p[2] / 2, p[3] / 2])
+            });
+            // The way back.
+            let (back, shape) = space_to_depth(&wide, 2, is_column_row).unwrap();
+            let (forth, _) = depth_to_space(&deep, 2, is_column_row).unwrap();
+            let back: Vec<_> = places(&back).flatten().collect();
+            assert_eq!(shape, deep);
+            assert!(places(&forth).flatten().enumerate().all(|(index, place)| back[place] == index));
+        }
+        assert!(depth_to_space(&[1, 6, 2, 2], 2, false).is_err() && depth_to_space(&[1, 4, 2, 2], 0, false).is_err());
+        assert!(space_to_depth(&[1, 1, 3, 2], 2, false).is_err() && space_to_depth(&[1, 1, 2, 2], 0, false).is_err());
+    }
+
+    #[test]
+    fn shapes_of_the_same_values() {
+        let shape = [2, 3, 4];
+        for (wanted, result) in [
+            (&[24][..], Some(&[24][..])),
+            (&[-1], Some(&[24])),
+            (&[0, -1], Some(&[2, 12])),
+            (&[4, -1, 2], Some(&[4, 3, 2])),
+            (&[0, 0, 0], Some(&[2, 3, 4])),
+            (&[-1, -1], None),
+            (&[5, -1], None),
+            (&[25], None),
+            (&[2, 3, 4, 0], None),
+            (&[-2], None),
+            (&[i64::MAX], None),
+        ] {
+            assert_eq!(reshape(&shape, wanted, false).ok().as_deref(), result, "{wanted:?}");
+        }
+        assert!(reshape(&shape, &[0, -1], true).is_err());
+        let shape = [1, 3, 1, 4];
+        assert_eq!(squeeze(&shape, &[]).unwrap(), [3, 4]);
+        assert_eq!(squeeze(&shape, &[-2]).unwrap(), [1, 3, 4]);
+        assert!(squeeze(&shape, &[1]).is_err() && squeeze(&shape, &[4]).is_err());
+        assert_eq!(unsqueeze(&[3, 4], &[-1, 0]).unwrap(), [1, 3, 4, 1]);
+        assert_eq!(unsqueeze(&[3, 4], &[2, 1]).unwrap(), [3, 1, 1, 4]);
+        assert!(unsqueeze(&[3, 4], &[1, -3]).is_err() && unsqueeze(&[3, 4], &[3]).is_err());
+    }
 }

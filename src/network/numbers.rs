@@ -177,8 +177,8 @@ pub(crate) fn reduce(
 }
 
 /// Constants one behind the other along an axis.
-pub(crate) fn join(parts: &[&Constant], shape: Vec<u32>, at: usize) -> Result<Constant> {
-    check_most(&shape)?;
+pub(crate) fn join(parts: &[&Constant], shape: &[u32], at: usize) -> Result<Constant> {
+    check_most(shape)?;
     let outer = usize::try_from(count(&shape[..at])).map_err(|_| "the result is too large")?;
     let whole = parts.iter().all(|part| part.as_integers().is_some());
     let run = |part: &Constant| usize::try_from(count(&part.shape[at..])).unwrap_or(0);
@@ -189,7 +189,7 @@ pub(crate) fn join(parts: &[&Constant], shape: Vec<u32>, at: usize) -> Result<Co
                 values.extend_from_slice(&part.as_integers().unwrap_or_default()[block * run(part)..][..run(part)]);
             }
         }
-        return Ok(Constant::integers(&shape, values));
+        return Ok(Constant::integers(shape, values));
     }
     let mut values: Vec<f32> = Vec::new();
     for block in 0..outer {
@@ -198,7 +198,7 @@ pub(crate) fn join(parts: &[&Constant], shape: Vec<u32>, at: usize) -> Result<Co
             values.extend_from_slice(&part_values[block * run(part)..][..run(part)]);
         }
     }
-    Ok(Constant::floats(&shape, values))
+    Ok(Constant::floats(shape, values))
 }
 
 /// The values at these places along an axis.
@@ -217,7 +217,10 @@ pub(crate) fn gather(constant: &Constant, at: usize, indices: &[i64], shape: Vec
 }
 
 /// A binary operation with one number is a function of the other operand.
+#[expect(clippy::float_cmp, reason = "these powers and factors are exact")]
 pub(crate) fn as_function(operation: BinaryOperation, a: &Known, b: &Known) -> Option<Activation> {
+    use BinaryOperation::{Add, Div, Max, Min, Mul, PRelu, Pow, Sub};
+
     let number = |known: &Known| match known {
         Known::Constant(constant) => match &constant.as_floats()?[..] {
             [number] => Some(*number),
@@ -225,7 +228,6 @@ pub(crate) fn as_function(operation: BinaryOperation, a: &Known, b: &Known) -> O
         },
         Known::View(_) => None,
     };
-    use BinaryOperation::{Add, Div, Max, Min, Mul, PRelu, Pow, Sub};
     if let Some(b) = number(b) {
         if matches!(a, Known::Constant(_)) {
             return None;
@@ -292,5 +294,147 @@ pub(crate) fn as_scale(
             Some((each(|value| 1.0 / value), same(0.0)))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::known::View;
+
+    fn whole(shape: &[u32], values: &[i64]) -> Constant {
+        Constant::integers(shape, values)
+    }
+
+    fn view(shape: &[u32]) -> Known {
+        Known::View(View { storage: 0, start: 0, shape: shape.to_vec() })
+    }
+
+    fn floats(shape: &[u32], values: &[f32]) -> Known {
+        Known::Constant(Constant::floats(shape, values))
+    }
+
+    #[test]
+    fn whole_numbers_are_broadcast() {
+        let (a, b) = (whole(&[2, 1], &[10, 20]), whole(&[3], &[1, 2, 3]));
+        let sum = binary(BinaryOperation::Add, &a, &b).unwrap();
+        assert_eq!(sum, whole(&[2, 3], &[11, 12, 13, 21, 22, 23]));
+        assert_eq!(binary(BinaryOperation::Sub, &b, &a).unwrap(), whole(&[2, 3], &[-9, -8, -7, -19, -18, -17]));
+        // Towards 0.
+        let seven = whole(&[], &[-7]);
+        assert_eq!(binary(BinaryOperation::Div, &seven, &whole(&[], &[2])).unwrap(), whole(&[], &[-3]));
+        for (operation, a, b) in [
+            (BinaryOperation::Div, 1, 0),
+            (BinaryOperation::Div, i64::MIN, -1),
+            (BinaryOperation::Add, i64::MAX, 1),
+            (BinaryOperation::Mul, i64::MAX, 2),
+            (BinaryOperation::Pow, 2, 63),
+            (BinaryOperation::Pow, 2, -1),
+        ] {
+            assert!(binary(operation, &whole(&[], &[a]), &whole(&[], &[b])).is_err(), "{operation:?} {a} {b}");
+        }
+        assert!(binary(BinaryOperation::Add, &a, &Constant::floats(&[], [1.0])).is_err());
+        assert!(binary(BinaryOperation::Add, &whole(&[2], &[1, 2]), &b).is_err());
+    }
+
+    #[test]
+    fn numbers_are_compared_and_chosen() {
+        let condition = equal(&whole(&[3], &[1, 2, 3]), &whole(&[], &[2])).unwrap();
+        assert_eq!(condition, whole(&[3], &[0, 1, 0]));
+        assert_eq!(choose(&condition, &whole(&[], &[9]), &whole(&[3], &[1, 2, 3])).unwrap(), whole(&[3], &[1, 9, 3]));
+        let [half, ends] = [Constant::floats(&[], [0.5]), Constant::floats(&[3], [0.0, 0.5, f32::NEG_INFINITY])];
+        assert_eq!(equal(&half, &ends).unwrap(), whole(&[3], &[0, 1, 0]));
+        let chosen = choose(&condition, &half, &ends).unwrap();
+        assert_eq!(chosen, Constant::floats(&[3], [0.0, 0.5, f32::NEG_INFINITY]));
+        assert!(choose(&condition, &half, &whole(&[], &[1])).is_err() && choose(&half, &half, &half).is_err());
+    }
+
+    #[test]
+    fn ranges() {
+        let of = |start, limit, step| range(&[start], &[limit], &[step]);
+        assert_eq!(of(2, 9, 3).unwrap(), whole(&[3], &[2, 5, 8]));
+        assert_eq!(of(5, -1, -2).unwrap(), whole(&[3], &[5, 3, 1]));
+        assert_eq!(of(5, 5, 1).unwrap(), whole(&[0], &[]));
+        assert_eq!(of(5, 9, -1).unwrap(), whole(&[0], &[]));
+        assert_eq!(of(i64::MIN, i64::MAX, i64::MAX).unwrap(), whole(&[3], &[i64::MIN, -1, i64::MAX - 1]));
+        assert!(of(0, 1, 0).is_err() && of(0, 1 << 40, 1).is_err() && range(&[], &[1], &[1]).is_err());
+    }
+
+    #[test]
+    fn whole_numbers_are_reduced() {
+        let of = |reduction, axes: &[usize], keep| reduce(reduction, &[1, 2, 3, 4, 5, 6], &[2, 3], axes, keep);
+        let constant = |shape: &[u32], values: &[i64]| Known::Constant(whole(shape, values));
+        assert_eq!(of(Reduction::Sum, &[0], false).unwrap(), constant(&[3], &[5, 7, 9]));
+        assert_eq!(of(Reduction::Product, &[1], true).unwrap(), constant(&[2, 1], &[6, 120]));
+        assert_eq!(of(Reduction::Max, &[0, 1], true).unwrap(), constant(&[1, 1], &[6]));
+        assert_eq!(of(Reduction::Min, &[0, 1], false).unwrap(), constant(&[], &[1]));
+        assert!(of(Reduction::Mean, &[0], false).is_err());
+    }
+
+    #[test]
+    fn constants_are_joined_and_gathered() {
+        let (a, b) = (whole(&[2, 1], &[1, 2]), whole(&[2, 2], &[3, 4, 5, 6]));
+        assert_eq!(join(&[&a, &b], &[2, 3], 1).unwrap(), whole(&[2, 3], &[1, 3, 4, 2, 5, 6]));
+        assert!(join(&[&a, &Constant::floats(&[2, 1], [1.0, 2.0])], &[2, 2], 1).is_err());
+        assert_eq!(gather(&b, 1, &[1, 0, 1], vec![2, 3]).unwrap(), whole(&[2, 3], &[4, 3, 4, 6, 5, 6]));
+        assert_eq!(gather(&b, 0, &[1], vec![2]).unwrap(), whole(&[2], &[5, 6]));
+    }
+
+    #[test]
+    fn an_operation_with_one_number_is_a_function() {
+        use BinaryOperation::{Add, Div, Max, Min, Mul, PRelu, Pow, Sub};
+        let (x, number) = (view(&[2, 3]), |value| floats(&[1], &[value]));
+        for (operation, value) in [
+            (Add, 3.0),
+            (Sub, 3.0),
+            (Mul, 3.0),
+            (Div, 4.0),
+            (Max, 1.0),
+            (Min, 1.0),
+            (Pow, 0.5),
+            (Pow, 1.0),
+            (PRelu, 0.25),
+        ] {
+            let function = as_function(operation, &x, &number(value)).unwrap();
+            for at in [-2.0, 0.0, 0.5, 7.0] {
+                let (right, value) = (operation.apply(at, value.into()), function.apply(at));
+                assert!(
+                    (right - value).abs() < 1e-12 || right.is_nan() && value.is_nan(),
+                    "{operation:?} {at}: {value} is not {right}"
+                );
+            }
+        }
+        for (operation, value) in [(Add, 3.0), (Sub, 3.0), (Mul, 3.0), (Div, 1.0), (Max, 1.0), (Min, 1.0)] {
+            let function = as_function(operation, &number(value), &x).unwrap();
+            for at in [-2.0, 0.5, 7.0] {
+                let (right, value) = (operation.apply(value.into(), at), function.apply(at));
+                assert!((right - value).abs() < 1e-12, "{operation:?} {at}: {value} is not {right}");
+            }
+        }
+        for (operation, value) in [(Div, 0.0), (Div, 1e-40), (Max, f32::NAN), (Pow, 3.0)] {
+            assert_eq!(as_function(operation, &x, &number(value)), None, "{operation:?} {value}");
+        }
+        assert_eq!(as_function(Div, &number(2.0), &x), None);
+        assert_eq!(as_function(Add, &x, &floats(&[2], &[1.0, 2.0])), None);
+        assert_eq!(as_function(Add, &x, &x), None);
+    }
+
+    #[test]
+    fn one_number_for_each_channel_is_a_scale() {
+        use BinaryOperation::{Add, Div, Max, Mul, Sub};
+        let of = |operation, a: &Known, b: &Known| as_scale(operation, a, b, &[1, 2, 3, 4]);
+        let (x, each) = (view(&[1, 2, 3, 4]), floats(&[2, 1, 1], &[2.0, 4.0]));
+        assert_eq!(of(Add, &x, &each), Some((vec![1.0; 2], vec![2.0, 4.0])));
+        assert_eq!(of(Mul, &each, &x), Some((vec![2.0, 4.0], vec![0.0; 2])));
+        assert_eq!(of(Sub, &x, &each), Some((vec![1.0; 2], vec![-2.0, -4.0])));
+        assert_eq!(of(Sub, &each, &x), Some((vec![-1.0; 2], vec![2.0, 4.0])));
+        assert_eq!(of(Div, &x, &each), Some((vec![0.5, 0.25], vec![0.0; 2])));
+        assert_eq!(of(Div, &each, &x), None);
+        assert_eq!(of(Div, &x, &floats(&[2, 1, 1], &[2.0, 0.0])), None);
+        assert_eq!(of(Max, &x, &each), None);
+        // Along another axis; a tensor that is itself repeated.
+        assert_eq!(of(Add, &x, &floats(&[4], &[0.0; 4])), None);
+        assert_eq!(of(Add, &x, &floats(&[1, 2, 1], &[0.0; 2])), None);
+        assert_eq!(of(Add, &view(&[1, 1, 3, 4]), &each), None);
     }
 }

@@ -110,6 +110,7 @@ impl NetworkPlan {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::DeviceLost`].
+    #[expect(clippy::missing_panics_doc, reason = "a program's buffers have lengths in 32 bits")]
     pub fn weights(&self) -> Result<Weights> {
         let device = self.plan.device();
         let tensor = |values: &Arc<[f32]>| {

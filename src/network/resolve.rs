@@ -327,6 +327,7 @@ impl Resolver {
     }
 
     /// Adds a layer, or computes it now if it reads constants alone.
+    #[expect(clippy::needless_pass_by_value, reason = "what is given was made for this")]
     fn emit(&mut self, name: &str, layer: Layer, given: Vec<Known>, shape: Vec<u32>) -> Result<Known> {
         if let Some(constants) = given.iter().map(|known| known.floats("").ok()).collect::<Option<Vec<_>>>() {
             check_given(&layer, constants.iter().map(|values| values.len() as u64))?;
@@ -837,7 +838,7 @@ impl Resolver {
         check_size(&shape)?;
         let constants: Option<Vec<&Constant>> = parts.iter().map(|part| part.constant("").ok()).collect();
         if let Some(constants) = constants {
-            return Ok(Known::Constant(numbers::join(&constants, shape, at)?));
+            return Ok(Known::Constant(numbers::join(&constants, &shape, at)?));
         }
         let parts: Vec<Known> = parts.into_iter().filter(|part| count(part.shape()) > 0).collect();
         if let [part] = &parts[..] {

@@ -1,5 +1,7 @@
 //! Shapes of any rank: axes counted from the end, broadcasting.
 
+#![expect(clippy::cast_possible_wrap, reason = "a tensor has few axes")]
+
 /// What is wrong, in words.
 type Result<T> = std::result::Result<T, String>;
 

@@ -161,8 +161,8 @@ impl Reader {
 
     fn outputs(&mut self, names: &[String]) -> Result<Vec<usize>> {
         // Outputs that nobody wants have no name, and come last.
-        let named = names.iter().take_while(|name| !name.is_empty());
-        named
+        let wanted = names.iter().take_while(|name| !name.is_empty());
+        wanted
             .map(|name| {
                 self.make(name)?;
                 let index = self.graph.tensor(name, TensorKind::Made);

@@ -14,6 +14,8 @@ use crate::size::{Padding, PaddingMode, Sides, Size};
 type Read = Result<(Operation, Vec<Option<usize>>), Vec<String>>;
 
 /// Reads an operator. `add` adds a constant, for what newer files give as an input and older ones as an attribute.
+#[expect(clippy::too_many_lines, reason = "one arm for each operator")]
+#[expect(clippy::float_cmp, reason = "the factor is 1 or the operator is another one")]
 pub(super) fn read(
     kind: &str,
     attributes: &mut Attributes<'_>,

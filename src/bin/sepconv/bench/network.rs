@@ -84,7 +84,7 @@ fn layers(context: &Context, network: &Network, given: &[Given], roofline: &Roof
         Ok(())
     })?;
     bar.finish_and_clear();
-    match rows.iter().find(|row| !(row.error <= 1.0)) {
+    match rows.iter().find(|row| row.error.is_nan() || row.error > 1.0) {
         None => Ok(rows),
         Some(row) => {
             let message = format!("layer {}: its largest error is {} times the bound", row.name, row.error);

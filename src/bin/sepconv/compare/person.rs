@@ -1,4 +1,4 @@
-//! A small real network run on the photograph: MediaPipe's selfie segmentation, which finds the person.
+//! A small real network run on the photograph: `MediaPipe`'s selfie segmentation, which finds the person.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
