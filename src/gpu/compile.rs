@@ -33,6 +33,10 @@ pub(crate) fn compile_all<'a>(
         }
         Ok(())
     };
+    // A browser compiles on threads of its own.
+    #[cfg(target_arch = "wasm32")]
+    return work();
+    #[cfg(not(target_arch = "wasm32"))]
     run_on_threads(missing.len(), &work)
 }
 
@@ -49,12 +53,6 @@ fn run_on_threads(most: usize, work: &(dyn Fn() -> Result<()> + Sync)) -> Result
             workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         results.collect()
     })
-}
-
-/// A browser compiles on threads of its own.
-#[cfg(target_arch = "wasm32")]
-fn run_on_threads(_: usize, work: &(dyn Fn() -> Result<()> + Sync)) -> Result<()> {
-    work()
 }
 
 /// The pipeline of a step, compiled at the first call.

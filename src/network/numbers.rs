@@ -374,8 +374,8 @@ mod tests {
     #[test]
     fn constants_are_joined_and_gathered() {
         let (a, b) = (whole(&[2, 1], &[1, 2]), whole(&[2, 2], &[3, 4, 5, 6]));
-        assert_eq!(join(&[&a, &b], vec![2, 3], 1).unwrap(), whole(&[2, 3], &[1, 3, 4, 2, 5, 6]));
-        assert!(join(&[&a, &Constant::floats(&[2, 1], [1.0, 2.0])], vec![2, 2], 1).is_err());
+        assert_eq!(join(&[&a, &b], &[2, 3], 1).unwrap(), whole(&[2, 3], &[1, 3, 4, 2, 5, 6]));
+        assert!(join(&[&a, &Constant::floats(&[2, 1], [1.0, 2.0])], &[2, 2], 1).is_err());
         assert_eq!(gather(&b, 1, &[1, 0, 1], vec![2, 3]).unwrap(), whole(&[2, 3], &[4, 3, 4, 6, 5, 6]));
         assert_eq!(gather(&b, 0, &[1], vec![2]).unwrap(), whole(&[2], &[5, 6]));
     }

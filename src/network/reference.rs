@@ -78,9 +78,12 @@ pub(super) fn run(
     let outputs = resolved.outputs.iter().map(|(name, known)| {
         let values = match known {
             Known::View(view) => storages[view.storage][range(view.start, count(&view.shape))].to_vec(),
-            Known::Constant(constant) => constant.as_floats().map(|values| values.to_vec()).unwrap_or_default(),
+            Known::Constant(constant) => {
+                let reason = "it is whole numbers, and no tensor".to_owned();
+                constant.as_floats().ok_or(Error::Node { node: name.clone(), reason })?.to_vec()
+            }
         };
-        ReferenceOutput { name: name.clone(), shape: known.shape().to_vec(), values }
+        Ok(ReferenceOutput { name: name.clone(), shape: known.shape().to_vec(), values })
     });
-    Ok(outputs.collect())
+    outputs.collect()
 }

@@ -97,7 +97,7 @@ struct Ran {
     /// What lies between layers, and the weights, in bytes.
     workspace_bytes: u64,
     weight_bytes: u64,
-    /// From reading the model's layers to the first result, in milliseconds.
+    /// Planning, compiling and the first run, once the model is read, in milliseconds.
     first_ms: f64,
     /// Upload, one submission, read-back, in milliseconds.
     times: Option<Spread>,

@@ -21,7 +21,7 @@ use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::networks::{self, InputShape, PictureOptions, input_shape};
 use crate::output::{print, progress};
-use choose::{Candidate, Setting, Way, milliseconds, settings, spread};
+use choose::{Candidate, Goal, Setting, Way, milliseconds, settings, spread};
 use inputs::Sample;
 use layers::Measured;
 use report::Report;
@@ -92,13 +92,6 @@ fn times(text: &str) -> Result<f64, String> {
     let value: Option<f64> = text.trim().parse().ok();
     let fits = |value: &f64| value.is_finite() && *value >= 1.0;
     value.filter(fits).ok_or_else(|| "it must be a number of at least 1".to_owned())
-}
-
-/// What decides which setting is written.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Goal {
-    MaxError(f64),
-    SpeedUp(f64),
 }
 
 /// The error that is allowed where nobody says so.

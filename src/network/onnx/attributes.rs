@@ -1,4 +1,4 @@
-//! The attributes of a node, and which of them were read.
+//! The attributes of a node, and which of them were read; its name and its domain.
 
 use std::cell::RefCell;
 
@@ -67,5 +67,18 @@ impl<'a> Attributes<'a> {
     /// How many outputs the node has.
     pub fn outputs(&self) -> usize {
         self.node.output.iter().filter(|name| !name.is_empty()).count()
+    }
+}
+
+/// Whether operators of this domain are those of the standard.
+pub(super) fn is_standard(domain: Option<&str>) -> bool {
+    matches!(domain, None | Some("" | "ai.onnx"))
+}
+
+/// What a node is called: by its name, or else by its first output.
+pub(super) fn node_name(number: usize, node: &NodeProto) -> String {
+    match node.name.as_deref() {
+        None | Some("") => node.output.first().cloned().unwrap_or_else(|| format!("node {number}")),
+        Some(name) => name.to_owned(),
     }
 }

@@ -9,11 +9,11 @@ mod tensor;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use rten_onnx::onnx::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use rten_onnx::onnx::{GraphProto, ModelProto, ValueInfoProto};
 
 use super::graph::{Graph, Node, TensorKind};
 use crate::error::{Error, Result};
-use attributes::Attributes;
+use attributes::{Attributes, is_standard, node_name};
 
 /// The first and the last version of the standard operators that is understood.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
@@ -32,18 +32,6 @@ pub(super) fn read(bytes: &[u8]) -> Result<Graph> {
     }
     Reader { graph: Graph::default(), tensors: HashMap::new(), made: HashSet::new(), missing: BTreeMap::new() }
         .read(&graph, opset)
-}
-
-fn is_standard(domain: Option<&str>) -> bool {
-    matches!(domain, None | Some("" | "ai.onnx"))
-}
-
-/// What a node is called: by its name, or else by its first output.
-fn node_name(number: usize, node: &NodeProto) -> String {
-    match node.name.as_deref() {
-        None | Some("") => node.output.first().cloned().unwrap_or_else(|| format!("node {number}")),
-        Some(name) => name.to_owned(),
-    }
 }
 
 struct Reader {

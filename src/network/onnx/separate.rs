@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use rten_onnx::onnx::{DataType, ModelProto, NodeProto, TensorProto};
 
-use super::attributes::Attributes;
-use super::{guard, is_standard, operators, tensor};
+use super::attributes::{Attributes, is_standard, node_name};
+use super::{guard, operators, tensor};
 use crate::conv::Conv2d;
 use crate::error::{Error, Result};
 use crate::network::operation::Operation;
@@ -81,11 +81,11 @@ pub fn convolutions(bytes: &[u8]) -> Result<Convolutions> {
     }
     let mut names: HashMap<String, usize> = HashMap::new();
     for (number, node) in graph.node.iter().enumerate() {
-        *names.entry(super::node_name(number, node)).or_default() += 1;
+        *names.entry(node_name(number, node)).or_default() += 1;
     }
     let mut found = Convolutions::default();
     for (number, node) in graph.node.iter().enumerate().filter(|(_, node)| is(node, "Conv")) {
-        let name = super::node_name(number, node);
+        let name = node_name(number, node);
         let layer = if names[&name] > 1 {
             Err("another node has its name".to_owned())
         } else {
@@ -146,7 +146,7 @@ fn normal_layer(
     let layer = layer.stride(stride).padding(padding).dilation(dilation).bias(bias.is_some());
     let output = node.output.first().cloned().unwrap_or_default();
     let input = node.input.first().cloned().unwrap_or_default();
-    Ok(NormalLayer { name: super::node_name(number, node), input, output, layer, shape, weight, bias, node: number })
+    Ok(NormalLayer { name: node_name(number, node), input, output, layer, shape, weight, bias, node: number })
 }
 
 /// The numbers of the fields of ONNX's messages.

@@ -39,7 +39,7 @@ pub struct Timed {
     caller: Spread,
     /// Recording to done, without upload and read-back.
     whole: Spread,
-    /// From the model's bytes to the first result.
+    /// Planning, compiling and the first run, once the model is read.
     first_ms: f64,
     steps: usize,
     weight_bytes: u64,

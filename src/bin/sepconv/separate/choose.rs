@@ -22,6 +22,13 @@ pub struct Candidate {
 /// For each layer which of its ways it is computed by; none for the normal one.
 pub type Setting = Vec<Option<usize>>;
 
+/// What decides which setting is written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Goal {
+    MaxError(f64),
+    SpeedUp(f64),
+}
+
 /// A separable layer must be this many times as fast as the normal one: two measurements of one layer may differ by less.
 const GAIN: f64 = 1.05;
 

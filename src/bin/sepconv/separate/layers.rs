@@ -102,7 +102,30 @@ pub fn measure<'a>(
         measured.push(Measured { layer, geometry, is_fitted, milliseconds: times[0], forms });
     }
     bar.finish_and_clear();
+    side_by_side(&clock, &mut measured)?;
     Ok((measured, others))
+}
+
+/// Times all layers as they are in turn, so that a disturbance meets them alike, and makes the times of each one's forms
+/// longer or shorter as that of the layer is.
+fn side_by_side(clock: &Clock<'_>, measured: &mut [Measured<'_>]) -> Outcome {
+    let mut normal: Vec<Layer> = Vec::new();
+    for Measured { geometry, .. } in measured.iter() {
+        if !normal.contains(&Layer::Conv2d(*geometry)) {
+            normal.push(Layer::Conv2d(*geometry));
+        }
+    }
+    let times = clock.in_turn(&normal)?;
+    for Measured { geometry, milliseconds, forms, .. } in measured {
+        let together = normal.iter().zip(&times).find(|(layer, _)| **layer == Layer::Conv2d(*geometry));
+        let Some((_, &time)) = together else { continue };
+        let factor = if *milliseconds > 0.0 { time / *milliseconds } else { 1.0 };
+        for form in forms.iter_mut() {
+            form.milliseconds *= factor;
+        }
+        *milliseconds = time;
+    }
+    Ok(())
 }
 
 /// The separable form of a layer with so many filters for each channel.
@@ -209,6 +232,12 @@ impl Clock<'_> {
         if let Some((_, times)) = self.times.iter().find(|(known, _)| known == layers) {
             return Ok(times.clone());
         }
+        let times = self.in_turn(layers)?;
+        self.times.push((layers.to_vec(), times.clone()));
+        Ok(times)
+    }
+
+    fn in_turn(&self, layers: &[Layer]) -> Outcome<Vec<f64>> {
         let mut random = fastrand::Rng::with_seed(1);
         let bound = layers.iter().map(|layer| {
             let values = |shape: [u32; 4]| -> Vec<f32> {
@@ -220,9 +249,7 @@ impl Clock<'_> {
             LayerTensors::new(self.context, layer, &values)?.bind(&plan, &output)
         });
         let bound: Vec<Bound> = bound.collect::<sepconv::Result<_>>()?;
-        let times = in_turn(self.context, &bound.iter().collect::<Vec<_>>(), BUDGET)?;
-        self.times.push((layers.to_vec(), times.clone()));
-        Ok(times)
+        in_turn(self.context, &bound.iter().collect::<Vec<_>>(), BUDGET)
     }
 }
 

@@ -5,8 +5,7 @@ use std::path::Path;
 use comfy_table::Table;
 use serde_json::{Value, json};
 
-use super::Goal;
-use super::choose::Candidate;
+use super::choose::{Candidate, Goal};
 use super::layers::Measured;
 use super::whole::{Fidelity, Point};
 use crate::failure::{Failure, Outcome};
