@@ -147,7 +147,7 @@ fn the_validation_table() {
 
 /// A part of an entry's name and what its refusal must name; the first that fits.
 const NAMED: [(&str, &str); 14] = [
-    ("input_is_not_a_4_d", "'--input"),
+    ("input_is_not_a_4_d", "--input has"),
     ("filter_is_not_a_4_d", "'--weight"),
     ("bias_is_not_a_1_d", "'--bias"),
     ("strideheight", "stride height"),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::context;
 use safetensors::SafeTensors;
 use sepconv::unstable::{Memory, Planner};
-use sepconv::{Context, Layer, Network, NetworkPlan, Tensor};
+use sepconv::{Context, Layer, Network, NetworkPlan, Operation, Rounding, Tensor};
 
 /// Where the networks lie, if they are there.
 fn folder() -> Option<PathBuf> {
@@ -173,4 +173,20 @@ fn the_reference_is_right() {
             assert!(ratio <= case.allowed, "{} {}: {ratio} of {}", case.name, output.name, case.allowed);
         }
     }
+}
+
+/// No layer of a network that is to be exact is computed by Winograd's method, and one of another is.
+#[test]
+fn an_exact_network_has_no_winograd() {
+    let mut network = Network::new();
+    let x = network.input("x", &[Some(1), Some(128), Some(14), Some(14)]);
+    let weight = network.constant("weight", &[128, 128, 3, 3], vec![0.5; 128 * 128 * 9]).unwrap();
+    let (stride, dilation) = (1.into(), 1.into());
+    let convolution = Operation::Conv2d { stride, padding: 1.into(), dilation, groups: 1 };
+    let y = network.node("y", convolution, [x, weight]).unwrap();
+    network.output("y", y).unwrap();
+    let planner = Planner::new(sepconv::wgpu::Limits::default().into());
+    let kernel = |network: &Network| network.program(&planner, &[]).unwrap().1[0].kernel.clone();
+    assert!(kernel(&network).contains("winograd"));
+    assert!(!kernel(&network.rounding(Rounding::Exact)).contains("winograd"));
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::operation::Operation;
+use crate::rounding::Rounding;
 
 /// Operations in an order in which each comes after what it reads.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +14,8 @@ pub(crate) struct Graph {
     pub inputs: Vec<usize>,
     /// Which tensors are outputs, and under which names.
     pub outputs: Vec<(String, usize)>,
+    /// How large the rounding errors of its convolutions may be.
+    pub rounding: Rounding,
 }
 
 /// A tensor of a graph.

@@ -36,6 +36,7 @@ use crate::gpu::Plan;
 use crate::layer::Layer;
 #[cfg(feature = "unstable")]
 use crate::planner::Planner;
+use crate::rounding::Rounding;
 use graph::{Constant, Graph, GraphTensor, Node, TensorKind};
 use resolve::Resolved;
 
@@ -183,6 +184,13 @@ impl Network {
         };
         graph.outputs = names.iter().map(find).collect::<Result<_>>()?;
         Ok(network)
+    }
+
+    /// The same network with convolutions whose rounding errors may be so large. Default [`Rounding::Fast`].
+    #[must_use]
+    pub fn rounding(mut self, rounding: Rounding) -> Self {
+        self.graph_mut().rounding = rounding;
+        self
     }
 
     /// The names of its inputs.

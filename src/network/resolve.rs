@@ -31,6 +31,7 @@ use crate::layers::resize::{Coordinates, Interpolation, Resize2d};
 use crate::layers::softmax::Softmax;
 use crate::layers::transposed::ConvTranspose2d;
 use crate::layers::unary::Unary;
+use crate::rounding::Rounding;
 use crate::size::{Padding, PaddingMode, Sides, Size, values};
 
 /// Layers in the order in which they run, and where their tensors lie.
@@ -86,6 +87,7 @@ pub(crate) fn resolve(graph: &Graph, shapes: &[(String, Vec<u32>)]) -> Result<Re
         _ => None,
     });
     let mut resolver = Resolver {
+        rounding: graph.rounding,
         known: vec![None; graph.tensors.len()],
         resolved: Resolved::default(),
         values_left: constants.fold(4 * numbers::MOST, |sum, count| sum.saturating_add(8 * count)),
@@ -126,6 +128,7 @@ const MOST_PIECES: u64 = 1 << 16;
 const MOST_WORK: u64 = 1 << 30;
 
 struct Resolver {
+    rounding: Rounding,
     known: Vec<Option<Known>>,
     resolved: Resolved,
     /// How many values of constants may still be computed.
@@ -406,7 +409,7 @@ impl Resolver {
         let [_, in_channels, ..] = images(x.shape())?;
         let layer =
             Conv2d::new(in_channels, out_channels, [height, width]).groups(groups).bias(operands.get(2).is_some());
-        let layer = layer.stride(stride).padding(padding).dilation(dilation);
+        let layer = layer.stride(stride).padding(padding).dilation(dilation).rounding(self.rounding);
         let geometry = layer.geometry(images(x.shape())?).map_err(words)?;
         if count(weight.shape()) != count(&geometry.weight_shape()) {
             return Err(format!("the weight has shape {:?}; it must be {:?}", weight.shape(), geometry.weight_shape()));

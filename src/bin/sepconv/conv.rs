@@ -37,7 +37,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE.npy")]
     bias: Option<PathBuf>,
     /// The filter, where IN is a picture.
-    #[arg(long, value_name = "NAME", help = filter_help(), value_parser = picture::filter, conflicts_with_all = ["weight", "bias", "groups"])]
+    #[arg(long, value_name = "NAME", help = filter_help(), value_parser = picture::filter, conflicts_with_all = ["weight", "bias", "groups", "rounding"])]
     filter: Option<&'static Filter>,
     #[command(flatten)]
     options: ConvOptions,

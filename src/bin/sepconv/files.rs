@@ -239,12 +239,13 @@ pub fn write_arrays(path: &Path, arrays: &[Named<'_>]) -> Outcome {
 pub fn write_whole(argument: &str, path: &Path, bytes: &[u8]) -> Outcome {
     let (target, folder) = place(argument, path)?;
     let written = unfinished::create(&folder).and_then(|mut file| {
-        file.as_file_mut().write_all(bytes)?;
+        // Before anything is in it, so that nobody reads in between what is to be private.
         if let Ok(metadata) = fs::metadata(&target) {
             // A new owner takes bits of the mode away.
             keep_owner(file.as_file(), &metadata)?;
             file.as_file().set_permissions(metadata.permissions())?;
         }
+        file.as_file_mut().write_all(bytes)?;
         file.persist(&target).map(drop).map_err(|error| error.error)
     });
     unfinished::finished();

@@ -30,7 +30,7 @@ Of a model: every layer with its sizes and kernel, and what the whole takes. An 
 given. Exit status 2, with one line that says why, where `sepconv conv` or `sepconv run` would refuse the same shapes.")]
 pub struct Arguments {
     /// A model, in place of a layer's shapes: an .onnx file.
-    #[arg(value_name = "MODEL.onnx", conflicts_with_all = ["weight", "bias", "stride", "dilation", "padding", "padding_mode", "activation", "groups", "rounding", "kernel"])]
+    #[arg(value_name = "MODEL.onnx", conflicts_with_all = ["weight", "bias", "stride", "dilation", "padding", "padding_mode", "activation", "groups", "kernel"])]
     model: Option<PathBuf>,
     /// The input's shape: N,C,H,W. Of a model with several inputs, NAME=SIZES for each.
     #[arg(long, value_name = "N,C,H,W", value_parser = networks::input_shape, allow_hyphen_values = true, required_unless_present = "model")]
@@ -190,7 +190,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
             return Err(Failure::Request(message.to_owned()));
         }
         let (planner, adapter) = planner(device, arguments.tuning.no_tune)?;
-        return network::run(model, &arguments.input, &planner, whose(adapter), arguments.json);
+        let rounding = arguments.options.rounding;
+        return network::run(model, &arguments.input, (&planner, rounding), whose(adapter), arguments.json);
     }
     let planned = arguments.shapes()?.planned(&arguments.options, device, arguments.tuning.no_tune)?;
     let separable = Separable::of(&planned);

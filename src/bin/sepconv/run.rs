@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
 use sepconv::timing::{Spread, repeat};
-use sepconv::{Bound, Context, Network, NetworkPlan, Tensor};
+use sepconv::unstable::text::rounding;
+use sepconv::{Bound, Context, Network, NetworkPlan, Rounding, Tensor};
 use serde_json::{Value, json};
 
 use crate::arguments::{DeviceOption, OverwriteOption, TuningOption};
@@ -37,6 +38,9 @@ pub struct Arguments {
     out: PathBuf,
     #[command(flatten)]
     picture: PictureOptions,
+    /// `fast`, or `exact` to do without kernels whose rounding errors may pass the bound of a sum (`winograd`).
+    #[arg(long, value_name = "WHICH", default_value = "fast", value_parser = rounding)]
+    rounding: Rounding,
     /// Run it again and again, for a second or so, and say how long a run takes.
     #[arg(long)]
     time: bool,
@@ -63,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let inputs: [&Path; 2] = [&arguments.model.model, &arguments.input];
     arguments.tuning.check(arguments.device.device.as_deref())?;
     check_out(&arguments.out, &[Format::Safetensors, Format::Npy, Format::Png], &inputs, arguments.overwrite)?;
-    let network = networks::load(&arguments.model.model)?;
+    let network = networks::load(&arguments.model.model)?.rounding(arguments.rounding);
     let format = Format::of(&arguments.out);
     let names = network.output_names();
     if format != Some(Format::Safetensors) && names.len() != 1 {

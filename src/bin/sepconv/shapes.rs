@@ -147,7 +147,7 @@ fn parse_layer(value: &Value, batch: u32) -> Result<sepconv::Result<Layer>, Stri
             layer.padding(padding).dilation(dilation).geometry(input).map(Layer::from)
         }
         Some("averagepool") => {
-            none(&["oc", "g", "m", "bias", "activation", "residual"], "average pool")?;
+            none(&["oc", "g", "m", "bias", "activation", "residual", "rounding"], "average pool")?;
             let layer = AveragePool2d::new(kernel).stride(stride.unwrap_or(kernel));
             layer.padding(padding).dilation(dilation).geometry(input).map(Layer::from)
         }

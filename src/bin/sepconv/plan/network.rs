@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sepconv::network::PlannedLayer;
 use sepconv::unstable::{Kind, Memory, Planner};
-use sepconv::{Layer, Network};
+use sepconv::{Layer, Network, Rounding};
 use serde_json::json;
 
 use crate::failure::Outcome;
@@ -13,8 +13,14 @@ use crate::output::{print, table};
 use crate::run::megabytes;
 
 /// Prints what a planner makes of a model; `whose` says whose limits it keeps to.
-pub fn run(model: &Path, inputs: &[InputShape], planner: &Planner, whose: String, is_json: bool) -> Outcome {
-    let network = networks::load(model)?;
+pub fn run(
+    model: &Path,
+    inputs: &[InputShape],
+    (planner, rounding): (&Planner, Rounding),
+    whose: String,
+    is_json: bool,
+) -> Outcome {
+    let network = networks::load(model)?.rounding(rounding);
     let outline = Outline::new(&network, inputs, planner, whose)?;
     if is_json { print(&format!("{:#}", outline.json())) } else { print(&outline.text()) }
 }
