@@ -172,6 +172,7 @@ fn an_option_of_another_input_is_refused_by_its_own_name() {
     let folder = folder();
     for (arguments, named) in [
         ("conv a.png --filter blur --bias /nonexistent/b.npy --out o.png", "--bias"),
+        ("conv a.png --filter blur --rounding exact --out o.png", "--rounding"),
         ("conv a.png --out o.png", "--filter is missing"),
         ("conv a.JPG --out o.npy", "--filter is missing"),
         ("conv layer.safetensors --bias b.npy --out o.npy", "--bias goes with an .npy input"),

@@ -402,6 +402,11 @@ mod tests {
         assert!(b.is_separable_form_of(&a) && !b.is_separable_form_of(&c));
         assert_eq!((a.parameters(), c.parameters()), (72, 76));
         assert_eq!(a.bytes(), 4 * (128 + 72 + 256 + 256));
+        for kind in ["max_pool", "average_pool"] {
+            let exact =
+                format!(r#"[{{"id": "a", "kind": "{kind}", "c": 1, "h": 9, "w": 9, "k": 2, "rounding": "exact"}}]"#);
+            assert!(parse(&exact, "it", 1).is_err_and(|refused| refused.to_string().contains("rounding")), "{kind}");
+        }
         let pool = r#"[{"id": "a", "kind": "Max-Pool", "c": 1, "h": 9, "w": 9, "k": 2, "bias": false}]"#;
         let refused = parse(pool, "the test", 1).map(drop).unwrap_err().to_string();
         assert!(refused.contains("bias is false; a max pool has none"), "{refused}");
