@@ -20,6 +20,9 @@ struct Extent {
 
 @group(0) @binding(0) var<uniform> extent: Extent;
 
+// WGSL's own exponential may make a number of a NaN.
+fn powers_of(x: vec4f) -> vec4f { return select(x, exp(x), (x >= vec4f()) | (x < vec4f())); }
+
 @compute @workgroup_size(TEAM * TEAMS)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u) {
     let share = share_of(workgroup, local);
@@ -33,17 +36,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
 
     var sums = vec4f();
     for (var four = 0u; four < fours_of(share); four++) {
-        let powers = exp(four_of(share, four, lowest) - largest);
+        let powers = powers_of(four_of(share, four, lowest) - largest);
         // The exponential of what is not there.
         sums += select(vec4f(), powers, is_there(share, four));
     }
     let sum = together(share, SUM, sums);
 
     if share.result >= extent.count { return; }
-    let logarithm = log(sum);
+    // The same of its logarithm. The sum is 1 at least, or a NaN.
+    let logarithm = select(sum, log(sum), sum > 0.0);
     for (var four = 0u; four < fours_of(share); four++) {
         let less = four_of(share, four, lowest) - largest;
-        let made = select(exp(less) / sum, less - logarithm, IS_LOG);
+        let made = select(powers_of(less) / sum, less - logarithm, IS_LOG);
         store_four(share, four, made);
     }
 }
