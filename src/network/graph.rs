@@ -87,6 +87,11 @@ impl Constant {
         }
     }
 
+    /// The values of an output of a resolved network, which is no whole numbers: resolving refuses those.
+    pub fn as_output(&self) -> &Arc<[f32]> {
+        self.as_floats().expect("an output of f32 values")
+    }
+
     /// The values at these places.
     pub fn pick(&self, shape: Vec<u32>, places: impl Iterator<Item = Option<usize>>, padding: f32) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "the padding of whole numbers is a whole number")]

@@ -67,10 +67,7 @@ pub(crate) fn lower(resolved: &Resolved, planner: &Planner) -> Result<Lowered> {
     for ((name, known), buffer) in ends {
         lowering.copy_out(name, known, buffer, planner)?;
     }
-    let mut lowered = lowering.lowered;
-    // Readers see the kernels of each layer; a program's own name would be as long as the network.
-    "network".clone_into(&mut lowered.program.kernel);
-    Ok(lowered)
+    Ok(lowering.lowered)
 }
 
 struct Lowering {
@@ -83,6 +80,7 @@ struct Lowering {
 
 impl Lowering {
     fn new(resolved: &Resolved) -> Result<Self> {
+        // Readers see the kernels of each layer; a program's own name would be as long as the network.
         let mut program = Program::new("network");
         let mut inputs = Vec::new();
         // An output that is all of one storage, and no other output, is where its layer writes.
@@ -187,9 +185,7 @@ impl Lowering {
                 Slice { buffer: self.buffers[view.storage], start: view.start, length: count(&view.shape) }
             }
             Known::Constant(constant) => {
-                let reason = "it is whole numbers, and no tensor".to_owned();
-                let values = constant.as_floats().ok_or(Error::Node { node: name.to_owned(), reason })?;
-                let buffer = self.constant(values)?;
+                let buffer = self.constant(constant.as_output())?;
                 self.lowered.program.whole(buffer)
             }
         };

@@ -32,7 +32,6 @@ pub use reference::{ReferenceLayer, ReferenceOutput};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::gpu::Plan;
 use crate::layer::Layer;
 #[cfg(feature = "unstable")]
 use crate::planner::Planner;
@@ -113,7 +112,7 @@ impl Network {
     /// Adds a node with one output. An input that may be left out is `None`.
     ///
     /// # Errors
-    /// [`Error::Node`] for a value of another network.
+    /// [`Error::Node`] for a value that this network has not.
     pub fn node<I: Into<Option<Value>>>(
         &mut self,
         name: &str,
@@ -126,7 +125,7 @@ impl Network {
     /// Adds a node with several outputs: [`Operation::Split`].
     ///
     /// # Errors
-    /// [`Error::Node`] for a value of another network.
+    /// [`Error::Node`] for a value that this network has not.
     pub fn node_of<I: Into<Option<Value>>>(
         &mut self,
         name: &str,
@@ -137,7 +136,10 @@ impl Network {
         let inputs: Vec<_> = inputs.into_iter().map(|input| input.into().map(|Value(tensor)| tensor)).collect();
         let graph = self.graph_mut();
         if inputs.iter().flatten().any(|&tensor| tensor >= graph.tensors.len()) {
-            return Err(Error::Node { node: name.to_owned(), reason: "an input is of another network".to_owned() });
+            return Err(Error::Node {
+                node: name.to_owned(),
+                reason: "an input is none of this network's values".to_owned(),
+            });
         }
         let outputs: Vec<usize> = (0..outputs.max(1)).map(|_| graph.tensor(name, TensorKind::Made)).collect();
         let values = outputs.iter().copied().map(Value).collect();
@@ -148,11 +150,14 @@ impl Network {
     /// Says that a tensor is an output.
     ///
     /// # Errors
-    /// [`Error::Node`] for a value of another network.
+    /// [`Error::Node`] for a value that this network has not.
     pub fn output(&mut self, name: &str, Value(tensor): Value) -> Result<()> {
         let graph = self.graph_mut();
         if tensor >= graph.tensors.len() {
-            return Err(Error::Node { node: name.to_owned(), reason: "it is of another network".to_owned() });
+            return Err(Error::Node {
+                node: name.to_owned(),
+                reason: "it is none of this network's values".to_owned(),
+            });
         }
         graph.outputs.push((name.to_owned(), tensor));
         Ok(())
@@ -238,8 +243,7 @@ impl Network {
     ) -> Result<NetworkPlan> {
         let resolved = self.resolve(shapes)?;
         let lowered = lower::lower(&resolved, context.planner())?;
-        let plan = Plan::with_progress(context, lowered.program.clone(), progress)?;
-        Ok(NetworkPlan::new(plan, &resolved, lowered))
+        NetworkPlan::new(context, &resolved, lowered, progress)
     }
 
     /// Computes the network in `f64` on the CPU, each layer from the `f32` values of the one before: the definition that

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::lower::{Lowered, PlannedLayer, four};
 use super::resolve::Resolved;
 use crate::error::{Error, Result};
-use crate::gpu::{Bound, Plan, Tensor, Weights, Workspace};
+use crate::gpu::{Bound, Device, Plan, Tensor, Weights, Workspace};
 
 /// A network planned for the shapes of its inputs, with its pipelines compiled. Bind it to as many sets of tensors as you
 /// like. A clone is another handle to the same plan.
@@ -44,7 +44,14 @@ impl Port {
 }
 
 impl NetworkPlan {
-    pub(super) fn new(plan: Plan, resolved: &Resolved, lowered: Lowered) -> Self {
+    /// Compiles a lowered network, telling how many of how many pipelines are done.
+    pub(super) fn new(
+        device: &Device,
+        resolved: &Resolved,
+        lowered: Lowered,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Self> {
+        let plan = Plan::with_progress(device, lowered.program, progress)?;
         let port = |(name, shape): (&String, &[u32]), &buffer: &usize| Port {
             name: name.clone(),
             shape: shape.to_vec(),
@@ -58,7 +65,7 @@ impl NetworkPlan {
             constants: lowered.constants,
             layers: lowered.layers,
         };
-        Self { plan, shared: Arc::new(shared) }
+        Ok(Self { plan, shared: Arc::new(shared) })
     }
 
     /// Its inputs, in the file's order.

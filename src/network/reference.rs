@@ -78,12 +78,9 @@ pub(super) fn run(
     let outputs = resolved.outputs.iter().map(|(name, known)| {
         let values = match known {
             Known::View(view) => storages[view.storage][range(view.start, count(&view.shape))].to_vec(),
-            Known::Constant(constant) => {
-                let reason = "it is whole numbers, and no tensor".to_owned();
-                constant.as_floats().ok_or(Error::Node { node: name.clone(), reason })?.to_vec()
-            }
+            Known::Constant(constant) => constant.as_output().to_vec(),
         };
-        Ok(ReferenceOutput { name: name.clone(), shape: known.shape().to_vec(), values })
+        ReferenceOutput { name: name.clone(), shape: known.shape().to_vec(), values }
     });
-    outputs.collect()
+    Ok(outputs.collect())
 }

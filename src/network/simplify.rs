@@ -274,10 +274,6 @@ fn written_out(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
     let layer = &mut resolved.layers[index];
     layer.layer = Layer::Unary(Unary { shape: [1, 1, 1, count], activation });
     layer.sources = vec![root];
-    let function = |layer: &Layer| match layer {
-        Layer::Unary(function) => function.activation,
-        _ => Activation::None,
-    };
     let finished = match (binary.activation, factor) {
         (Activation::None, 1.0) => None,
         (last, 1.0) => Some(last),
@@ -287,7 +283,6 @@ fn written_out(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
         // What is left comes behind it, as a function of its own.
         let length = layer.output.length;
         let (name, output) = (layer.name.clone(), layer.output);
-        debug_assert_ne!(function(&layer.layer), Activation::None);
         let storage = resolved.storages.len();
         resolved.storages.push(super::resolve::Storage { length, is_input: false });
         let between = Place { storage, start: 0, length };
@@ -484,7 +479,7 @@ fn sum_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) -> b
     let Some(writer) = writers[side] else { return false };
     let residual = resolved.layers[index].sources[1 - side].clone();
     let Source::Place(_) = residual else { return false };
-    let (name, output) = (resolved.layers[index].name.clone(), resolved.layers[index].output);
+    let output = resolved.layers[index].output;
     let mut convolution = resolved.layers[writer].clone();
     let Layer::Conv2d(geometry) = &mut convolution.layer else { return false };
     if values(geometry.output_shape()) != output.length {
@@ -494,7 +489,6 @@ fn sum_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) -> b
     convolution.sources.insert(1, residual);
     convolution.output = output;
     // Where the sum was, all that it reads is there.
-    debug_assert!(!name.is_empty() || writer < index);
     resolved.layers[index] = convolution;
     resolved.layers.remove(writer);
     true
