@@ -16,17 +16,21 @@ use crate::target::Target;
 pub(super) const SUMS: [&str; 7] =
     [part::EXTENT, part::ELEMENT, part::INPUT, part::WEIGHT, part::OUTPUT, part::ACTIVATION, part::EPILOGUE];
 
-/// The constants of every kernel that walks a window over the input.
-pub(super) fn window(geometry: &Geometry) -> [(&'static str, u32); 7] {
+/// The constants of `shaders/shared/window.wgsl`.
+pub(super) fn taps(kernel_size: Size, stride: Size, dilation: Size) -> [(&'static str, u32); 6] {
     [
-        ("KERNEL_HEIGHT", geometry.kernel_size.height),
-        ("KERNEL_WIDTH", geometry.kernel_size.width),
-        ("STRIDE_HEIGHT", geometry.stride.height),
-        ("STRIDE_WIDTH", geometry.stride.width),
-        ("DILATION_HEIGHT", geometry.dilation.height),
-        ("DILATION_WIDTH", geometry.dilation.width),
-        padding_mode(geometry.padding_mode),
+        ("KERNEL_HEIGHT", kernel_size.height),
+        ("KERNEL_WIDTH", kernel_size.width),
+        ("STRIDE_HEIGHT", stride.height),
+        ("STRIDE_WIDTH", stride.width),
+        ("DILATION_HEIGHT", dilation.height),
+        ("DILATION_WIDTH", dilation.width),
     ]
+}
+
+/// The constants of every kernel that walks a window over the input.
+pub(super) fn window(g: &Geometry) -> impl Iterator<Item = (&'static str, u32)> + use<> {
+    taps(g.kernel_size, g.stride, g.dilation).into_iter().chain([padding_mode(g.padding_mode)])
 }
 
 /// The constant of every kernel that reads what may lie in the padding.

@@ -94,7 +94,7 @@ fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
 fn variant(geometry: &Geometry, target: &Target, column_tile: u32, row_tile: u32) -> Variant {
     let workgroup_size = if target.software { 8 } else { 64 };
     let tile = [("WORKGROUP_SIZE", workgroup_size), ("ROW_TILE", row_tile), ("COLUMN_TILE", column_tile)];
-    let constants = window(geometry).into_iter().chain(epilogue(geometry)).chain(tile);
+    let constants = window(geometry).chain(epilogue(geometry)).chain(tile);
     let planes = u64::from(geometry.batch) * u64::from(geometry.out_channels);
     let plane_tiles = tiles(geometry.output.width, column_tile) * tiles(geometry.output.height, row_tile);
     Variant::new(constants, [(planes * plane_tiles).div_ceil(workgroup_size.into()), 1, 1])

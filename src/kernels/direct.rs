@@ -36,5 +36,5 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
         tiles(geometry.output.height, height),
         slices * tiles(geometry.out_channels_per_group(), channel_tile),
     ];
-    vec![Variant::new(window(geometry).into_iter().chain(epilogue(geometry)).chain(tile), grid)]
+    vec![Variant::new(window(geometry).chain(epilogue(geometry)).chain(tile), grid)]
 }

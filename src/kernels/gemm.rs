@@ -33,5 +33,5 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
 
 fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
     let (tile, grid) = register_tile(geometry, target);
-    vec![Variant::new(window(geometry).into_iter().chain(epilogue(geometry)).chain(tile), grid)]
+    vec![Variant::new(window(geometry).chain(epilogue(geometry)).chain(tile), grid)]
 }

@@ -41,7 +41,7 @@ const WORKGROUP_SIZE: u32 = 64;
 
 fn variants(pool: &PoolGeometry, _: &Target) -> Vec<Variant> {
     let outputs = values(pool.output_shape());
-    let constants = window(&as_convolution(pool)).into_iter().chain(own(pool));
+    let constants = window(&as_convolution(pool)).chain(own(pool));
     vec![Variant::new(constants, [outputs.div_ceil(WORKGROUP_SIZE.into()), 1, 1])]
 }
 
@@ -103,7 +103,7 @@ fn lower(pool: &PoolGeometry, _: usize, lowering: &Lowering<'_>) -> Result<Progr
     // A pool binds no weights: 1 always fits.
     for part in parts(&whole, Sum { filter: 1, terms: taps }, target)? {
         let g = part.geometry;
-        let constants = window(&g).into_iter().chain(own(pool)).chain(cut(&part));
+        let constants = window(&g).chain(own(pool)).chain(cut(&part));
         let (count_start, count_size) = counted(pool, part.output.start / row % rows);
         let slice =
             |buffer, stretch: super::parts::Stretch| Slice { buffer, start: stretch.start, length: stretch.length };

@@ -69,7 +69,7 @@ fn variants((depthwise, pointwise): &(Geometry, Geometry), _: &Target) -> Vec<Va
     let others = TILINGS.into_iter().filter(|tiling| tiling.channels() < best.channels()).rev().take(2);
     let variant = |tiling: Tiling| {
         let sums = between_constants(depthwise).into_iter().chain(epilogue(pointwise));
-        let constants = window(depthwise).into_iter().chain(sums).chain(tiling.constants());
+        let constants = window(depthwise).chain(sums).chain(tiling.constants());
         Variant::new(constants, tiling.grid(pointwise))
     };
     [best].into_iter().chain(others).map(variant).collect()

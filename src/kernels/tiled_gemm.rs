@@ -66,7 +66,7 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
     tilings[..=best].rotate_right(1);
     let variant = |tiling: Tiling| {
         let tile = tiling.constants().into_iter().chain([("SPLIT", tiling.split)]);
-        Variant::new(window(geometry).into_iter().chain(epilogue(geometry)).chain(tile), tiling.grid(geometry))
+        Variant::new(window(geometry).chain(epilogue(geometry)).chain(tile), tiling.grid(geometry))
     };
     tilings.into_iter().chain(large).map(variant).collect()
 }

@@ -1,6 +1,6 @@
 //! The row of `shaders/transposed.wgsl`.
 
-use super::convolution::{SUMS, tile_cost, tiles};
+use super::convolution::{SUMS, taps, tile_cost, tiles};
 use super::parts::MAXIMUM_TERMS;
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
 use super::simple;
@@ -54,13 +54,7 @@ const MAXIMUM_PHASES: u64 = 1 << 16;
 fn variants(layer: &ConvTranspose2d, target: &Target) -> Vec<Variant> {
     let channels = layer.out_channels / layer.groups;
     let tiling = |workgroup_size: u32, channel_tile: u32, pixel_tile: u32| {
-        let constants = [
-            ("KERNEL_HEIGHT", layer.kernel_size.height),
-            ("KERNEL_WIDTH", layer.kernel_size.width),
-            ("STRIDE_HEIGHT", layer.stride.height),
-            ("STRIDE_WIDTH", layer.stride.width),
-            ("DILATION_HEIGHT", layer.dilation.height),
-            ("DILATION_WIDTH", layer.dilation.width),
+        let own = [
             ("TAP_STEP_HEIGHT", tap_step(layer.stride.height, layer.dilation.height)),
             ("TAP_STEP_WIDTH", tap_step(layer.stride.width, layer.dilation.width)),
             ("HAS_BIAS", layer.bias.into()),
@@ -77,7 +71,8 @@ fn variants(layer: &ConvTranspose2d, target: &Target) -> Vec<Variant> {
             tiles(channels, channel_tile),
             u64::from(layer.batch) * u64::from(layer.groups),
         ];
-        Variant::new(constants, grid)
+        let taps = taps(layer.kernel_size, layer.stride, layer.dilation);
+        Variant::new(taps.into_iter().chain(own), grid)
     };
     // As few tiles as can be, and all alike.
     let fours = |most: u32| match channels.div_ceil(channels.div_ceil(most)) {

@@ -48,7 +48,7 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
     let term_tile = if geometry.in_channels_per_group().is_multiple_of(2) { 2 } else { 1 };
     let variant = |(channel_tile, grid)| {
         let tile = [("TERM_TILE", term_tile), ("CHANNEL_TILE", channel_tile), ("PIXEL_TILE", PIXEL_TILE)];
-        Variant::new(window(geometry).into_iter().chain(epilogue(geometry)).chain(tile), grid)
+        Variant::new(window(geometry).chain(epilogue(geometry)).chain(tile), grid)
     };
     tilings(geometry).into_iter().map(variant).collect()
 }

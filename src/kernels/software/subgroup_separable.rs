@@ -81,7 +81,7 @@ fn variants((depthwise, pointwise): &(Geometry, Geometry), _: &Target) -> Vec<Va
     let row_tile = row_tile(depthwise);
     let sums = between_constants(depthwise).into_iter().chain(epilogue(pointwise));
     let tile = [("ROW_TILE", row_tile), ("CHANNEL_TILE", channel_tile)];
-    let constants = window(depthwise).into_iter().chain(sums).chain(tile);
+    let constants = window(depthwise).chain(sums).chain(tile);
     let rows = u64::from(pointwise.batch) * tiles(pointwise.output.height, row_tile);
     let pixel_tiles = rows * tiles(pointwise.output.width, COLUMN_TILE);
     let grid = [pixel_tiles.div_ceil(SUBGROUP_SIZE.into()), tiles(pointwise.out_channels, channel_tile), 1];
