@@ -257,6 +257,18 @@ pub(crate) fn conv2d_text(g: &Geometry) -> String {
     )
 }
 
+/// A weight, and a bias if there is one.
+pub(crate) type Filters<'a> = (&'a [f32], Option<&'a [f32]>);
+
+/// Of all that a convolution is given: input, residual, weight and bias.
+pub(crate) fn taken_apart<'a>(geometry: &Geometry, given: &[&'a [f32]]) -> (&'a [f32], Option<&'a [f32]>, Filters<'a>) {
+    let mut given = given.iter().copied();
+    let mut next = || given.next().expect("all that is given");
+    let input = next();
+    let residual = geometry.residual.then(&mut next);
+    (input, residual, (next(), geometry.bias.then(&mut next)))
+}
+
 impl Describe for Geometry {
     fn check(&self) -> Result<()> {
         if Conv2d::of(self).geometry(self.input_shape())? == *self { Ok(()) } else { Err(Error::Altered) }
@@ -291,12 +303,7 @@ impl Describe for Geometry {
     }
 
     fn reference(&self, given: &[&[f32]]) -> Reference {
-        let mut given = given.iter().copied();
-        let mut next = || given.next().expect("all that is given");
-        let input = next();
-        let residual = self.residual.then(&mut next);
-        let weight = next();
-        let bias = self.bias.then(&mut next);
+        let (input, residual, (weight, bias)) = taken_apart(self, given);
         reference::conv2d(self, input, weight, bias, residual)
     }
 }

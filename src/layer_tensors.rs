@@ -24,7 +24,13 @@ impl LayerTensors {
             Ok((given, tensor))
         };
         let tensors = layer.describe().given().into_iter().zip(values).map(upload);
-        Ok(Self { tensors: tensors.collect::<Result<_>>()? })
+        Ok(Self::of(tensors.collect::<Result<_>>()?))
+    }
+
+    /// Tensors that are there already, each with what it is to the layer.
+    #[must_use]
+    pub fn of(tensors: Vec<(Given, Tensor)>) -> Self {
+        Self { tensors }
     }
 
     /// Binds a plan of the layer to them, and to an output.
@@ -42,9 +48,8 @@ impl LayerTensors {
         let operands = Operands::new(input("input").expect("every layer has an input"), output);
         let operands = operands.residual(input("residual")).other(input("other"));
         let parameters = self.tensors.iter().filter(|(given, _)| given.is_parameter);
-        let parameters: Parameters<'_> =
-            parameters.map(|(Given { part, name, .. }, tensor)| (Name { part: *part, name }, tensor)).collect();
-        let weights = plan.weights(&parameters)?;
+        let named = parameters.map(|(Given { part, name, .. }, tensor)| (Name { part: *part, name }, tensor));
+        let weights = plan.weights(&Parameters { tensors: named.collect() })?;
         plan.bind(&weights, operands)
     }
 }

@@ -4,7 +4,7 @@
 //! Howard et al., *`MobileNets`*, 2017.
 
 use crate::activation::Activation;
-use crate::conv::{Conv2d, conv2d_text};
+use crate::conv::{Conv2d, Filters, conv2d_text};
 use crate::describe::{Describe, Given, Reference};
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
@@ -207,6 +207,18 @@ fn check_length(argument: &'static str, slice: &[f32], shape: [u32; 4]) -> Resul
     if length as u64 == expected { Ok(()) } else { Err(Error::Length { argument, length, shape, expected }) }
 }
 
+/// Of all that a separable layer is given: input, residual, and weight and bias of both parts.
+pub(crate) fn taken_apart<'a>(
+    (depthwise, pointwise): &(Geometry, Geometry),
+    given: &[&'a [f32]],
+) -> (&'a [f32], Option<&'a [f32]>, [Filters<'a>; 2]) {
+    let mut given = given.iter().copied();
+    let mut next = || given.next().expect("all that is given");
+    let input = next();
+    let residual = pointwise.residual.then(&mut next);
+    (input, residual, [depthwise, pointwise].map(|part| (next(), part.bias.then(&mut next))))
+}
+
 impl Describe for (Geometry, Geometry) {
     fn check(&self) -> Result<()> {
         let (depthwise, pointwise) = self;
@@ -254,11 +266,7 @@ impl Describe for (Geometry, Geometry) {
 
     fn reference(&self, given: &[&[f32]]) -> Reference {
         let (depthwise, pointwise) = self;
-        let mut given = given.iter().copied();
-        let mut next = || given.next().expect("all that is given");
-        let input = next();
-        let residual = pointwise.residual.then(&mut next);
-        let [first, second] = [depthwise, pointwise].map(|part| (next(), part.bias.then(&mut next)));
+        let (input, residual, [first, second]) = taken_apart(self, given);
         verify::separable_reference((depthwise, pointwise), input, first, second, residual)
     }
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use crate::activation::Activation;
 use crate::context::Context;
+use crate::conv;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::gpu::{Bound, Tensor};
 use crate::layer::Layer;
 use crate::layer_tensors::LayerTensors;
 use crate::reference::{self, Reference};
+use crate::separable;
 use crate::size::values;
 use crate::timing::{Stopwatch, Timing, measure_in_turn};
 use crate::tuning::Choice;
@@ -206,11 +208,11 @@ impl Sample {
     /// What some outputs of a layer should be for these values of all that it is given: of a convolution as many as the
     /// reference computes in some tenths of a second, of other layers all.
     fn new(layer: &Layer, values: &[Vec<f32>]) -> Self {
+        let given: Vec<_> = values.iter().map(Vec::as_slice).collect();
         match layer {
-            Layer::Conv2d(geometry) => Self::conv2d(geometry, values),
-            Layer::SeparableConv2d(parts) => Self::separable(parts, values),
+            Layer::Conv2d(geometry) => Self::conv2d(geometry, &given),
+            Layer::SeparableConv2d(parts) => Self::separable(parts, &given),
             _ => {
-                let given: Vec<_> = values.iter().map(Vec::as_slice).collect();
                 let expected = layer.describe().reference(&given);
                 Self::of(layer, (0..expected.values.len()).collect(), expected)
             }
@@ -222,31 +224,23 @@ impl Sample {
         Self { output_shape: layer.output_shape(), activation, terms, outputs, expected }
     }
 
-    fn conv2d(g: &Geometry, given: &[Vec<f32>]) -> Self {
-        let mut given = given.iter().map(Vec::as_slice);
-        let mut next = || given.next().expect("all that is given");
-        let input = next();
-        let residual = g.residual.then(&mut next);
-        let weight = next();
-        let bias = g.bias.then(&mut next);
+    fn conv2d(g: &Geometry, given: &[&[f32]]) -> Self {
+        let (input, residual, (weight, bias)) = conv::taken_apart(g, given);
         let outputs = spread(values(g.output_shape()), MULTIPLY_ADDS / g.terms());
         let expected = reference::conv2d_at(g, outputs.iter().copied(), input, weight, bias, residual);
         Self::of(&Layer::Conv2d(*g), outputs, expected)
     }
 
     /// All channels of some pixels. Of the tensor in between, only those pixels are then needed.
-    fn separable((d, p): &(Geometry, Geometry), given: &[Vec<f32>]) -> Self {
-        let mut given = given.iter().map(Vec::as_slice);
-        let mut next = || given.next().expect("all that is given");
-        let input = next();
-        let residual = p.residual.then(&mut next);
-        let [depthwise, pointwise] = [d, p].map(|part| (next(), part.bias.then(&mut next)));
+    fn separable(parts: &(Geometry, Geometry), given: &[&[f32]]) -> Self {
+        let (d, p) = parts;
+        let (input, residual, [depthwise, pointwise]) = separable::taken_apart(parts, given);
         // For each pixel the pointwise part is computed twice: for values and for magnitudes.
         let multiply_adds = values(d.weight_shape()).saturating_add(2 * values(p.weight_shape()));
         let all_pixels = values([d.batch, 1, d.output.height, d.output.width]);
         let pixels = spread(all_pixels, MULTIPLY_ADDS / multiply_adds);
         let expected = verify::separable_reference_at((d, p), &pixels, input, depthwise, pointwise, residual);
-        Self::of(&Layer::SeparableConv2d((*d, *p)), verify::outputs_at(p, &pixels), expected)
+        Self::of(&Layer::SeparableConv2d(*parts), verify::outputs_at(p, &pixels), expected)
     }
 
     fn error(&self, actual: &[f32]) -> f64 {

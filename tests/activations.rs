@@ -8,7 +8,7 @@ use common::{ACTIVATIONS, Data, ENDS, SeparableData, assert_activated, context, 
 use sepconv::{Activation, Choice, Conv2d, SeparableConv2d, kernels};
 
 /// Those of a network's layers besides.
-const OTHERS: [Activation; 8] = [
+const OTHERS: [Activation; 9] = [
     Activation::Sigmoid,
     Activation::Tanh,
     Activation::HardSigmoid(0.2, 0.5),
@@ -17,6 +17,7 @@ const OTHERS: [Activation; 8] = [
     Activation::Softplus,
     Activation::Mish,
     Activation::Linear(0.5, -1.5),
+    Activation::HardSwishLinear(0.5, -1.5),
 ];
 
 fn activations() -> impl Iterator<Item = Activation> {

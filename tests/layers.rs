@@ -5,13 +5,13 @@ mod common;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{OPERATIONS, Random, context};
+use common::{FUNCTIONS, OPERATIONS, Random, context};
 use sepconv::reference::Reference;
-use sepconv::unstable::{Describe, Given};
+use sepconv::unstable::{Describe, Given, LayerTensors};
 use sepconv::{
     Activation, AveragePool2d, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Coordinates, Error,
-    Interpolation, Layer, MatMul, MaxPool2d, Nearest, Normalise, Operands, Padding, PaddingMode, Rearrange, Reduce,
-    Reduction, Resize2d, Sides, Softmax, Tensor, Unary, verify,
+    Interpolation, Layer, MatMul, MaxPool2d, Nearest, Normalise, Padding, PaddingMode, Rearrange, Reduce, Reduction,
+    Resize2d, Sides, Softmax, Tensor, Unary, verify,
 };
 
 /// A tensor behind so many other values of its buffer, with as many behind it.
@@ -55,21 +55,13 @@ fn compute(
             let offset = if checks { 3 } else { 0 };
             let plan = context.plan_with(layer, choice).unwrap();
             assert!(plan.kernel().contains(choice.kernel.name), "{} is planned as {}", layer.text(), plan.kernel());
-            let tensors: Vec<_> = given
-                .iter()
-                .zip(&values)
-                .map(|(given, values)| (given, placed(context, offset, given.shape, values)))
-                .collect();
-            let input = |name: &str| tensors.iter().find(|(given, _)| given.name == name).map(|(_, tensor)| tensor);
-            let parameters = tensors.iter().filter(|(given, _)| given.is_parameter);
-            let parameters = parameters
-                .map(|(given, tensor)| (sepconv::unstable::Name { part: given.part, name: given.name }, tensor));
-            let weights = plan.weights(&parameters.collect()).unwrap();
+            let given = given.iter().zip(&values);
+            let tensors = given.map(|(given, values)| (*given, placed(context, offset, given.shape, values)));
+            let tensors = LayerTensors::of(tensors.collect());
             for _ in 0..3 {
                 let poison = vec![f32::NAN; common::count(layer.output_shape())];
                 let output = placed(context, offset, layer.output_shape(), &poison);
-                let operands = Operands::new(input("input").unwrap(), &output).other(input("other"));
-                plan.bind(&weights, operands).unwrap().run().unwrap();
+                tensors.bind(&plan, &output).unwrap().run().unwrap();
                 compare(&expected, &output.read_blocking().unwrap(), choice.kernel.name);
                 for place in [0, 4 * (offset + poison.len()) as u64] {
                     let margin = Tensor::from_buffer(context, output.buffer(), place, [1, 1, 1, 3]);
@@ -108,34 +100,6 @@ fn check(context: &Context, layer: impl Into<Layer>, seed: u64) {
     let mut random = Random(seed);
     check_with(context, layer.into(), |_, count| random.floats(count));
 }
-
-/// Every function, with numbers for those that take some.
-const FUNCTIONS: [Activation; 24] = [
-    Activation::None,
-    Activation::Relu,
-    Activation::Relu6,
-    Activation::LeakyRelu(0.1),
-    Activation::Silu,
-    Activation::HardSwish,
-    Activation::Clamp(-0.75, 1.5),
-    Activation::Sigmoid,
-    Activation::Tanh,
-    Activation::HardSigmoid(0.2, 0.5),
-    Activation::Elu(0.75),
-    Activation::Gelu,
-    Activation::GeluTanh,
-    Activation::Softplus,
-    Activation::Mish,
-    Activation::Linear(0.5, -1.5),
-    Activation::Erf,
-    Activation::Exp,
-    Activation::Log,
-    Activation::Sqrt,
-    Activation::Abs,
-    Activation::Reciprocal,
-    Activation::Floor,
-    Activation::Ceil,
-];
 
 #[test]
 fn functions() {

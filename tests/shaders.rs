@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use common::FUNCTIONS;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use sepconv::unstable::{Planner, Step, specialise};
 use sepconv::{
@@ -82,32 +83,6 @@ fn layers() -> Vec<Layer> {
     all.chain(reductions()).chain(products()).chain(rows()).chain(resizes()).collect()
 }
 
-/// Every number by which the shaders know an activation.
-const ACTIVATIONS: [Activation; 22] = [
-    Activation::None,
-    Activation::Relu6,
-    Activation::LeakyRelu(0.1),
-    Activation::Silu,
-    Activation::HardSwish,
-    Activation::Sigmoid,
-    Activation::Tanh,
-    Activation::HardSigmoid(0.2, 0.5),
-    Activation::Elu(1.0),
-    Activation::Gelu,
-    Activation::GeluTanh,
-    Activation::Softplus,
-    Activation::Mish,
-    Activation::Linear(2.0, 1.0),
-    Activation::Erf,
-    Activation::Exp,
-    Activation::Log,
-    Activation::Sqrt,
-    Activation::Abs,
-    Activation::Reciprocal,
-    Activation::Floor,
-    Activation::Ceil,
-];
-
 /// Transposed convolutions with the windows of convolutions.
 fn transposed(geometries: &[Geometry]) -> impl Iterator<Item = Layer> {
     geometries.iter().filter_map(|geometry| {
@@ -121,7 +96,7 @@ fn transposed(geometries: &[Geometry]) -> impl Iterator<Item = Layer> {
 }
 
 fn functions() -> impl Iterator<Item = Layer> {
-    ACTIVATIONS.into_iter().map(|activation| Unary::new([1, 2, 3, 4], activation).unwrap().into())
+    FUNCTIONS.into_iter().map(|activation| Unary::new([1, 2, 3, 4], activation).unwrap().into())
 }
 
 /// Each operation, with every number of axes.
@@ -129,7 +104,7 @@ fn operations() -> impl Iterator<Item = Layer> {
     let of = |operation| {
         (1..=6).map(move |axes| {
             let rows: Vec<u32> = (0..axes).map(|axis| 1 + axis % 2).collect();
-            let activation = ACTIVATIONS[axes as usize];
+            let activation = FUNCTIONS[axes as usize];
             Binary::new(operation, [&vec![2; rows.len()], &rows], activation).unwrap().into()
         })
     };
@@ -159,7 +134,7 @@ fn reductions() -> impl Iterator<Item = Layer> {
         Reduction::SumOfSquares,
         Reduction::SumOfAbsolutes,
     ];
-    all.into_iter().zip(ACTIVATIONS).flat_map(|(reduction, activation)| {
+    all.into_iter().zip(FUNCTIONS).flat_map(|(reduction, activation)| {
         [[3, 1000, 1], [3, 1000, 5]].map(|sizes| {
             let mut layer = Reduce::new(reduction, sizes).unwrap();
             layer.activation = activation;
@@ -170,7 +145,7 @@ fn reductions() -> impl Iterator<Item = Layer> {
 
 /// Products with and without a bias, some of more terms than one invocation sums.
 fn products() -> impl Iterator<Item = Layer> {
-    ACTIVATIONS.into_iter().zip(0..).flat_map(|(activation, index)| {
+    FUNCTIONS.into_iter().zip(0..).flat_map(|(activation, index)| {
         [[1, 40_000, 3], [40, 9, 50]].map(|sizes| {
             let mut layer = MatMul::new(sizes).unwrap();
             (layer.activation, layer.bias) = (activation, index % 2 == 0);
@@ -427,7 +402,7 @@ fn every_file_is_a_row_and_every_row_a_file() {
 
 fn rows() -> impl Iterator<Item = Layer> {
     let softmax = [false, true].map(|is_log| Softmax::new([3, 1000, 5], is_log).unwrap().into());
-    let norms = ACTIVATIONS.map(|activation| {
+    let norms = FUNCTIONS.map(|activation| {
         let mut layer = Normalise::layer(3, 1000, 1e-5).unwrap();
         layer.activation = activation;
         layer.into()

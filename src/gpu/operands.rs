@@ -52,12 +52,6 @@ impl<'a> Parameters<'a> {
     }
 }
 
-impl<'a> FromIterator<(Name, &'a Tensor)> for Parameters<'a> {
-    fn from_iter<I: IntoIterator<Item = (Name, &'a Tensor)>>(tensors: I) -> Self {
-        Self { tensors: tensors.into_iter().collect() }
-    }
-}
-
 /// The tensors of one run of a layer.
 #[derive(Debug, Clone, Copy)]
 pub struct Operands<'a> {

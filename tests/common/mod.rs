@@ -142,6 +142,35 @@ pub fn narrow(values: &[f64]) -> Vec<f32> {
 /// A layer and the shape of its input.
 pub type Case = (Conv2d, [u32; 4]);
 
+/// Every activation there is, with numbers for those that take some.
+pub const FUNCTIONS: [Activation; 25] = [
+    Activation::None,
+    Activation::Relu,
+    Activation::Relu6,
+    Activation::LeakyRelu(0.1),
+    Activation::Silu,
+    Activation::HardSwish,
+    Activation::Clamp(-0.75, 1.5),
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::HardSigmoid(0.2, 0.5),
+    Activation::Elu(0.75),
+    Activation::Gelu,
+    Activation::GeluTanh,
+    Activation::Softplus,
+    Activation::Mish,
+    Activation::Linear(0.5, -1.5),
+    Activation::Erf,
+    Activation::Exp,
+    Activation::Log,
+    Activation::Sqrt,
+    Activation::Abs,
+    Activation::Reciprocal,
+    Activation::Floor,
+    Activation::Ceil,
+    Activation::HardSwishLinear(0.5, -1.5),
+];
+
 /// Every activation, with limits and slopes that random data and small integers cross.
 pub const ACTIVATIONS: [Activation; 7] = [
     Activation::None,
