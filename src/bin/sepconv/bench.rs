@@ -136,7 +136,7 @@ fn time_network(arguments: &Arguments, model: &Path) -> Outcome {
     let network = networks::load(model)?;
     let given = match &arguments.on {
         Some(path) => networks::read_inputs(&network, path, &PictureOptions::default())?,
-        None => networks::made_up(&network, &arguments.input)?,
+        None => networks::made_up(&network, &arguments.input, None, ", or --on an input")?,
     };
     let context = Device::open_adapter(arguments.device.device.as_deref(), arguments.tuning.no_tune, "bench times")?;
     let roofline = Roofline::measure_blocking(&context)?;

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use crate::arguments::TuningOption;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
+use crate::on_device::megabytes;
 use crate::output::{complain, print, progress, table};
 use crate::picture::{self, Picture};
-use crate::run::megabytes;
 use layers::{Cost, LAYERS, Pair};
 
 /// What `compare` takes.

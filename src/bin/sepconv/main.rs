@@ -13,6 +13,7 @@ mod files;
 mod kernels;
 mod networks;
 mod npy;
+mod on_device;
 mod output;
 mod picture;
 mod plan;

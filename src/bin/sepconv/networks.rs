@@ -72,6 +72,21 @@ pub struct Given {
     pub values: Vec<f32>,
 }
 
+/// The shapes of inputs, as a plan takes them.
+pub fn shapes(given: &[Given]) -> Vec<(&str, &[u32])> {
+    given.iter().map(|given| (given.name.as_str(), &given.shape[..])).collect()
+}
+
+/// Inputs as the reference takes them.
+pub fn inputs(given: &[Given]) -> Vec<(&str, &[u32], &[f32])> {
+    given.iter().map(|given| (given.name.as_str(), &given.shape[..], &given.values[..])).collect()
+}
+
+/// Whether a file is a picture.
+pub fn is_picture(path: &Path) -> bool {
+    matches!(Format::of(path), Some(Format::Png | Format::Jpeg))
+}
+
 /// How a picture becomes an input.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct PictureOptions {
@@ -194,7 +209,7 @@ impl PictureOptions {
 /// only one.
 pub fn read_inputs(network: &Network, path: &Path, options: &PictureOptions) -> Outcome<Vec<Given>> {
     let format = Format::of(path);
-    if !matches!(format, Some(Format::Png | Format::Jpeg))
+    if !is_picture(path)
         && let Some(option) = options.first()
     {
         return Err(Failure::Request(format!("{option} goes with a picture; INPUT is {}", path.display())));
@@ -219,10 +234,7 @@ pub fn read_inputs(network: &Network, path: &Path, options: &PictureOptions) -> 
                     Some(array) => Some(array),
                     None => tensors.optional(&format!("input:{name}"))?,
                 };
-                match array {
-                    Some(array) => given(name, array),
-                    None => given(name, tensors.required(name)?),
-                }
+                given(name, array.map_or_else(|| tensors.required(name), Ok)?)
             };
             names.iter().map(read).collect()
         }
@@ -233,20 +245,24 @@ pub fn read_inputs(network: &Network, path: &Path, options: &PictureOptions) -> 
     }
 }
 
-/// Numbers without a pattern for each input, of the shapes that are given or the model's own.
-pub fn made_up(network: &Network, shapes: &[InputShape]) -> Outcome<Vec<Given>> {
+/// Numbers without a pattern, from 0 to 1, for each input, of the shapes that are given or the model's own. `batch` stands for
+/// a batch that neither says, and `or` is what else the user may give.
+pub fn made_up(network: &Network, shapes: &[InputShape], batch: Option<u32>, or: &str) -> Outcome<Vec<Given>> {
     let given = named(network, shapes)?;
     let mut random = fastrand::Rng::with_seed(1);
     let input = |name: &str| {
-        let declared = || network.input_shape(name)?.iter().copied().collect::<Option<Vec<u32>>>();
-        let shape = given.iter().find(|(other, _)| other == name).map(|(_, shape)| shape.clone()).or_else(declared);
-        let unknown = || Failure::Request(format!("--input is missing; the shape of {name} is not known"));
-        let shape = shape.ok_or_else(unknown)?;
-        let count = shape.iter().try_fold(1_u64, |count, &size| count.checked_mul(size.into())).unwrap_or(u64::MAX);
-        if count > MOST_MADE_UP {
-            return Err(Failure::Request(format!(
-                "--input {name} has shape {shape:?}; at most {MOST_MADE_UP} values are made up"
-            )));
+        let own = || {
+            let sizes = network.input_shape(name)?.iter().enumerate();
+            sizes.map(|(axis, size)| size.or(batch.filter(|_| axis == 0))).collect::<Option<Vec<u32>>>()
+        };
+        let wanted = given.iter().find(|(other, _)| other == name).map(|(_, shape)| shape.clone());
+        let shape = wanted.or_else(own).ok_or_else(|| {
+            Failure::Request(format!("--input must give the shape of {name:?}{or}: the model does not say it"))
+        })?;
+        let count = shape.iter().fold(1, |count: u64, &size| count.saturating_mul(size.into()));
+        if !(1..=MOST_MADE_UP).contains(&count) {
+            let message = format!("--input {name}={shape:?} has {count} values; it may have from 1 to {MOST_MADE_UP}");
+            return Err(Failure::Request(message));
         }
         let values = (0..count).map(|_| random.f32()).collect();
         Ok(Given { name: name.to_owned(), shape, values })

@@ -3,7 +3,8 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Rgb, RgbImage, Rgba, RgbaImage};
+use image::imageops::{self, FilterType};
+use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Luma, Rgb, RgbImage, Rgba, RgbaImage};
 use sepconv::unstable::text::word;
 
 use crate::failure::{Failure, Outcome};
@@ -115,7 +116,7 @@ impl Picture {
     }
 
     /// The same picture of another height and width.
-    pub fn resized(self, [height, width]: [u32; 2], filter: image::imageops::FilterType) -> Self {
+    pub fn resized(self, [height, width]: [u32; 2], filter: FilterType) -> Self {
         if [height, width] == [self.height, self.width] {
             return self;
         }
@@ -124,10 +125,13 @@ impl Picture {
     }
 
     /// Its planes at another height and width.
-    pub fn resized_planes(&self, size: [u32; 2]) -> Vec<f32> {
-        let Self { height, width, values, .. } = self;
-        let copy = Self { height: *height, width: *width, values: values.clone(), alpha: None, is_deep: true };
-        copy.resized(size, image::imageops::FilterType::Triangle).values
+    pub fn planes_at(&self, [height, width]: [u32; 2]) -> Vec<f32> {
+        let planes = self.values.chunks(self.height as usize * self.width as usize).flat_map(|plane| {
+            let plane: ImageBuffer<Luma<f32>, _> =
+                ImageBuffer::from_raw(self.width, self.height, plane.to_vec()).expect("as many values as pixels");
+            imageops::resize(&plane, width, height, FilterType::Triangle).into_raw()
+        });
+        planes.collect()
     }
 
     /// The middle of the picture, of this height and width, which it must have at least.

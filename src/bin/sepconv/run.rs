@@ -1,12 +1,12 @@
 //! `sepconv run`: a whole network from a file, on a device.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
 use sepconv::timing::{Spread, repeat};
 use sepconv::unstable::text::rounding;
-use sepconv::{Bound, Context, Network, NetworkPlan, Rounding, Tensor};
+use sepconv::{Context, Network, Rounding};
 use serde_json::{Value, json};
 
 use crate::arguments::{DeviceOption, OverwriteOption, TuningOption};
@@ -14,7 +14,8 @@ use crate::device::Device;
 use crate::failure::{Failure, Outcome};
 use crate::files::{self, Format, check_out};
 use crate::networks::{self, Given, PictureOptions};
-use crate::output::{print, progress};
+use crate::on_device::{OnDevice, Output, megabytes, timed};
+use crate::output::print;
 use crate::picture;
 
 /// What `run` takes.
@@ -53,13 +54,6 @@ pub struct Arguments {
     device: DeviceOption,
     #[command(flatten)]
     tuning: TuningOption,
-}
-
-/// An output's name, sizes and values.
-pub struct Output {
-    pub name: String,
-    pub shape: Vec<u32>,
-    pub values: Vec<f32>,
 }
 
 /// Runs it.
@@ -110,109 +104,33 @@ struct Ran {
 /// For how long a network is timed.
 const BUDGET: Duration = Duration::from_secs(1);
 
-/// A network with its tensors on a device.
-pub struct OnDevice {
-    pub plan: NetworkPlan,
-    inputs: Vec<(Tensor, Vec<f32>)>,
-    outputs: Vec<(String, Vec<u32>, Tensor)>,
-    bound: Bound,
-}
-
-impl OnDevice {
-    /// Plans a network for these inputs, with a progress bar, and binds it.
-    pub fn new(context: &Context, network: &Network, given: &[Given]) -> Outcome<Self> {
-        let shapes: Vec<(&str, &[u32])> = given.iter().map(|given| (given.name.as_str(), &given.shape[..])).collect();
-        let bar = progress(1);
-        bar.set_message("compiling");
-        let plan = network.plan_with_progress(context, &shapes, &|done, all| {
-            bar.set_length(all as u64);
-            bar.set_position(done as u64);
-        })?;
-        bar.finish_and_clear();
-        let weights = plan.weights()?;
-        let mut inputs = Vec::new();
-        for port in plan.inputs() {
-            let given = given.iter().find(|given| given.name == port.name).expect("every input was read");
-            let expected = given.shape.iter().map(|&size| u64::from(size)).product::<u64>();
-            if given.values.len() as u64 != expected {
-                return Err(Failure::Request(format!("tensor {} has {} values", given.name, given.values.len())));
-            }
-            inputs.push((Tensor::from_slice(context, port.tensor_shape(), &given.values)?, given.values.clone()));
-        }
-        let output = |port: &sepconv::network::Port| {
-            Ok((port.name.clone(), port.shape.clone(), Tensor::zeros(context, port.tensor_shape())?))
-        };
-        let outputs = plan.outputs().iter().map(output).collect::<sepconv::Result<Vec<_>>>()?;
-        let ends: Vec<_> =
-            plan.inputs().iter().zip(&inputs).map(|(port, (tensor, _))| (port.name.as_str(), tensor)).collect();
-        let out: Vec<_> = outputs.iter().map(|(name, _, tensor)| (name.as_str(), tensor)).collect();
-        let bound = plan.bind(&weights, &ends, &out)?;
-        Ok(Self { plan, inputs, outputs, bound })
-    }
-
-    /// The whole program, without upload and read-back.
-    pub fn bound(&self) -> &Bound {
-        &self.bound
-    }
-
-    /// Upload, one submission, read-back: what a caller pays.
-    pub fn once(&self) -> sepconv::Result<Vec<Vec<f32>>> {
-        for (tensor, values) in &self.inputs {
-            tensor.write(values)?;
-        }
-        self.bound.run()?;
-        self.outputs.iter().map(|(_, _, tensor)| tensor.read_blocking()).collect()
-    }
-
-    /// The outputs with these values.
-    pub fn outputs(&self, values: Vec<Vec<f32>>) -> Vec<Output> {
-        let named = self.outputs.iter().zip(values);
-        named.map(|((name, shape, _), values)| Output { name: name.clone(), shape: shape.clone(), values }).collect()
-    }
-}
-
 fn on_adapter(context: &Context, network: &Network, given: &[Given], is_timed: bool) -> Outcome<Ran> {
-    let start = Instant::now();
-    let on_device = OnDevice::new(context, network, given)?;
-    let values = on_device.once()?;
-    let first_ms = start.elapsed().as_secs_f64() * 1e3;
-    let times = if is_timed {
-        let [times] = repeat(BUDGET, || {
-            let start = Instant::now();
-            on_device.once()?;
-            Ok([start.elapsed().as_secs_f64() * 1e3])
-        })?;
-        Some(times)
-    } else {
-        None
-    };
+    let (on_device, values, first_ms) = OnDevice::first_run(context, network, given)?;
     Ok(Ran {
         outputs: on_device.outputs(values),
         steps: Some(on_device.plan.steps()),
         workspace_bytes: on_device.plan.workspace_bytes(),
         weight_bytes: on_device.plan.weight_bytes(),
         first_ms,
-        times,
+        times: is_timed.then(|| on_device.times(BUDGET)).transpose()?,
     })
 }
 
 fn by_reference(network: &Network, given: &[Given], is_timed: bool) -> Outcome<Ran> {
-    let inputs: Vec<_> = given.iter().map(|given| (given.name.as_str(), &given.shape[..], &given.values[..])).collect();
-    let run = || {
-        let start = Instant::now();
-        let outputs = network.reference(&inputs, |_| Ok(()))?;
-        Ok((outputs, start.elapsed().as_secs_f64() * 1e3))
-    };
-    let (outputs, first_ms) = run()?;
-    let times = if is_timed {
-        let [times] = repeat(BUDGET, || Ok([run()?.1]))?;
-        Some(times)
-    } else {
-        None
-    };
+    let inputs = networks::inputs(given);
+    let run = || network.reference(&inputs, |_| Ok(()));
+    let (outputs, first_ms) = timed(run)?;
+    let times = || repeat(BUDGET, || Ok([timed(run)?.1])).map(|[times]| times);
     let outputs =
         outputs.into_iter().map(|output| Output { name: output.name, shape: output.shape, values: output.values });
-    Ok(Ran { outputs: outputs.collect(), steps: None, workspace_bytes: 0, weight_bytes: 0, first_ms, times })
+    Ok(Ran {
+        outputs: outputs.collect(),
+        steps: None,
+        workspace_bytes: 0,
+        weight_bytes: 0,
+        first_ms,
+        times: is_timed.then(times).transpose()?,
+    })
 }
 
 /// Writes all outputs to a safetensors file, or the only one to an npy file or as a picture.
@@ -284,11 +202,6 @@ fn to_text(arguments: &Arguments, ran: &Ran, device: &Device) -> String {
         lines.push(format!("a run {median:.2} ms (p10 {p10:.2}, p90 {p90:.2}): upload, one submission, read-back"));
     }
     lines.join("\n")
-}
-
-/// Bytes as a reader likes them.
-pub fn megabytes(bytes: u64) -> String {
-    format!("{:.2} MB", bytes as f64 / 1e6)
 }
 
 fn to_json(ran: &Ran, device: &Device) -> Value {

@@ -162,7 +162,7 @@ fn check_arguments(arguments: &Arguments) -> Outcome {
             "--upscaler is less than 2; it is how many times as large pictures become".to_owned(),
         ));
     }
-    let has_picture = calibrate.iter().chain(check).any(|path| inputs::is_picture(path));
+    let has_picture = calibrate.iter().chain(check).any(|path| networks::is_picture(path));
     match arguments.picture.first() {
         Some(option) if !has_picture => {
             Err(Failure::Request(format!("{option} goes with pictures, which --calibrate gives")))
@@ -186,7 +186,7 @@ fn samples(arguments: &Arguments, network: &Network) -> Outcome<(Vec<Sample>, Ve
 /// The largest value of a picture's pixels; none where no pictures are given.
 fn largest_value(arguments: &Arguments) -> Option<f64> {
     let mut given = arguments.calibrate.iter().chain(&arguments.check);
-    given.any(|path| inputs::is_picture(path)).then(|| f64::from(arguments.picture.largest()))
+    given.any(|path| networks::is_picture(path)).then(|| f64::from(arguments.picture.largest()))
 }
 
 /// What the settings are made of, and measured with.

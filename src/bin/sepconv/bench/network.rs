@@ -1,19 +1,18 @@
 //! `sepconv bench MODEL.onnx`: a whole network as a caller pays for it, and each of its layers by itself.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sepconv::network::ReferenceLayer;
 use sepconv::roofline::Roofline;
-use sepconv::timing::{self, Spread, repeat};
-use sepconv::unstable::LayerTensors;
-use sepconv::{Context, Layer, Network, Tensor, verify};
+use sepconv::timing::{self, Spread};
+use sepconv::{Context, Layer, Network};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome};
-use crate::networks::Given;
+use crate::networks::{self, Given};
+use crate::on_device::{self, OnDevice, megabytes};
 use crate::output::{progress, table};
 use crate::plan::kind;
-use crate::run::{OnDevice, megabytes};
 
 /// For how long each layer is timed, and for how long the whole network.
 const LAYER_BUDGET: Duration = Duration::from_millis(150);
@@ -48,16 +47,9 @@ pub struct Timed {
 
 /// Times a network and its layers, each compared with the reference before.
 pub fn measure(context: &Context, network: &Network, given: &[Given], roofline: &Roofline) -> Outcome<Timed> {
-    let start = Instant::now();
-    let on_device = OnDevice::new(context, network, given)?;
-    on_device.once()?;
-    let first_ms = start.elapsed().as_secs_f64() * 1e3;
-    let layers = layers(context, network, given, roofline)?;
-    let [caller] = repeat(NETWORK_BUDGET, || {
-        let start = Instant::now();
-        on_device.once()?;
-        Ok([start.elapsed().as_secs_f64() * 1e3])
-    })?;
+    let (on_device, _, first_ms) = OnDevice::first_run(context, network, given)?;
+    let layers = layers(context, network, given, roofline, on_device.plan.layers().len())?;
+    let caller = on_device.times(NETWORK_BUDGET)?;
     let bound = std::slice::from_ref(on_device.bound());
     let whole = timing::measure_blocking(context, bound, NETWORK_BUDGET)?;
     Ok(Timed {
@@ -71,13 +63,17 @@ pub fn measure(context: &Context, network: &Network, given: &[Given], roofline: 
     })
 }
 
-/// Each layer on the values that get there.
-fn layers(context: &Context, network: &Network, given: &[Given], roofline: &Roofline) -> Outcome<Vec<LayerRow>> {
-    let inputs: Vec<_> = given.iter().map(|given| (given.name.as_str(), &given.shape[..], &given.values[..])).collect();
-    let shapes: Vec<_> = inputs.iter().map(|(name, shape, _)| (*name, *shape)).collect();
-    let bar = progress(network.layers(&shapes)?.len());
+/// Each of so many layers on the values that get there.
+fn layers(
+    context: &Context,
+    network: &Network,
+    given: &[Given],
+    roofline: &Roofline,
+    count: usize,
+) -> Outcome<Vec<LayerRow>> {
+    let bar = progress(count);
     let mut rows = Vec::new();
-    network.reference(&inputs, |layer| {
+    network.reference(&networks::inputs(given), |layer| {
         bar.set_message(layer.name.to_owned());
         rows.push(row(context, layer, roofline)?);
         bar.inc(1);
@@ -94,14 +90,7 @@ fn layers(context: &Context, network: &Network, given: &[Given], roofline: &Roof
 }
 
 fn row(context: &Context, layer: &ReferenceLayer<'_>, roofline: &Roofline) -> sepconv::Result<LayerRow> {
-    let plan = context.plan(*layer.layer)?;
-    let tensors = LayerTensors::new(context, layer.layer, layer.given)?;
-    let output = Tensor::from_slice(context, layer.layer.output_shape(), &vec![f32::NAN; layer.expected.values.len()])?;
-    let bound = tensors.bind(&plan, &output)?;
-    bound.run()?;
-    let describe = layer.layer.describe();
-    let error =
-        verify::largest_error(layer.expected, describe.activation(), describe.terms(), &output.read_blocking()?);
+    let (plan, bound, error) = on_device::layer(context, layer)?;
     let timing = timing::measure_blocking(context, &[bound], LAYER_BUDGET)?;
     let values = layer.given.iter().map(|values| values.len() as u64).sum::<u64>() + layer.expected.values.len() as u64;
     Ok(LayerRow {

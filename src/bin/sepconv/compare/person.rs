@@ -1,18 +1,18 @@
 //! A small real network run on the photograph: `MediaPipe`'s selfie segmentation, which finds the person.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgb, RgbImage, imageops};
-use sepconv::timing::{Spread, repeat};
-use sepconv::unstable::LayerTensors;
-use sepconv::{Context, Network, Tensor, verify};
+use sepconv::network::ReferenceLayer;
+use sepconv::timing::Spread;
+use sepconv::{Context, Network};
 
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
-use crate::networks::Given;
+use crate::networks::{self, Given};
+use crate::on_device::{self, OnDevice, timed};
 use crate::picture::{self, Picture, byte};
-use crate::run::{OnDevice, Output};
 
 /// The network: where it is from and its licence are in assets/README.md.
 const MODEL: &[u8] = include_bytes!("../../../../assets/selfie_segmentation.onnx");
@@ -46,63 +46,45 @@ pub struct Person {
 /// Runs the network on a picture.
 pub fn compute(device: &Device, picture: &Picture) -> Outcome<Person> {
     let network = Network::from_onnx(MODEL)?;
-    let values = picture.resized_planes([SIDE, SIDE]);
-    let given = [Given { name: network.input_names()[0].to_owned(), shape: vec![1, 3, SIDE, SIDE], values }];
-    let layers = network.layers(&[])?.len();
-    let start = Instant::now();
-    let Device::Adapter(context) = device else {
-        let inputs = given.each_ref().map(|given| (given.name.as_str(), &given.shape[..], &given.values[..]));
-        let outputs = network.reference(&inputs, |_| Ok(()))?;
-        let mask = outputs.into_iter().next().map(|output| output.values).unwrap_or_default();
-        let first_ms = start.elapsed().as_secs_f64() * 1e3;
-        return Ok(Person {
-            mask,
-            layers,
-            steps: None,
-            weight_bytes: 0,
-            workspace_bytes: 0,
-            first_ms,
-            times: None,
-            error: None,
-        });
-    };
-    let on_device = OnDevice::new(context, &network, &given)?;
-    let outputs = on_device.once()?;
-    let first_ms = start.elapsed().as_secs_f64() * 1e3;
-    let [times] = repeat(BUDGET, || {
-        let start = Instant::now();
-        on_device.once()?;
-        Ok([start.elapsed().as_secs_f64() * 1e3])
-    })?;
-    let error = Some(largest_error(context, &network, &given)?);
-    let mask = on_device.outputs(outputs).into_iter().next().map(|Output { values, .. }| values).unwrap_or_default();
-    Ok(Person {
-        mask,
-        layers,
-        steps: Some(on_device.plan.steps()),
-        weight_bytes: on_device.plan.weight_bytes(),
-        workspace_bytes: on_device.plan.workspace_bytes(),
-        first_ms,
-        times: Some(times),
-        error,
-    })
+    let name = network.input_names()[0].to_owned();
+    let given = [Given { name, shape: vec![1, 3, SIDE, SIDE], values: picture.planes_at([SIDE, SIDE]) }];
+    match device {
+        Device::Adapter(context) => on_adapter(context, &network, &given),
+        Device::Reference => by_reference(&network, &given),
+    }
 }
 
-/// The largest error of a layer on the values that get there, as a multiple of its bound.
-fn largest_error(context: &Context, network: &Network, given: &[Given]) -> Outcome<f64> {
-    let inputs: Vec<_> = given.iter().map(|given| (given.name.as_str(), &given.shape[..], &given.values[..])).collect();
+fn on_adapter(context: &Context, network: &Network, given: &[Given]) -> Outcome<Person> {
+    let (on_device, outputs, first_ms) = OnDevice::first_run(context, network, given)?;
     let mut largest = 0.0_f64;
-    network.reference(&inputs, |layer| {
-        let plan = context.plan(*layer.layer)?;
-        let nans = vec![f32::NAN; layer.expected.values.len()];
-        let output = Tensor::from_slice(context, layer.layer.output_shape(), &nans)?;
-        LayerTensors::new(context, layer.layer, layer.given)?.bind(&plan, &output)?.run()?;
-        let (activation, terms) = (layer.layer.describe().activation(), layer.layer.describe().terms());
-        let error = verify::largest_error(layer.expected, activation, terms, &output.read_blocking()?);
+    network.reference(&networks::inputs(given), |layer| {
+        let (.., error) = on_device::layer(context, layer)?;
         largest = if error.is_nan() { f64::INFINITY } else { largest.max(error) };
         Ok(())
     })?;
-    Ok(largest)
+    let plan = &on_device.plan;
+    Ok(Person {
+        layers: plan.layers().len(),
+        steps: Some(plan.steps()),
+        weight_bytes: plan.weight_bytes(),
+        workspace_bytes: plan.workspace_bytes(),
+        first_ms,
+        times: Some(on_device.times(BUDGET)?),
+        error: Some(largest),
+        mask: outputs.into_iter().next().unwrap_or_default(),
+    })
+}
+
+fn by_reference(network: &Network, given: &[Given]) -> Outcome<Person> {
+    let mut layers = 0;
+    let count = |_: &ReferenceLayer<'_>| {
+        layers += 1;
+        Ok(())
+    };
+    let (outputs, first_ms) = timed(|| network.reference(&networks::inputs(given), count))?;
+    let mask = outputs.into_iter().next().map(|output| output.values).unwrap_or_default();
+    let (weight_bytes, workspace_bytes) = (0, 0);
+    Ok(Person { mask, layers, steps: None, weight_bytes, workspace_bytes, first_ms, times: None, error: None })
 }
 
 impl Person {

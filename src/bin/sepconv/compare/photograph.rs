@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use image::{DynamicImage, GrayImage, ImageBuffer, Luma, RgbImage, imageops};
+use image::{DynamicImage, GrayImage, Luma, RgbImage, imageops};
 use sepconv::{Activation, SeparableConv2d, verify};
 
 use super::person;
@@ -40,12 +40,8 @@ pub fn at_most(picture: Picture, side: u32) -> Picture {
     let scaled =
         |size: u32| u32::try_from(u64::from(size) * u64::from(side) / u64::from(longest)).unwrap_or(side).max(1);
     let (height, width) = (scaled(picture.height), scaled(picture.width));
-    let planes = picture.values.chunks(picture.height as usize * picture.width as usize).flat_map(|plane| {
-        let plane: ImageBuffer<Luma<f32>, _> =
-            ImageBuffer::from_raw(picture.width, picture.height, plane.to_vec()).expect("as many values as pixels");
-        imageops::resize(&plane, width, height, imageops::FilterType::Triangle).into_raw()
-    });
-    Picture { height, width, values: planes.collect(), alpha: None, is_deep: picture.is_deep }
+    let values = picture.planes_at([height, width]);
+    Picture { height, width, values, alpha: None, is_deep: picture.is_deep }
 }
 
 /// The three ways, and how far each is from the reference.
@@ -108,8 +104,7 @@ fn file_names() -> impl Iterator<Item = String> {
 pub fn check_folder(folder: &Path, image: Option<&Path>) -> Outcome {
     let image: Vec<&Path> = image.into_iter().collect();
     if files::metadata("--out", folder)?.is_some() {
-        let all = file_names().chain([person::FILE.to_owned()]);
-        let mut all = all;
+        let mut all = file_names().chain([person::FILE.to_owned()]);
         return all.try_for_each(|name| files::check_place("--out", &folder.join(name), &image));
     }
     // It is made in the nearest one that is there.

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::failure::Outcome;
 use crate::networks::{self, InputShape};
+use crate::on_device::megabytes;
 use crate::output::{print, table};
-use crate::run::megabytes;
 
 /// Prints what a planner makes of a model; `whose` says whose limits it keeps to.
 pub fn run(

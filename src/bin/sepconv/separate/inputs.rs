@@ -6,7 +6,6 @@ use image::imageops::FilterType;
 use sepconv::Network;
 
 use crate::failure::{Failure, Outcome};
-use crate::files::Format;
 use crate::networks::{self, Given, InputShape, PictureOptions};
 use crate::picture::{self, Picture};
 
@@ -15,11 +14,6 @@ pub struct Sample {
     pub given: Vec<Given>,
     /// The picture that an upscaler should make, in the order and range of its output.
     pub truth: Option<Vec<f32>>,
-}
-
-/// Whether a file is a picture.
-pub fn is_picture(path: &Path) -> bool {
-    matches!(Format::of(path), Some(Format::Png | Format::Jpeg))
 }
 
 /// Reads files that a network is run on. `argument` is what named them. For an upscaler, which makes pictures so many times
@@ -37,7 +31,7 @@ pub fn read(
             let given = networks::read_inputs(network, path, options).map_err(within)?;
             return Ok(Sample { given, truth: None });
         };
-        if !is_picture(path) {
+        if !networks::is_picture(path) {
             let message = format!("--upscaler goes with pictures; {} is none", path.display());
             return Err(Failure::Request(message).within(argument));
         }
@@ -77,32 +71,7 @@ fn enlarged(network: &Network, path: &Path, options: &PictureOptions, times: u32
     Ok(Sample { given: vec![options.given(small, network)?], truth: Some(values) })
 }
 
-/// Random values from 0 to 1 for all inputs. A size that is not known is 1 for the batch.
+/// Random values for all inputs. A batch that is not known is 1.
 pub fn random(network: &Network, shapes: &[InputShape]) -> Outcome<Sample> {
-    let named = networks::named(network, shapes)?;
-    let mut random = fastrand::Rng::with_seed(0x5e9a_7a7e);
-    let given = network.input_names().into_iter().map(|name| {
-        let declared = network.input_shape(name).unwrap_or_default();
-        let own = || {
-            let sizes = declared.iter().enumerate();
-            sizes.map(|(axis, size)| size.or((axis == 0).then_some(1))).collect::<Option<Vec<u32>>>()
-        };
-        let wanted = named.iter().find(|(other, _)| other == name).map(|(_, shape)| shape.clone());
-        let shape = wanted.or_else(own).ok_or_else(|| {
-            let message =
-                format!("--input must give the shape of {name:?}, or --calibrate an input: the model does not say it");
-            Failure::Request(message)
-        })?;
-        let count: u64 = shape.iter().map(|&size| u64::from(size)).fold(1, u64::saturating_mul);
-        if count == 0 || count > MOST_VALUES {
-            let message = format!("--input {name}={shape:?} has {count} values; it may have from 1 to {MOST_VALUES}");
-            return Err(Failure::Request(message));
-        }
-        let values = (0..count).map(|_| random.f32()).collect();
-        Ok(Given { name: name.to_owned(), shape, values })
-    });
-    Ok(Sample { given: given.collect::<Outcome<_>>()?, truth: None })
+    Ok(Sample { given: networks::made_up(network, shapes, Some(1), ", or --calibrate an input")?, truth: None })
 }
-
-/// The most random values of an input.
-const MOST_VALUES: u64 = 1 << 28;

@@ -10,9 +10,9 @@ use sepconv::{Bound, Context, Geometry, Layer, Network, SeparableConv2d, Tensor}
 
 use super::inputs::Sample;
 use crate::failure::{Failure, Outcome};
-use crate::networks::Given;
+use crate::networks;
+use crate::on_device::OnDevice;
 use crate::output::{complain, progress};
-use crate::run::OnDevice;
 
 /// A normal layer and its separable forms.
 pub struct Measured<'a> {
@@ -46,11 +46,6 @@ impl Measured<'_> {
 /// The name of a layer that stays as it is, and why.
 pub type Unchanged = (String, String);
 
-/// The shapes of a run's inputs.
-pub fn shapes(given: &[Given]) -> Vec<(&str, &[u32])> {
-    given.iter().map(|given| (given.name.as_str(), &given.shape[..])).collect()
-}
-
 /// Takes every layer apart and times it. What cannot be timed is left out, with the reason.
 pub fn measure<'a>(
     context: &Context,
@@ -59,7 +54,7 @@ pub fn measure<'a>(
     samples: &[Sample],
     is_calibrated: bool,
 ) -> Outcome<(Vec<Measured<'a>>, Vec<Unchanged>)> {
-    let computed = network.layers(&shapes(&samples[0].given))?;
+    let computed = network.layers(&networks::shapes(&samples[0].given))?;
     let mut clock = Clock { context, times: Vec::new() };
     let (mut measured, mut others) = (Vec::new(), Vec::new());
     let bar = progress(layers.len());

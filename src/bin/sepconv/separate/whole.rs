@@ -8,7 +8,7 @@ use super::choose::Setting;
 use super::inputs::Sample;
 use super::layers::in_turn;
 use crate::failure::Outcome;
-use crate::run::{OnDevice, Output};
+use crate::on_device::{OnDevice, Output};
 
 /// A setting, measured.
 pub struct Point {
