@@ -391,7 +391,7 @@ fn an_interrupted_write_leaves_nothing() {
         let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).output().unwrap();
         let status = child.wait().unwrap();
         if kill.status.success() && !status.success() {
-            assert_eq!(status.code(), Some(130));
+            assert_eq!(status.code(), Some(130), "{status}");
             if files(folder.path()) == before {
                 return;
             }
