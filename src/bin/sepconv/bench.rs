@@ -35,11 +35,26 @@ use row::{Row, geometric_mean, time};
   sepconv bench --overhead
   sepconv bench model.onnx --input 1,3,224,224 --json result.json --svg timeline.svg
 
-A shape is a JSON object: id its name; kind `conv`, `sep`, `max_pool` or `average_pool`; n, c, h, w the input; k, s, p, d
-kernel size, stride, padding and dilation, each one number or [height, width], p also [top, left, bottom, right] or
-\"same\"; oc output channels, of all but a pool, whose s is k unless it is given; g groups and rounding, \"fast\" or
-\"exact\", of a conv; m the depth multiplier, of a sep. Of both: bias and residual, true or false, and activation, as on the
-command line; bias is true unless it is given.
+A shape is a JSON object: id its name, kind one of these, n, c, h, w the input, and what else its kind has:
+  conv            oc k s p d g bias activation residual rounding
+  sep             oc k s p d m bias activation residual
+  conv_transpose  oc k s p d g output_padding bias activation
+  max_pool        k s p d
+  average_pool    k s p d
+  resize          size mode coordinates
+  matmul          rows depth columns activation; it has n pairs of matrices, and no c, h, w
+  reduce          reduction axes activation
+  softmax         axes
+  group_norm      g activation
+  layer_norm      axes activation
+  binary          operation axes activation
+  unary           activation
+  transpose       order
+oc output channels; k, s, p, d kernel size, stride, padding and dilation, each one number or [height, width], p also
+[top, left, bottom, right] or \"same\"; g groups; m the depth multiplier; bias and residual, true or false; activation, as on
+the command line; rounding \"fast\" or \"exact\"; size [height, width]; mode and coordinates as ONNX calls them; axes, letters
+of \"nchw\": what it goes along, or for a binary what the second tensor has; order, such as \"nhwc\". Sizes must be given, all
+else has a default: bias true, a pool's s its k.
 
 Each layer is compared with the reference, and then timed with up to 16 sets of its tensors in turn, 128 MiB of them if
 16 are that large, so that a run does not find its input in a cache; after that every set's result must be the one that

@@ -1,173 +1,21 @@
 //! Layers to be timed, each compared with the reference before.
 
-use std::path::Path;
+mod read;
+
 use std::time::{Duration, Instant};
 
 use sepconv::reference::Reference;
 use sepconv::timing::{self, Timing};
 use sepconv::unstable::LayerTensors;
-use sepconv::unstable::text;
-use sepconv::{
-    AveragePool2d, Bound, Choice, Context, Conv2d, Layer, MaxPool2d, Plan, SeparableConv2d, Tensor, kernels, verify,
-};
-use serde_json::Value;
+use sepconv::{Bound, Choice, Context, Layer, Plan, Tensor, kernels, verify};
 
 use crate::failure::{Failure, Outcome};
-use crate::files;
+pub use read::load;
 
 /// A layer and its name.
 pub struct Shape {
     pub id: String,
     pub layer: Layer,
-}
-
-/// The layers that come with the command.
-const SHAPES: &str = include_str!("../../../benches/shapes.json");
-
-/// The layers of a shapes file, or those that come with the command.
-pub fn load(path: Option<&Path>, batch: u32) -> Outcome<Vec<Shape>> {
-    match path {
-        None => parse(SHAPES, "the layers that come with it", batch),
-        Some(path) => parse(&files::read_text(path)?, &path.display().to_string(), batch),
-    }
-}
-
-/// Reads the layers of a shapes file; `name` is for messages.
-fn parse(text: &str, name: &str, batch: u32) -> Outcome<Vec<Shape>> {
-    let refused = |reason: String| Failure::Request(format!("{name}: {reason}"));
-    let value: Value = serde_json::from_str(text).map_err(|error| refused(format!("not JSON: {error}")))?;
-    let list = value.as_array().filter(|list| !list.is_empty());
-    let list = list.ok_or_else(|| refused("it must be a JSON array of shapes".to_owned()))?;
-    let mut shapes: Vec<Shape> = Vec::new();
-    for (index, value) in list.iter().enumerate() {
-        let refused = |reason: String| refused(format!("shape {index}: {reason}"));
-        let id = parse_id(value).map_err(refused)?;
-        if shapes.iter().any(|other| other.id == id) {
-            return Err(refused(format!("id is {id:?}, which another shape has")));
-        }
-        let layer = parse_layer(value, batch).map_err(refused)?.map_err(|error| failed(&id, error))?;
-        shapes.push(Shape { id, layer });
-    }
-    Ok(shapes)
-}
-
-/// What a shape may have.
-const KEYS: [&str; 17] = [
-    "id",
-    "kind",
-    "n",
-    "c",
-    "h",
-    "w",
-    "oc",
-    "k",
-    "s",
-    "p",
-    "d",
-    "g",
-    "m",
-    "bias",
-    "activation",
-    "residual",
-    "rounding",
-];
-
-fn parse_id(value: &Value) -> Result<String, String> {
-    let keys = value.as_object().ok_or("it must be a JSON object")?.keys();
-    if let Some(key) = keys.into_iter().find(|key| !KEYS.contains(&key.as_str())) {
-        return Err(format!("{key:?} is no key of a shape; its keys are {}", KEYS.join(", ")));
-    }
-    let id = value["id"].as_str().ok_or("id is missing; it must be a text")?;
-    if id.chars().any(char::is_control) {
-        return Err(format!("id is {id:?}; it must be without control characters"));
-    }
-    Ok(id.to_owned())
-}
-
-/// The layer of a shape, and what is wrong with its sizes.
-fn parse_layer(value: &Value, batch: u32) -> Result<sepconv::Result<Layer>, String> {
-    let number = |name: &str, default: Option<u32>| match (&value[name], default) {
-        (Value::Null, Some(default)) => Ok(default),
-        (Value::Null, None) => Err(format!("{name} is missing; it must be a whole number")),
-        (number, _) => number
-            .as_u64()
-            .and_then(|number| u32::try_from(number).ok())
-            .ok_or_else(|| format!("{name} is {number}; it must be a whole number below 2^32")),
-    };
-    let images = number("n", Some(1))?.checked_mul(batch).ok_or("n times --batch is past 2^32")?;
-    if images == 0 {
-        return Err("n times --batch is 0; it must be at least 1".to_owned());
-    }
-    let channels = number("c", None)?;
-    let input = [images, channels, number("h", None)?, number("w", None)?];
-    let kernel = argument(value, "k", text::size)?.ok_or("k is missing; it must be one number or [height, width]")?;
-    let stride = argument(value, "s", text::size)?;
-    let padding = argument(value, "p", text::padding)?.unwrap_or(0.into());
-    let dilation = argument(value, "d", text::size)?.unwrap_or(1.into());
-    let none = |keys: &[&str], kind: &str| match keys.iter().find(|key| !value[**key].is_null()) {
-        Some(key) => Err(format!("{key} is {}; a {kind} has none", value[*key])),
-        None => Ok(()),
-    };
-    let flag = |name: &str, default: bool| match &value[name] {
-        Value::Null => Ok(default),
-        flag => flag.as_bool().ok_or_else(|| format!("{name} is {flag}; it must be true or false")),
-    };
-    let (bias, residual) = (flag("bias", true)?, flag("residual", false)?);
-    let activation = argument(value, "activation", text::activation)?.unwrap_or_default();
-    let kind = value["kind"].as_str().map(text::word);
-    Ok(match kind.as_deref() {
-        Some("conv") => {
-            none(&["m"], "conv")?;
-            let layer = Conv2d::new(channels, number("oc", None)?, kernel).groups(number("g", Some(1))?);
-            layer
-                .stride(stride.unwrap_or(1.into()))
-                .padding(padding)
-                .dilation(dilation)
-                .bias(bias)
-                .activation(activation)
-                .residual(residual)
-                .rounding(argument(value, "rounding", text::rounding)?.unwrap_or_default())
-                .geometry(input)
-                .map(Layer::from)
-        }
-        Some("sep") => {
-            none(&["rounding"], "sep")?;
-            let groups = number("g", Some(1))?;
-            if groups != 1 {
-                return Err(format!("g is {groups}; a separable layer has 1"));
-            }
-            let layer = SeparableConv2d::new(channels, number("oc", None)?, kernel);
-            let layer = layer.depth_multiplier(number("m", Some(1))?).stride(stride.unwrap_or(1.into()));
-            let layer = layer.bias(bias).activation(activation).residual(residual);
-            layer.padding(padding).dilation(dilation).geometry(input).map(Layer::from)
-        }
-        Some("maxpool") => {
-            none(&["oc", "g", "m", "bias", "activation", "residual", "rounding"], "max pool")?;
-            let layer = MaxPool2d::new(kernel).stride(stride.unwrap_or(kernel));
-            layer.padding(padding).dilation(dilation).geometry(input).map(Layer::from)
-        }
-        Some("averagepool") => {
-            none(&["oc", "g", "m", "bias", "activation", "residual", "rounding"], "average pool")?;
-            let layer = AveragePool2d::new(kernel).stride(stride.unwrap_or(kernel));
-            layer.padding(padding).dilation(dilation).geometry(input).map(Layer::from)
-        }
-        _ => {
-            let kind = &value["kind"];
-            return Err(format!("kind is {kind}; it must be \"conv\", \"sep\", \"max_pool\" or \"average_pool\""));
-        }
-    })
-}
-
-/// An argument as on the command line: one number, a list of them or a word; none if it is not there.
-fn argument<T>(value: &Value, key: &str, read: fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
-    let argument = &value[key];
-    let text = match argument {
-        Value::Null => return Ok(None),
-        Value::Array(list) => list.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-        Value::String(word) => word.clone(),
-        other => other.to_string(),
-    };
-    read(&text).map(Some).map_err(|reason| format!("{key} is {argument}: {reason}"))
 }
 
 /// What is wrong with a layer, by its name.
@@ -339,8 +187,7 @@ fn poisoned(context: &Context, shape: [u32; 4]) -> Outcome<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use sepconv::Activation;
-
+    use super::read::parse;
     use super::*;
 
     /// A device on which nothing is computed, so that every output stays as it was.
@@ -388,31 +235,6 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_sums_is_said_too() {
-        let shapes = r#"[{"id": "a", "kind": "conv", "c": 2, "h": 8, "w": 8, "oc": 4, "k": 3, "p": 1, "bias": false,
-                          "activation": "ReLU", "residual": true},
-                         {"id": "b", "kind": "sep", "c": 2, "h": 8, "w": 8, "oc": 4, "k": 3, "p": 1, "bias": false,
-                          "activation": "relu", "residual": true},
-                         {"id": "c", "kind": "conv", "c": 2, "h": 8, "w": 8, "oc": 4, "k": 3, "p": 1}]"#;
-        let [a, b, c]: [Shape; 3] = parse(shapes, "the test", 1).unwrap().try_into().ok().unwrap();
-        let conv = Conv2d::new(2, 4, 3).padding(1).bias(false).activation(Activation::Relu).residual(true);
-        assert_eq!(a.layer, conv.geometry([1, 2, 8, 8]).unwrap().into());
-        let separable = SeparableConv2d::new(2, 4, 3).padding(1).bias(false).activation(Activation::Relu);
-        assert_eq!(b.layer, separable.residual(true).geometry([1, 2, 8, 8]).unwrap().into());
-        assert!(b.is_separable_form_of(&a) && !b.is_separable_form_of(&c));
-        assert_eq!((a.parameters(), c.parameters()), (72, 76));
-        assert_eq!(a.bytes(), 4 * (128 + 72 + 256 + 256));
-        for kind in ["max_pool", "average_pool"] {
-            let exact =
-                format!(r#"[{{"id": "a", "kind": "{kind}", "c": 1, "h": 9, "w": 9, "k": 2, "rounding": "exact"}}]"#);
-            assert!(parse(&exact, "it", 1).is_err_and(|refused| refused.to_string().contains("rounding")), "{kind}");
-        }
-        let pool = r#"[{"id": "a", "kind": "Max-Pool", "c": 1, "h": 9, "w": 9, "k": 2, "bias": false}]"#;
-        let refused = parse(pool, "the test", 1).map(drop).unwrap_err().to_string();
-        assert!(refused.contains("bias is false; a max pool has none"), "{refused}");
-    }
-
-    #[test]
     fn a_convolution_may_have_to_be_exact() {
         let shapes = r#"[{"id": "a", "kind": "conv", "c": 16, "h": 12, "w": 12, "oc": 16, "k": 3, "p": 1},
                          {"id": "b", "kind": "conv", "c": 16, "h": 12, "w": 12, "oc": 16, "k": 3, "p": 1,
@@ -439,43 +261,6 @@ mod tests {
             );
             let refused = parse(&text, "the test", 1).map(drop).unwrap_err().to_string();
             assert!(refused.contains(reason), "{refused}");
-        }
-    }
-
-    #[test]
-    fn each_axis_may_have_its_own_sizes() {
-        let shapes = r#"[{"id": "a", "kind": "conv", "c": 4, "h": 20, "w": 18, "oc": 8, "k": [1, 7], "s": [2, 1],
-                          "p": [0, 3], "d": [1, 2], "g": 2},
-                         {"id": "b", "kind": "sep", "c": 3, "h": 9, "w": 8, "oc": 4, "k": 3, "p": [1, 2, 0, 3], "m": 2},
-                         {"id": "c", "kind": "max_pool", "c": 2, "h": 8, "w": 9, "k": [2, 3], "p": "same"},
-                         {"id": "d", "kind": "average_pool", "c": 2, "h": 8, "w": 9, "k": 3, "s": 2, "p": 1}]"#;
-        let [a, b, c, d]: [Shape; 4] = parse(shapes, "the test", 1).unwrap().try_into().ok().unwrap();
-        let conv = Conv2d::new(4, 8, [1, 7]).stride([2, 1]).padding([0, 3]).dilation([1, 2]).groups(2);
-        assert_eq!(a.layer, conv.geometry([1, 4, 20, 18]).unwrap().into());
-        let separable = SeparableConv2d::new(3, 4, 3).padding([1, 2, 0, 3]).depth_multiplier(2);
-        assert_eq!(b.layer, separable.geometry([1, 3, 9, 8]).unwrap().into());
-        let pool = MaxPool2d::new([2, 3]).padding(sepconv::Padding::Same);
-        assert_eq!(c.layer, pool.geometry([1, 2, 8, 9]).unwrap().into());
-        let mean = AveragePool2d::new(3).stride(2).padding(1);
-        assert_eq!(d.layer, mean.geometry([1, 2, 8, 9]).unwrap().into());
-        for (key, value, reason) in [
-            ("k", "[1, 2, 3]", "k is [1,2,3]: it has 3 numbers"),
-            ("k", "null", "k is missing"),
-            ("s", "-1", "s is -1: it must be a whole number"),
-            ("d", "[1.5, 2]", "d is [1.5,2]: it must be a whole number"),
-            ("p", "[1, 2, 3]", "p is [1,2,3]: it has 3 numbers"),
-            ("p", "\"some\"", "p is \"some\": it must be"),
-            ("m", "2", "m is 2; a conv has none"),
-            ("bias", "1", "bias is 1; it must be true or false"),
-            ("residual", "\"yes\"", "residual is \"yes\"; it must be true or false"),
-            ("activation", "\"relu7\"", "activation is \"relu7\": it must be none"),
-            ("rounding", "\"down\"", "rounding is \"down\": it must be"),
-        ] {
-            let text = format!(
-                r#"[{{"id": "a", "kind": "conv", "c": 1, "h": 9, "w": 9, "oc": 1, "k": 1, "{key}": {value}}}]"#
-            );
-            let refused = parse(&text, "the test", 1).map(drop).unwrap_err().to_string();
-            assert!(refused.starts_with(&format!("the test: shape 0: {reason}")), "{refused}");
         }
     }
 
