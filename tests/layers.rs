@@ -406,11 +406,16 @@ fn check_sums(context: &Context, layer: impl Into<Layer>, seed: u64) {
 /// The input's shape, the output channels, the kernel's size, and the output padding with what else is changed.
 type Transposed = ([u32; 4], u32, [u32; 2], [u32; 2], fn(&mut ConvTranspose2d));
 
-const TRANSPOSED: [Transposed; 20] = [
+const TRANSPOSED: [Transposed; 22] = [
     ([1, 1, 1, 1], 1, [1, 1], [0, 0], |_| {}),
     ([2, 3, 5, 7], 4, [2, 2], [0, 0], |layer| layer.stride = 2.into()),
     ([1, 24, 8, 8], 24, [2, 2], [0, 0], |layer| layer.stride = 2.into()),
     ([1, 24, 9, 7], 1, [2, 2], [0, 0], |layer| (layer.stride, layer.activation) = (2.into(), Activation::Sigmoid)),
+    // Windows that do not overlap: in groups, and not square.
+    ([2, 16, 5, 3], 6, [3, 2], [0, 0], |layer| (layer.stride, layer.groups) = ([3, 2].into(), 2)),
+    ([2, 9, 3, 4], 5, [2, 4], [0, 0], |layer| {
+        (layer.stride, layer.bias, layer.activation) = ([2, 4].into(), false, Activation::HardSwish);
+    }),
     // Past the edges of the tiles of channels and of pixels.
     ([2, 5, 9, 33], 29, [3, 3], [0, 0], |layer| (layer.stride, layer.bias) = (2.into(), false)),
     ([1, 5, 17, 33], 9, [1, 1], [0, 0], |_| {}),
@@ -499,7 +504,7 @@ fn transposed_convolutions_out_of_range_are_refused() {
     // What the kernel cannot compute, it says.
     let target = common::targets()[0].clone();
     for layer in [
-        ConvTranspose2d::new([1, 16_385, 1, 1], 1, 1).unwrap(),
+        ConvTranspose2d::new([1, 16_385, 1, 1], 1, 2).unwrap(),
         ConvTranspose2d::new([1, 1, 1, 1], 1, 1)
             .unwrap()
             .with([9, 9].into(), |layer| layer.stride = 300.into())

@@ -10,6 +10,7 @@ mod gemm;
 mod matmul;
 mod normalise;
 mod parts;
+mod pixel_shuffle;
 mod pointwise;
 mod pool;
 mod rearrange;
@@ -51,6 +52,7 @@ pub static ALL: &[&Kernel] = &[
     &separable::KERNEL,
     &chained::KERNEL,
     &pool::KERNEL,
+    &pixel_shuffle::KERNEL,
     &transposed::KERNEL,
     &resize::KERNEL,
     &binary::KERNEL,

@@ -16,7 +16,7 @@ use crate::target::Target;
 pub(super) static KERNEL: Kernel = Kernel {
     name: "transposed",
     summary: "any transposed convolution, phase by phase",
-    chosen: "for every transposed convolution",
+    chosen: "for transposed convolutions whose windows overlap, or of few channels",
     bound_by: "arithmetic for many channels, memory for few",
     rank: Rank::Fallback,
     shader: Some(Shader {

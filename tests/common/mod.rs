@@ -263,6 +263,11 @@ fn tolerance(activation: Activation, x: f64, expected: f64) -> f64 {
         Activation::Linear(slope, offset) | Activation::HardSigmoid(slope, offset) => {
             f64::from(f32::EPSILON) * (f64::from(slope) * x).abs().min(2.0 * f64::from(offset).abs())
         }
+        // The product that it starts from is off by as many units as any.
+        Activation::HardSwishLinear(slope, offset) => {
+            let product = (f64::from(slope) * Activation::HardSwish.apply(x)).abs();
+            units * f64::from(f32::EPSILON) * product.min(2.0 * f64::from(offset).abs())
+        }
         Activation::Log if (0.5..=2.0).contains(&x) => 2.0_f64.powi(-21),
         _ => 0.0,
     };

@@ -21,7 +21,8 @@ use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::networks::{self, InputShape, PictureOptions};
 use crate::output::{print, progress, table};
-use crate::shapes::{self, Shape};
+use crate::shapes::Shape;
+use crate::shapes_file;
 use comparison::Earlier;
 use row::{Row, geometric_mean, time};
 
@@ -125,7 +126,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     if let Some(model) = &arguments.model {
         return time_network(arguments, model);
     }
-    let shapes = shapes::load(arguments.shapes.as_deref(), arguments.batch)?;
+    let shapes = shapes_file::load(arguments.shapes.as_deref(), arguments.batch)?;
     let earlier = arguments.compare.as_ref().map(|path| Earlier::read(path, &shapes)).transpose()?;
     let device = arguments.device.device.as_deref();
     let context = Device::open_adapter(device, arguments.tuning.no_tune, "bench times")?;

@@ -21,6 +21,7 @@ mod run;
 mod separable;
 mod separate;
 mod shapes;
+mod shapes_file;
 mod tensors;
 mod tune;
 mod unfinished;

@@ -1,7 +1,5 @@
 //! Layers to be timed, each compared with the reference before.
 
-mod read;
-
 use std::time::{Duration, Instant};
 
 use sepconv::reference::Reference;
@@ -10,7 +8,6 @@ use sepconv::unstable::LayerTensors;
 use sepconv::{Bound, Choice, Context, Layer, Plan, Tensor, kernels, verify};
 
 use crate::failure::{Failure, Outcome};
-pub use read::load;
 
 /// A layer and its name.
 pub struct Shape {
@@ -19,7 +16,7 @@ pub struct Shape {
 }
 
 /// What is wrong with a layer, by its name.
-fn failed(id: &str, error: sepconv::Error) -> Failure {
+pub fn failed(id: &str, error: sepconv::Error) -> Failure {
     Failure::from(error).within(&format!("shape {id}"))
 }
 
@@ -187,8 +184,8 @@ fn poisoned(context: &Context, shape: [u32; 4]) -> Outcome<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use super::read::parse;
     use super::*;
+    use crate::shapes_file::parse;
 
     /// A device on which nothing is computed, so that every output stays as it was.
     fn idle_context() -> Context {

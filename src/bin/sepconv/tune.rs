@@ -13,7 +13,8 @@ use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::networks::{self, InputShape};
 use crate::output::{print, progress, table};
-use crate::shapes::{self, Shape};
+use crate::shapes::Shape;
+use crate::shapes_file;
 
 /// What `tune` takes.
 #[derive(Debug, clap::Args)]
@@ -59,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     }
     let shapes = match &arguments.model {
         Some(model) => layers_of(model, &arguments.input)?,
-        None => shapes::load(arguments.shapes.as_deref(), arguments.batch)?,
+        None => shapes_file::load(arguments.shapes.as_deref(), arguments.batch)?,
     };
     let context = Device::open_adapter(arguments.device.device.as_deref(), false, "tune measures")?;
     let table = context.tuning().clone();

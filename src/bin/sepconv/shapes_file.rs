@@ -10,12 +10,12 @@ use sepconv::{
 };
 use serde_json::Value;
 
-use super::{Shape, failed};
 use crate::failure::{Failure, Outcome};
 use crate::files;
+use crate::shapes::{Shape, failed};
 
 /// The layers that come with the command.
-const SHAPES: &str = include_str!("../../../../benches/shapes.json");
+const SHAPES: &str = include_str!("../../../benches/shapes.json");
 
 /// The layers of a shapes file, or those that come with the command.
 pub fn load(path: Option<&Path>, batch: u32) -> Outcome<Vec<Shape>> {
@@ -26,7 +26,7 @@ pub fn load(path: Option<&Path>, batch: u32) -> Outcome<Vec<Shape>> {
 }
 
 /// Reads the layers of a shapes file; `name` is for messages.
-pub(super) fn parse(text: &str, name: &str, batch: u32) -> Outcome<Vec<Shape>> {
+pub fn parse(text: &str, name: &str, batch: u32) -> Outcome<Vec<Shape>> {
     let refused = |reason: String| Failure::Request(format!("{name}: {reason}"));
     let value: Value = serde_json::from_str(text).map_err(|error| refused(format!("not JSON: {error}")))?;
     let list = value.as_array().filter(|list| !list.is_empty());
@@ -477,7 +477,7 @@ mod tests {
 
     #[test]
     fn every_other_kind_of_layer_is_read() {
-        let text = include_str!("../../../../benches/other_layers.json");
+        let text = include_str!("../../../benches/other_layers.json");
         let shapes = parse(text, "the test", 2).unwrap();
         for kind in &KINDS[2..] {
             assert!(text.contains(&format!("\"kind\": \"{}\"", kind.name)), "{}", kind.name);
