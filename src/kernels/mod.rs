@@ -9,6 +9,7 @@ mod fused;
 mod gemm;
 mod matmul;
 mod normalise;
+mod packed;
 mod parts;
 mod pixel_shuffle;
 mod pointwise;
@@ -24,6 +25,7 @@ mod softmax;
 mod software;
 mod team;
 mod tiled_gemm;
+mod tiled_pointwise;
 mod tiling;
 mod transposed;
 mod unary;
@@ -45,6 +47,7 @@ pub(crate) const EPILOGUE: [&str; 5] =
 pub static ALL: &[&Kernel] = &[
     &depthwise::KERNEL,
     &winograd::KERNEL,
+    &tiled_pointwise::KERNEL,
     &tiled_gemm::KERNEL,
     &pointwise::KERNEL,
     &gemm::KERNEL,
