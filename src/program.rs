@@ -239,13 +239,6 @@ impl Program {
         fold_into(&mut self.prepare, step, grid, limits)
     }
 
-    /// The same steps as what packs weights, once.
-    pub(crate) fn once(mut self) -> Self {
-        self.prepare.append(&mut self.steps);
-        self.parts = 0;
-        self
-    }
-
     /// Says which part of a layer its tensors belong to.
     pub(crate) fn within(mut self, part: &'static str) -> Self {
         for buffer in &mut self.buffers {

@@ -180,7 +180,7 @@ impl Run<'_> {
             }
             // They read pixels by their place alone.
             "pointwise" | "tiled_pointwise" | "subgroup_pointwise" => {
-                assert_eq!((self.word("top"), self.word("left")), (0, 0))
+                assert_eq!((self.word("top"), self.word("left")), (0, 0));
             }
             _ => {}
         }

@@ -191,14 +191,17 @@ pub(super) fn in_one_row(part: Part) -> Part {
     }
 }
 
+/// Packs the weight of a part of a layer, and says where.
+pub(super) type Pack = fn(&mut Program, Slice, &Geometry, &Lowering<'_>) -> Result<Slice>;
+
 /// How a kernel reads and writes its tensors.
 pub(super) struct Layout {
     /// Input, weight, bias, residual and output must start at a multiple of so many values.
     pub alignment: [u64; 5],
     /// How many output channels' filters are stored together.
     pub channels: u64,
-    /// Packs the weight of a part; none for a kernel that reads it as it is.
-    pub pack: Option<fn(&mut Program, Slice, &Geometry, &Lowering<'_>) -> Result<Slice>>,
+    /// What packs its weights; none for a kernel that reads it as it is.
+    pub pack: Option<Pack>,
 }
 
 /// That of a kernel which takes all as it is.

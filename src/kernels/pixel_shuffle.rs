@@ -119,8 +119,10 @@ fn pack(
     lowering: &Lowering<'_>,
 ) -> Result<usize> {
     let packed = program.hidden(Kind::Packed, name, axes.iter().map(|axis| u64::from(axis.size)).product())?;
-    let steps = rearranged(program, parameter, axes, lowering)?.once();
-    append(program, steps, &[(Kind::Input, "input", parameter), (Kind::Output, "output", packed)])?;
+    let packing = rearranged(program, parameter, axes, lowering)?;
+    let [from, to] = packing.ends();
+    let given = [(from, program.whole(parameter)), (to, program.whole(packed))];
+    program.prepare_by(packing, &given)?;
     Ok(packed)
 }
 

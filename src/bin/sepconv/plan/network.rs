@@ -95,8 +95,27 @@ impl Outline {
             format!("inputs and outputs    {}", megabytes(self.end_bytes)),
             format!("total                 {}", megabytes(total)),
             format!("limits                {}", self.whose),
+            self.as_torchsummary_counts(),
         ]
         .join("\n")
+    }
+
+    /// What `torchsummary` says of a model that has these layers: in units of 2²⁰ bytes, and every layer's output twice,
+    /// for the values going forward and the gradients coming back.
+    fn as_torchsummary_counts(&self) -> String {
+        let values = |shapes: &mut dyn Iterator<Item = [u32; 4]>| {
+            shapes.map(|shape| shape.map(u64::from).iter().product::<u64>()).sum::<u64>()
+        };
+        let inputs = 4 * values(&mut self.inputs.iter().map(|(_, shape)| *shape));
+        let passes = 2 * 4 * values(&mut self.layers.iter().map(|layer| layer.layer.output_shape()));
+        let lines = [
+            ("Input size (MB)", inputs),
+            ("Forward/backward pass size (MB)", passes),
+            ("Params size (MB)", self.parameter_bytes),
+            ("Estimated total size (MB)", inputs + passes + self.parameter_bytes),
+        ];
+        let lines = lines.map(|(label, bytes)| format!("{label:<34}{:.2}", bytes as f64 / f64::from(1 << 20)));
+        format!("\nAs torchsummary counts, for training:\n{}", lines.join("\n"))
     }
 
     fn json(&self) -> serde_json::Value {
