@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(tokens(text).concat(), text);
         let expected = ["let", " ", "a", " ", "=", " ", "b", ".", "c", "[", "3u", "]"];
         assert_eq!(tokens(text)[..12], expected);
-        assert_eq!(tokens(text)[20..], [";", " ", "// a word", "\n  ", "x"]);
+        assert_eq!(tokens(text)[18..], [";", " ", "// a word", "\n  ", "x"]);
     }
 
     #[test]
