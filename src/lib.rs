@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod activation;
+mod constants;
 mod context;
 mod conv;
 mod crop;

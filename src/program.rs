@@ -1,7 +1,8 @@
 //! `Program`: what will run, as plain data. It needs no device and knows no layer.
 
+use crate::constants;
 use crate::error::{Error, Result};
-use crate::shader::Shader;
+use crate::shader::{Shader, specialise};
 use crate::size::values;
 
 /// The buffers of one or more layers, the steps that pack their weights once, and the steps of one run.
@@ -146,6 +147,22 @@ impl Step {
         bindings: Vec<Binding>,
     ) -> Self {
         Self { shader, entry_point, constants, uniform, bindings, grid: [0; 3], part: 0 }
+    }
+
+    /// The whole text that is compiled for it.
+    #[must_use]
+    pub fn wgsl(&self) -> String {
+        specialise(&self.shader.wgsl(), &self.constants)
+    }
+
+    /// How many invocations a workgroup has along x, y and z.
+    ///
+    /// # Panics
+    /// If the shader does not say so in constants, as this crate's own shaders do.
+    #[must_use]
+    pub fn workgroup(&self) -> [u32; 3] {
+        let workgroup = constants::workgroup(&self.wgsl(), self.entry_point);
+        workgroup.unwrap_or_else(|| panic!("{} has a workgroup of unknown size", self.shader.name))
     }
 }
 

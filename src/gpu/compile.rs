@@ -7,7 +7,6 @@ use super::device::Device;
 use super::pipelines::{Pipeline, shader_module};
 use crate::error::Result;
 use crate::program::{Binding, Step};
-use crate::shader::specialise;
 
 /// Compiles the pipelines of these steps that are not there yet, each once, on as many threads as the computer has.
 /// `progress` is told how many of how many are done.
@@ -73,10 +72,9 @@ fn compile(device: &Device, step: &Step) -> Pipeline {
         bind_group_layouts: &[Some(&layout)],
         immediate_size: 0,
     });
-    let source = specialise(&step.shader.wgsl(), &step.constants);
     let module = shader_module(
         device.device(),
-        wgpu::ShaderModuleDescriptor { label: Some(name), source: wgpu::ShaderSource::Wgsl(source.into()) },
+        wgpu::ShaderModuleDescriptor { label: Some(name), source: wgpu::ShaderSource::Wgsl(step.wgsl().into()) },
         device.runtime_checks(),
     );
     let pipeline = device.device().create_compute_pipeline(&wgpu::ComputePipelineDescriptor {

@@ -2,7 +2,6 @@
 
 use comfy_table::Table;
 use sepconv::kernels;
-use sepconv::unstable::specialise;
 
 use crate::arguments::{self, ConvOptions, DeviceOption};
 use crate::failure::{Failure, Outcome};
@@ -73,7 +72,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let none =
         || Failure::Request("--input has a batch of 0, for which nothing runs; it must be at least 1".to_owned());
     let step = steps.find(|step| step.shader.name == name).ok_or_else(none)?;
-    print(&specialise(&wgsl, &step.constants).trim_end())
+    print(&step.wgsl().trim_end())
 }
 
 fn all() -> Table {

@@ -1,6 +1,8 @@
-//! `sepconv plan`: what a layer or a network costs and how it would run, without its tensors.
+//! `sepconv plan`: what a layer or a network costs and how it would run, without its tensors; and the shaders of layers.
 
 mod network;
+mod shaders;
+mod target;
 
 pub use network::kind;
 
@@ -26,17 +28,24 @@ use crate::output::{list, print};
 
   sepconv plan model.onnx --input 1,3,224,224
 
+  sepconv plan --shapes layers.json --target gpu --wgsl folder
+
 Of a model: every layer with its sizes and kernel, and what the whole takes. An input's shape is the model's own unless it is
-given. Exit status 2, with one line that says why, where `sepconv conv` or `sepconv run` would refuse the same shapes.")]
+given. Exit status 2, with one line that says why, where `sepconv conv` or `sepconv run` would refuse the same shapes.
+
+Of a file of shapes: the whole WGSL of every step, what packs weights included, planned without any device. Equal texts are one
+file. `index.json` is an array with an object for each step: id the shape, candidate the kernel that was asked for, kernel
+whose shader the step runs, constants what is put into it, file, entry the function where it begins, workgroup the
+invocations of a workgroup, grid the workgroups of the dispatch.")]
 pub struct Arguments {
     /// A model, in place of a layer's shapes: an .onnx file.
     #[arg(value_name = "MODEL.onnx", conflicts_with_all = ["weight", "bias", "stride", "dilation", "padding", "padding_mode", "activation", "groups", "kernel"])]
     model: Option<PathBuf>,
     /// The input's shape: N,C,H,W. Of a model with several inputs, NAME=SIZES for each.
-    #[arg(long, value_name = "N,C,H,W", value_parser = networks::input_shape, allow_hyphen_values = true, required_unless_present = "model")]
+    #[arg(long, value_name = "N,C,H,W", value_parser = networks::input_shape, allow_hyphen_values = true, required_unless_present_any = ["model", "shapes"])]
     input: Vec<InputShape>,
     /// The weight's shape: `out_channels`, `in_channels` / groups, height, width.
-    #[arg(long, value_name = "O,I,KH,KW", value_parser = arguments::shape, allow_hyphen_values = true, required_unless_present = "model")]
+    #[arg(long, value_name = "O,I,KH,KW", value_parser = arguments::shape, allow_hyphen_values = true, required_unless_present_any = ["model", "shapes"])]
     weight: Option<[u32; 4]>,
     /// The bias's length, if there is one.
     #[arg(long, value_name = "LEN", value_parser = arguments::length, allow_hyphen_values = true)]
@@ -47,6 +56,8 @@ pub struct Arguments {
     device: DeviceOption,
     #[command(flatten)]
     tuning: TuningOption,
+    #[command(flatten)]
+    shaders: shaders::Options,
     /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
@@ -182,6 +193,9 @@ fn planner(device: Option<&str>, no_tune: bool) -> Outcome<(Planner, Option<wgpu
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
+    if let Some(shapes) = &arguments.shaders.shapes {
+        return shaders::run(&arguments.shaders, shapes);
+    }
     let device = arguments.device.device.as_deref();
     arguments.tuning.check(device)?;
     if let Some(model) = &arguments.model {

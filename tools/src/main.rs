@@ -1,0 +1,88 @@
+//! `sepconv-tools`: what AMD's compiler makes of every shader, beside the committed tables.
+
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use sepconv_tools::Outcome;
+use sepconv_tools::plan::{self, ROOT, Variant};
+use sepconv_tools::radv::{DRIVER, Driver, FAMILIES};
+use sepconv_tools::table::Table;
+use sepconv_tools::translate::Shader;
+
+const USAGE: &str = "usage: sepconv-tools radv [--write]
+Has Mesa's driver for AMD's GPUs compile every shader of the files of layers, in every variant, and prints what changed since
+the tables of benches/results/. Exit status 1 if that is worse. --write writes the tables.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments[..] {
+        ["radv"] => radv(false),
+        ["radv", "--write"] => radv(true),
+        // Of one family, which the environment names: a driver looks at it once in a process.
+        ["radv-of", folder] => compile(Path::new(folder)).map(|table| print!("{}", table.text())),
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn radv(write: bool) -> Outcome {
+    if !Path::new(DRIVER).exists() {
+        return Err(format!("{DRIVER} is not there; Debian's package mesa-vulkan-drivers has it"));
+    }
+    let mut complaints = Vec::new();
+    for (family, table) in tables()? {
+        let path = Path::new(ROOT).join(format!("benches/results/{family}.csv"));
+        let committed = std::fs::read_to_string(&path).ok().and_then(|text| Table::parse(&text)).unwrap_or_default();
+        let spilling = table.rows.values().filter(|row| row.spills + row.scratch > 0).count();
+        println!("{family}: {}, {} variants, {spilling} of them spill", table.compiler, table.rows.len());
+        print!("{}", table.changes(&committed));
+        if write {
+            std::fs::write(&path, table.text()).map_err(|error| format!("{}: {error}", path.display()))?;
+        } else {
+            let of_family = table.complaints(&committed);
+            complaints.extend(of_family.into_iter().map(|complaint| format!("{family}: {complaint}")));
+        }
+    }
+    if complaints.is_empty() {
+        return Ok(());
+    }
+    let hint = "if it has to be so, `sepconv-tools radv --write` writes the tables anew";
+    Err(format!("{}\n{hint}", complaints.join("\n")))
+}
+
+/// The tables of all families, each made by a process of its own, at the same time.
+fn tables() -> Outcome<Vec<(&'static str, Table)>> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    plan::write("gpu", folder.path())?;
+    let start = |(_, gpu): (_, &str)| {
+        let mut command = Command::new(&own);
+        command.arg("radv-of").arg(folder.path()).env("RADV_FORCE_FAMILY", gpu).env("RADV_DEBUG", "nocache");
+        command.envs([("VK_DRIVER_FILES", DRIVER), ("VK_ICD_FILENAMES", DRIVER)]).stdout(Stdio::piped()).spawn()
+    };
+    let started = FAMILIES.map(start);
+    let read = |((family, _), started): ((&'static str, _), std::io::Result<Child>)| {
+        let output = started.and_then(Child::wait_with_output).map_err(|error| error.to_string())?;
+        let table = Table::parse(&String::from_utf8_lossy(&output.stdout));
+        Ok((family, table.filter(|_| output.status.success()).ok_or(format!("{family}: no table was made"))?))
+    };
+    FAMILIES.into_iter().zip(started).map(read).collect()
+}
+
+/// What the driver makes of every shader in a folder.
+fn compile(folder: &Path) -> Outcome<Table> {
+    let driver = Driver::open()?;
+    let mut table = Table { compiler: driver.name.clone(), ..Table::default() };
+    for Variant { name, entry_point, wgsl } in plan::read(folder)? {
+        let compiled = Shader::new(&wgsl).and_then(|shader| driver.compile(&shader, &entry_point));
+        table.rows.insert(name.clone(), compiled.map_err(|error| format!("{name}: {error}"))?);
+    }
+    Ok(table)
+}
