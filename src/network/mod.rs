@@ -283,6 +283,16 @@ impl Network {
         Ok(self.resolve(shapes)?.layers.into_iter().map(|layer| (layer.name, layer.layer)).collect())
     }
 
+    /// The names and shapes of its outputs for inputs of these shapes.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan), but for the planner's and the device's own.
+    #[cfg(feature = "unstable")]
+    pub fn output_shapes(&self, shapes: &[(&str, &[u32])]) -> Result<Vec<(String, Vec<u32>)>> {
+        let outputs = self.resolve(shapes)?.outputs;
+        Ok(outputs.into_iter().map(|(name, known)| (name, known.shape().to_vec())).collect())
+    }
+
     fn resolve(&self, shapes: &[(&str, &[u32])]) -> Result<Resolved> {
         let shapes = self.shapes(shapes)?;
         let mut resolved =
