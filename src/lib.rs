@@ -73,6 +73,10 @@ pub mod unstable {
     pub use crate::program::{Binding, Buffer, Kind, Name, Program, Slice, Step};
     pub use crate::shader::{Shader, specialise};
 
+    /// What `wgpu` lacks in a browser.
+    #[cfg(target_arch = "wasm32")]
+    pub use crate::gpu::browser::instead;
+
     /// The normal layers of an ONNX file, and separable ones in their place.
     #[cfg(feature = "onnx")]
     pub use crate::network::onnx::separate;

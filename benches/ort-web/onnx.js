@@ -1,4 +1,5 @@
-// ONNX models of one or two convolutions, written by hand: protocol buffers of a few fields (onnx/onnx.proto).
+// ONNX models of one or two convolutions, written by hand, and files with other shapes: protocol buffers of a few fields
+// (onnx/onnx.proto).
 
 const utf8 = new TextEncoder();
 
@@ -65,4 +66,44 @@ export function model(convolutions, inputShape, outputShape) {
     value(11, "x", inputShape), value(12, "y", outputShape),
   ];
   return joined([number(1, 8), bytes(7, graph), bytes(8, [bytes(1, ""), number(2, 17)])]);
+}
+
+/** The fields of a message: the number of each, its content if it has a length, and all of its bytes. */
+function fields(message) {
+  const found = [];
+  let at = 0;
+  const read = () => {
+    let [result, factor] = [0, 1];
+    for (;;) {
+      const byte = message[at++];
+      result += (byte & 127) * factor;
+      if (byte < 128) return result;
+      factor *= 128;
+    }
+  };
+  while (at < message.length) {
+    const start = at;
+    const tag = read();
+    const kind = tag % 8;
+    if (kind === 0) read();
+    const length = kind === 2 ? read() : { 0: 0, 1: 8, 5: 4 }[kind];
+    if (length === undefined || at + length > message.length) throw new Error(`a field that is none, at ${start}`);
+    const content = message.subarray(at, at + length);
+    at += length;
+    found.push({ field: Math.floor(tag / 8), content, whole: message.subarray(start, at) });
+  }
+  return found;
+}
+
+const nameOf = (message) => new TextDecoder().decode(fields(message).find(({ field }) => field === 1).content);
+
+/** A model whose inputs have these shapes, and which declares none of any other tensor. */
+export function restated(model, shapes) {
+  const graph = (message) => fields(message).flatMap(({ field, content, whole }) => {
+    const shape = field === 11 ? shapes[nameOf(content)] : undefined;
+    if (shape) return [value(11, nameOf(content), shape)];
+    if (field === 13) return [];
+    return field === 12 ? [bytes(12, [bytes(1, nameOf(content)), bytes(2, [bytes(1, [number(1, float)])])])] : [whole];
+  });
+  return joined(fields(model).map(({ field, content, whole }) => (field === 7 ? bytes(7, graph(content)) : whole)));
 }

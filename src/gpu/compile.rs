@@ -15,14 +15,7 @@ pub(crate) fn compile_all<'a>(
     steps: impl Iterator<Item = &'a Step>,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<()> {
-    let mut missing: Vec<&Step> = Vec::new();
-    let mut seen = HashSet::new();
-    for step in steps {
-        let is_new = seen.insert((step.shader.name, step.entry_point, &step.constants));
-        if is_new && device.pipelines().get(step).is_none() {
-            missing.push(step);
-        }
-    }
+    let missing = missing(device, steps);
     let next = AtomicUsize::new(0);
     let done = AtomicUsize::new(0);
     let work = || {
@@ -32,11 +25,21 @@ pub(crate) fn compile_all<'a>(
         }
         Ok(())
     };
-    // A browser compiles on threads of its own.
+    // A browser has no threads to wait in: see `browser.rs`.
     #[cfg(target_arch = "wasm32")]
     return work();
     #[cfg(not(target_arch = "wasm32"))]
     run_on_threads(missing.len(), &work)
+}
+
+/// One of these steps for each pipeline that is not there yet.
+pub(super) fn missing<'a>(device: &Device, steps: impl Iterator<Item = &'a Step>) -> Vec<&'a Step> {
+    let mut seen = HashSet::new();
+    let is_missing = |step: &&Step| {
+        let is_new = seen.insert((step.shader.name, step.entry_point, step.constants.clone()));
+        is_new && device.pipelines().get(step).is_none()
+    };
+    steps.filter(is_missing).collect()
 }
 
 /// Does the same work on several threads until it is done.
@@ -65,30 +68,47 @@ pub(crate) fn pipeline(device: &Device, step: &Step) -> Result<Pipeline> {
 }
 
 fn compile(device: &Device, step: &Step) -> Pipeline {
-    let name = step.shader.name;
-    let layout = bind_group_layout(device.device(), step);
-    let pipeline_layout = device.device().create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some(name),
-        bind_group_layouts: &[Some(&layout)],
-        immediate_size: 0,
-    });
-    let module = shader_module(
-        device.device(),
-        wgpu::ShaderModuleDescriptor { label: Some(name), source: wgpu::ShaderSource::Wgsl(step.wgsl().into()) },
-        device.runtime_checks(),
-    );
-    let pipeline = device.device().create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(name),
-        layout: Some(&pipeline_layout),
-        module: &module,
-        entry_point: Some(step.entry_point),
-        compilation_options: wgpu::PipelineCompilationOptions {
-            zero_initialize_workgroup_memory: device.zeroed_workgroup_memory(),
-            ..Default::default()
-        },
-        cache: device.pipeline_cache().map(|cache| &cache.0),
-    });
-    Pipeline { pipeline, layout }
+    let parts = Parts::new(device, step);
+    Pipeline { pipeline: parts.pipeline(device, step), layout: parts.layout }
+}
+
+/// What a pipeline is made of.
+pub(super) struct Parts {
+    pub layout: wgpu::BindGroupLayout,
+    pipeline_layout: wgpu::PipelineLayout,
+    module: wgpu::ShaderModule,
+}
+
+impl Parts {
+    pub fn new(device: &Device, step: &Step) -> Self {
+        let label = Some(step.shader.name);
+        let layout = bind_group_layout(device.device(), step);
+        let pipeline_layout = device.device().create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let module = shader_module(
+            device.device(),
+            wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(step.wgsl().into()) },
+            device.runtime_checks(),
+        );
+        Self { layout, pipeline_layout, module }
+    }
+
+    pub fn pipeline(&self, device: &Device, step: &Step) -> wgpu::ComputePipeline {
+        device.device().create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(step.shader.name),
+            layout: Some(&self.pipeline_layout),
+            module: &self.module,
+            entry_point: Some(step.entry_point),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: device.zeroed_workgroup_memory(),
+                ..Default::default()
+            },
+            cache: device.pipeline_cache().map(|cache| &cache.0),
+        })
+    }
 }
 
 /// A step's bindings: its uniform, what it reads, what it writes.

@@ -1,6 +1,8 @@
 //! What runs programs: devices, pipelines, tensors. It knows programs, and no convolution.
 
 mod bound;
+#[cfg(target_arch = "wasm32")]
+pub(crate) mod browser;
 mod compile;
 mod device;
 mod operands;

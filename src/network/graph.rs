@@ -16,6 +16,8 @@ pub(crate) struct Graph {
     pub outputs: Vec<(String, usize)>,
     /// How large the rounding errors of its convolutions may be.
     pub rounding: Rounding,
+    /// Whether normal layers stand in for its separable ones.
+    pub is_folded: bool,
 }
 
 /// A tensor of a graph.

@@ -9,6 +9,7 @@
 //! program   one, with memory that layers share
 //! ```
 
+mod fold;
 mod graph;
 mod known;
 mod lower;
@@ -198,6 +199,17 @@ impl Network {
         self
     }
 
+    /// The same network with normal layers in the place of its separable ones, to see what these save: it computes the
+    /// same, with more multiply-adds and more parameters.
+    ///
+    /// A depthwise layer and the pointwise one that alone reads it become one layer, as long as no function is between.
+    /// Any other depthwise layer gets filters that are zero for all channels but its own.
+    #[must_use]
+    pub fn folded(mut self) -> Self {
+        self.graph_mut().is_folded = true;
+        self
+    }
+
     /// The names of its inputs.
     #[must_use]
     pub fn input_names(&self) -> Vec<&str> {
@@ -244,6 +256,24 @@ impl Network {
         let resolved = self.resolve(shapes)?;
         let lowered = lower::lower(&resolved, context.planner())?;
         NetworkPlan::new(context, &resolved, lowered, progress)
+    }
+
+    /// [`plan_with_progress`](Self::plan_with_progress) for a browser, which compiles all pipelines at once and meanwhile
+    /// does other things.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan).
+    #[cfg(target_arch = "wasm32")]
+    pub async fn plan_async(
+        &self,
+        context: &Context,
+        shapes: &[(&str, &[u32])],
+        progress: &dyn Fn(usize, usize),
+    ) -> Result<NetworkPlan> {
+        let resolved = self.resolve(shapes)?;
+        let lowered = lower::lower(&resolved, context.planner())?;
+        crate::gpu::browser::compile_program(context, &lowered.program, progress).await?;
+        NetworkPlan::new(context, &resolved, lowered, &|_, _| ())
     }
 
     /// Computes the network in `f64` on the CPU, each layer from the `f32` values of the one before: the definition that
@@ -298,6 +328,9 @@ impl Network {
         let mut resolved =
             resolve::resolve(&self.graph, &shapes).map_err(|(node, reason)| Error::Node { node, reason })?;
         simplify::simplify(&mut resolved);
+        if self.graph.is_folded {
+            fold::fold(&mut resolved);
+        }
         Ok(resolved)
     }
 

@@ -4,6 +4,7 @@ use js_sys::Float32Array;
 use sepconv::unstable::text;
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 
+use crate::adopted;
 use crate::value::{Result, read, refused, thrown};
 
 /// A device of the browser's, with the pipelines compiled on it.
@@ -15,6 +16,12 @@ impl Context {
     /// Opens the browser's adapter with all its limits, and with timestamps where it has them.
     pub async fn create() -> Result<Context> {
         sepconv::Context::new().await.map(Self).map_err(thrown)
+    }
+
+    /// Uses a device that you have opened, with the features and limits that it has.
+    #[wasm_bindgen(js_name = fromDevice)]
+    pub async fn from_device(#[wasm_bindgen(unchecked_param_type = "GPUDevice")] device: JsValue) -> Result<Context> {
+        adopted::context(device).await.map(Self)
     }
 
     /// The browser's own handle, for programs that do more on the same device.
@@ -33,6 +40,19 @@ impl Context {
     #[wasm_bindgen(js_name = withSoftware)]
     pub fn with_software(&self, software: bool) -> Context {
         Self(self.0.with_software(software))
+    }
+
+    /// The table that layers are planned by, as text to keep.
+    #[wasm_bindgen(getter)]
+    pub fn tuning(&self) -> String {
+        self.0.tuning().to_string()
+    }
+
+    /// The same device, with layers planned as this table says: what `tuning` was after `network.tune`. A table of another
+    /// device, browser or version of this package is ignored.
+    #[wasm_bindgen(js_name = withTuning)]
+    pub fn with_tuning(&self, table: &str) -> Result<Context> {
+        Ok(Self(self.0.with_tuning(table.parse().map_err(thrown)?)))
     }
 
     /// Why the device is gone, if it is: then every call throws and a new context is needed.
@@ -61,18 +81,25 @@ impl Tensor {
         #[wasm_bindgen(unchecked_param_type = "Shape")] shape: &JsValue,
         values: Option<Float32Array>,
     ) -> Result<Tensor> {
-        let shape: sepconv::Shape = match read("shape", shape, text::numbers)?[..] {
-            [channels] => [channels].into(),
-            [n, c, h, w] => [n, c, h, w].into(),
-            ref sizes => {
-                return Err(refused(&format!("shape has {} sizes; it must have 4, or 1 for a bias", sizes.len())));
-            }
-        };
+        let shape = tensor_shape(shape)?;
         let tensor = match values {
             Some(values) => sepconv::Tensor::from_slice(&context.0, shape, &values.to_vec()),
             None => sepconv::Tensor::zeros(&context.0, shape),
         };
         tensor.map(Self).map_err(thrown)
+    }
+
+    /// A tensor in a buffer of yours that has `STORAGE` usage, from an offset in bytes that is a multiple of 4.
+    #[wasm_bindgen(js_name = fromBuffer)]
+    pub fn from_buffer(
+        context: &Context,
+        #[wasm_bindgen(unchecked_param_type = "Shape")] shape: &JsValue,
+        #[wasm_bindgen(unchecked_param_type = "GPUBuffer")] buffer: JsValue,
+        offset: Option<u32>,
+    ) -> Result<Tensor> {
+        let buffer = adopted::buffer(&context.0, buffer)?;
+        let offset = offset.unwrap_or(0).into();
+        sepconv::Tensor::from_buffer(&context.0, &buffer, offset, tensor_shape(shape)?).map(Self).map_err(thrown)
     }
 
     /// Batch, channels, height, width.
@@ -101,5 +128,14 @@ impl Tensor {
     pub async fn read(&self) -> Result<Float32Array> {
         let values = self.0.read().await.map_err(thrown)?;
         Ok(Float32Array::from(values.as_slice()))
+    }
+}
+
+/// `[batch, channels, height, width]`, or `[channels]` of a bias.
+fn tensor_shape(shape: &JsValue) -> Result<sepconv::Shape> {
+    match read("shape", shape, text::numbers)?[..] {
+        [channels] => Ok([channels].into()),
+        [n, c, h, w] => Ok([n, c, h, w].into()),
+        ref sizes => Err(refused(&format!("shape has {} sizes; it must have 4, or 1 for a bias", sizes.len()))),
     }
 }

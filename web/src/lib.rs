@@ -1,7 +1,9 @@
 //! sepconv for JavaScript: the library's own types under their own names. `package/README.md` is its documentation.
 
+mod adopted;
 mod context;
 mod layer;
+mod network;
 mod plan;
 mod timing;
 mod value;

@@ -1,12 +1,12 @@
 //! `Plan`, `Weights` and `Bound`: a layer of any kind on a device.
 
-use js_sys::{Array, Object, Reflect};
+use js_sys::Array;
 use sepconv::unstable::text;
 use sepconv::{Choice, Layer, Operands, Parameters, kernels};
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 
 use crate::context::{Context, Tensor};
-use crate::value::{Fields, Result, refused, thrown};
+use crate::value::{Fields, Result, object, refused, thrown};
 
 /// A layer planned for one input shape, its kernel compiled.
 #[wasm_bindgen]
@@ -69,7 +69,9 @@ impl Plan {
             (None, Some(_)) => Some(self.pack(&parameters)?),
             (weights, None) => weights.map(|weights| weights.0),
         };
-        self.0.bind(&weights, Operands::new(&input, &output).residual(&residual)).map(Bound).map_err(thrown)
+        let bound = self.0.bind(&weights, Operands::new(&input, &output).residual(&residual)).map_err(thrown)?;
+        let named = |name: &str, tensor| vec![(name.to_owned(), tensor)];
+        Ok(Bound { bound, inputs: named("input", input), outputs: named("output", output) })
     }
 }
 
@@ -102,7 +104,7 @@ impl Plan {
 /// Weights and biases, packed for the kernel that will read them.
 #[wasm_bindgen]
 #[derive(Clone)]
-pub struct Weights(sepconv::Weights);
+pub struct Weights(pub(crate) sepconv::Weights);
 
 #[wasm_bindgen]
 impl Weights {
@@ -119,23 +121,46 @@ impl Weights {
 
 /// A plan with its tensors.
 #[wasm_bindgen]
-pub struct Bound(pub(crate) sepconv::Bound);
+pub struct Bound {
+    pub(crate) bound: sepconv::Bound,
+    pub(crate) inputs: Vec<(String, sepconv::Tensor)>,
+    pub(crate) outputs: Vec<(String, sepconv::Tensor)>,
+}
 
 #[wasm_bindgen]
 impl Bound {
-    /// Submits the layer, without waiting for it: reading the output waits.
+    /// Submits all of it at once, without waiting for it: reading an output waits.
     pub fn run(&self) -> Result<()> {
-        self.0.run().map_err(thrown)
+        self.bound.run().map_err(thrown)
     }
+
+    /// The tensor of an input; of the only one, if it is not named.
+    pub fn input(&self, name: Option<String>) -> Result<Tensor> {
+        named(&self.inputs, "input", name)
+    }
+
+    /// The tensor of an output; of the only one, if it is not named.
+    pub fn output(&self, name: Option<String>) -> Result<Tensor> {
+        named(&self.outputs, "output", name)
+    }
+}
+
+/// The tensor of this name, or the only one.
+fn named(tensors: &[(String, sepconv::Tensor)], kind: &str, name: Option<String>) -> Result<Tensor> {
+    let found = match &name {
+        Some(name) => tensors.iter().find(|(other, _)| other == name),
+        None => tensors.first().filter(|_| tensors.len() == 1),
+    };
+    found.map(|(_, tensor)| Tensor(tensor.clone())).ok_or_else(|| {
+        let known: Vec<_> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+        refused(&format!("name is {:?}; it must be an {kind}: {}", name.unwrap_or_default(), known.join(", ")))
+    })
 }
 
 /// Every way to compute a layer on a device, the planner's own choice first.
 pub(crate) fn ways(context: &Context, layer: impl Into<Layer>) -> Result<Array> {
     let way = |(Choice { kernel, variant, .. }, _)| {
-        let way = Object::new();
-        Reflect::set(&way, &"kernel".into(), &kernel.name.into())?;
-        Reflect::set(&way, &"variant".into(), &JsValue::from_f64(variant as f64))?;
-        Ok(way)
+        object([("kernel", kernel.name.into()), ("variant", JsValue::from_f64(variant as f64))])
     };
     Choice::all(&layer.into(), context.0.target()).into_iter().map(way).collect()
 }
@@ -150,17 +175,17 @@ fn read_way(value: &JsValue) -> Result<Option<(String, usize)>> {
 #[wasm_bindgen]
 extern "C" {
     /// A `Tensor` or `Weights` as JavaScript holds it: turning that into the Rust value would take it from its owner.
-    type Held;
+    pub type Held;
 
     #[wasm_bindgen(method, catch, js_name = handle)]
-    fn tensor(this: &Held) -> Result<Tensor>;
+    pub fn tensor(this: &Held) -> Result<Tensor>;
 
     #[wasm_bindgen(method, catch, js_name = handle)]
-    fn weights(this: &Held) -> Result<Weights>;
+    pub fn weights(this: &Held) -> Result<Weights>;
 }
 
 /// A handle to what JavaScript holds as a property, none where that is undefined.
-fn held<T>(fields: &Fields, name: &str, kind: &str, handle: fn(&Held) -> Result<T>) -> Result<Option<T>> {
+pub(crate) fn held<T>(fields: &Fields, name: &str, kind: &str, handle: fn(&Held) -> Result<T>) -> Result<Option<T>> {
     let handle = |value: JsValue| handle(value.unchecked_ref());
     let handle = fields.value(name)?.map(handle).transpose();
     handle.map_err(|_| refused(&format!("{name} must be {kind}")))

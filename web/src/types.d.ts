@@ -113,3 +113,32 @@ export interface SeparableValues {
 export interface PoolValues {
   input: Float32Array;
 }
+
+/** An input or an output of a network. */
+export interface Port {
+  name: string;
+  /** Its sizes in the file: as many as it has axes. */
+  shape: number[];
+  /** The four sizes of the tensor to bind. */
+  tensorShape: number[];
+}
+
+/** A layer of a planned network. */
+export interface NetworkLayer {
+  /** The name of the file's node that it began as; others may have become part of it. */
+  name: string;
+  /** The kernel that computes it, or several with ` + ` between them. */
+  kernel: string;
+  /** How many dispatches it takes. */
+  steps: number;
+  parameters: number;
+  /** By kind of convolution; those of other layers are operations. */
+  multiplyAdds: { depthwise: number; pointwise: number; normal: number; other: number };
+}
+
+/** What a network is bound to, by name. What is not given is made. */
+export interface NetworkOperands {
+  inputs?: Record<string, Tensor>;
+  outputs?: Record<string, Tensor>;
+  weights?: Weights;
+}

@@ -4,6 +4,15 @@ use js_sys::{Array, Error, Object, RangeError, Reflect};
 use sepconv::unstable::text;
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 
+/// An object with these properties.
+pub fn object<'a>(properties: impl IntoIterator<Item = (&'a str, JsValue)>) -> Result<Object> {
+    let object = Object::new();
+    for (name, value) in properties {
+        Reflect::set(&object, &name.into(), &value)?;
+    }
+    Ok(object)
+}
+
 /// What a call that failed throws.
 pub type Result<T> = std::result::Result<T, JsValue>;
 

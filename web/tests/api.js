@@ -1,15 +1,6 @@
 // What the JavaScript API refuses, and what it says of a device that refuses or is gone.
 import init, { Context, Conv2d, MaxPool2d, Tensor } from "/package/sepconv.js";
-
-/** What a call throws: its kind and words. */
-function thrown(call) {
-  try {
-    call();
-  } catch (error) {
-    return `${error.name}: ${error.message}`;
-  }
-  return "nothing";
-}
+import { thrown } from "./common.js";
 
 export async function refusals() {
   await init();

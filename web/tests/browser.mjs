@@ -12,12 +12,14 @@ const types = {
   ".json": "application/json", ".wasm": "application/wasm", ".jpg": "image/jpeg",
 };
 
-/** Serves the repository; `/page` and `/package` are what `build.sh` built. */
+/** Serves the repository; `/page` and `/package` are what `build.sh` built, `/networks` is the folder beside it. */
 async function serve() {
   const server = createServer((request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, "http://localhost").pathname));
     const built = /^\/(page|package)\//.test(path);
-    const file = join(root, built ? "web/target" : "", path.endsWith("/") ? path + "index.html" : path);
+    // Networks may lie beside the repository.
+    const folder = built ? "web/target" : path.startsWith("/networks/") ? "../shared" : "";
+    const file = join(root, folder, path.endsWith("/") ? path + "index.html" : path);
     const stream = createReadStream(file);
     stream.on("error", () => response.writeHead(404).end());
     stream.on("open", () => {
@@ -30,7 +32,7 @@ async function serve() {
 }
 
 // All on SwiftShader: with another Vulkan for the canvas the GPU process ends itself.
-const webgpu = [
+export const webgpu = [
   "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--use-angle=swiftshader", "--enable-features=Vulkan",
   "--use-vulkan=swiftshader", "--disable-vulkan-surface",
 ];

@@ -1,18 +1,6 @@
 // The golden cases through the JavaScript API, in the browser; `tests/common/golden.rs` is their Rust side.
 import init, { Context, Conv2d, SeparableConv2d, Tensor, kernels } from "/package/sepconv.js";
-
-/** The tensors of a safetensors file: a length in 8 bytes, a header in JSON, the data. */
-function parse(buffer) {
-  const length = Number(new DataView(buffer).getBigUint64(0, true));
-  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
-  delete header.__metadata__;
-  const tensors = {};
-  for (const [name, { dtype, shape, data_offsets: [start, end] }] of Object.entries(header)) {
-    if (dtype !== "F32") throw new Error(`${name} is ${dtype}`);
-    tensors[name] = { shape, values: new Float32Array(buffer.slice(8 + length + start, 8 + length + end)) };
-  }
-  return tensors;
-}
+import { parse } from "./common.js";
 
 /** What is wrong with a result, if anything: the manifest's tight tolerance, or exact where the case is. */
 export function compare(manifest, tensors, name, actual) {

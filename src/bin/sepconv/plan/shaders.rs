@@ -12,7 +12,8 @@ use super::target;
 use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::output::print;
-use crate::shapes::{self, Shape};
+use crate::shapes::Shape;
+use crate::shapes_file;
 
 /// What describes one layer or a model, or how it is planned for a device. Where one of these is given, clap asks for no
 /// `--shapes`, so that each option says it.
@@ -55,15 +56,14 @@ const INDEX: &str = "index.json";
 pub fn run(options: &Options, shapes: &Path) -> Outcome {
     let target = &options.target;
     let planner = Planner::new(target::named(target)?);
-    let layers = shapes::load(Some(shapes), 1)?;
+    let layers = shapes_file::load(Some(shapes), 1)?;
     let mut shaders = Shaders::default();
     for shape in &layers {
         let all = Choice::all(&shape.layer, planner.target());
         let candidates = if options.kernels.eq_ignore_ascii_case("all") { all.len() } else { 1 };
         for (choice, _) in all.into_iter().take(candidates) {
-            let planned = planner.plan_with(&shape.layer, choice);
             let failed = |error| Failure::from(error).within(&format!("--target {target}: shape {}", shape.id));
-            let program = planned.map_err(failed)?;
+            let program = planner.plan_with(&shape.layer, choice).map_err(failed)?;
             program.prepare.iter().chain(&program.steps).for_each(|step| shaders.add(shape, choice, step));
         }
     }
