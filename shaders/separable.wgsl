@@ -16,28 +16,24 @@
 // Rust row   src/kernels/separable.rs
 
 // Values in between by channel and pixel, and the weights that mix them by channel and output channel.
-var<workgroup> values: array<array<vec4f, PIXEL_FOURS>, DEPTH>;
+var<workgroup> values: array<array<vec4f, PIXEL_TILES>, DEPTH>;
 var<workgroup> factors: array<array<vec4f, CHANNELS / 4u>, DEPTH>;
 
-@compute @workgroup_size(PIXEL_FOURS, CHANNEL_TILES)
+@compute @workgroup_size(PIXEL_TILES, CHANNEL_TILES)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u) {
     let first_pixel = (workgroup.x + extent.first_workgroup_x) * PIXELS;
     let first_tile = (workgroup.y + extent.first_workgroup_y) * CHANNELS;
-    let out_plane = extent.out_height * extent.out_width;
-    let pixels = extent.batch * out_plane;
     let in_plane = extent.in_height * extent.in_width;
     let between_channels = extent.in_channels * extent.depth_multiplier;
     let last_between = extent.last_in_channel * extent.depth_multiplier;
 
     // This invocation's four pixels. It computes values in between for them, also for the others along the channels.
     // Workgroup memory is written four values at a time: writing one may touch the three beside it.
-    let own = first_pixel + 4u * local.x + vec4u(0u, 1u, 2u, 3u);
-    let computed = min(own, vec4u(pixels - 1u));
-    let position = computed % out_plane;
+    let own = pixels_from(first_pixel + 4u * local.x);
     let axes = input_axes();
-    let tops = vec4i(position / extent.out_width * STRIDE_HEIGHT) + extent.top;
-    let lefts = vec4i(position % extent.out_width * STRIDE_WIDTH) + extent.left;
-    let first_channels = computed / out_plane * extent.in_channels;
+    let tops = vec4i(own.rows * STRIDE_HEIGHT) + extent.top;
+    let lefts = vec4i(own.columns * STRIDE_WIDTH) + extent.left;
+    let first_channels = own.images * extent.in_channels;
 
     var sums: array<array<vec4f, 4>, CHANNEL_FOURS>;
     for (var first = extent.first_in_channel * extent.depth_multiplier; first < last_between; first += DEPTH) {
@@ -68,7 +64,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
         }
         // Neighbouring invocations read neighbouring channels in between. Past the last output channel, that one is
         // read again.
-        for (var i = local.y * PIXEL_FOURS + local.x; i < DEPTH * CHANNELS / 4u; i += TEAM) {
+        for (var i = local.y * PIXEL_TILES + local.x; i < DEPTH * CHANNELS / 4u; i += TEAM) {
             let channel = first + i % DEPTH;
             var four = vec4f();
             for (var t = 0u; t < 4u; t++) {
@@ -93,8 +89,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
 
     for (var o = 0u; o < CHANNEL_FOURS; o++) {
         for (var c = 0u; c < 4u; c++) {
-            let channel = first_tile + local.y * CHANNEL_TILE + 4u * o + c;
-            if channel < extent.out_channels { finish_four(sums[o][c], own, channel); }
+            finish_pixels(sums[o][c], own, 0u, first_tile + local.y * CHANNEL_TILE + 4u * o + c);
         }
     }
 }

@@ -275,6 +275,13 @@ impl Program {
         check_dispatches(self.steps.len() as u64)
     }
 
+    /// [`append`](Self::append) of a program that packs weights, all of it.
+    pub(crate) fn prepare_by(&mut self, mut other: Self, given: &[(usize, Slice)]) -> Result<()> {
+        other.prepare.append(&mut other.steps);
+        other.parts = 0;
+        self.append(other, given)
+    }
+
     /// This program and then another, which reads this one's output. That tensor becomes a workspace.
     ///
     /// # Errors

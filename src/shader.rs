@@ -56,6 +56,9 @@ pub mod part {
         BETWEEN "shared/between.wgsl"
         REGISTER_TILE "shared/register_tile.wgsl"
         WORKGROUP_TILE "shared/workgroup_tile.wgsl"
+        PACKED_WEIGHT "shared/packed_weight.wgsl"
+        PIXELS "shared/pixels.wgsl"
+        FOURS "shared/fours.wgsl"
         GATHER "software/shared/gather.wgsl"
         SIXTEEN "software/shared/sixteen.wgsl"
     }

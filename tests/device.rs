@@ -80,6 +80,9 @@ fn a_foreign_device_with_buffers_at_odd_offsets() {
     for (kernel, layer, shape) in [
         ("gemm", layer(), SHAPE),
         ("pointwise", Conv2d::new(3, 5, 1).residual(true), SHAPE),
+        ("tiled_gemm", Conv2d::new(3, 6, 3).padding(1).residual(true), SHAPE),
+        // It reads and writes fours: what starts elsewhere is copied, to where it fits and back.
+        ("tiled_pointwise", Conv2d::new(3, 6, 1).residual(true), [2, 3, 6, 10]),
         ("depthwise", Conv2d::new(3, 6, 3).groups(3).padding(1).residual(true), SHAPE),
         ("winograd", Conv2d::new(32, 33, 3).padding(1).residual(true), [1, 32, 13, 14]),
     ] {

@@ -2,11 +2,15 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::{
     ACTIVATIONS, Case, check, check_all, check_kernel, check_pool, check_separable, check_separable_as_planned,
     check_separable_in_turn, check_variants, context,
 };
-use sepconv::{Activation, AveragePool2d, Conv2d, Error, MaxPool2d, Padding, PaddingMode, SeparableConv2d, kernels};
+use sepconv::{
+    Activation, AveragePool2d, Choice, Conv2d, Error, MaxPool2d, Padding, PaddingMode, SeparableConv2d, kernels,
+};
 
 const PADDING_MODES: [PaddingMode; 4] =
     [PaddingMode::Zeros, PaddingMode::Reflect, PaddingMode::Replicate, PaddingMode::Circular];
@@ -111,6 +115,43 @@ fn pairs_of_channels_and_of_pixels() {
             })
         }),
     );
+}
+
+/// Every tile of the kernels that multiply from workgroup memory: fours of pixels and of channels and some more, groups of
+/// few channels, and sums that end within what is fetched at once.
+#[test]
+fn every_tile_of_pixels_and_channels() {
+    let Some(context) = context() else { return };
+    let per_group = [(5, 4, 9), (40, 7, 3), (3, 12, 2), (18, 16, 2), (33, 130, 1)];
+    let cases = per_group.into_iter().flat_map(|(inputs, outputs, groups)| {
+        let channels = groups * inputs;
+        let layer = |kernel_size: u32| Conv2d::new(channels, groups * outputs, kernel_size).groups(groups);
+        [
+            (layer(1).residual(true), [3, channels, 6, 10]),
+            (layer(1).activation(Activation::Relu6), [1, channels, 2, 2]),
+            (layer(3).padding(1).residual(true), [2, channels, 7, 9]),
+            (layer(3).padding([2, 1]).stride(2).padding_mode(PaddingMode::Reflect), [2, channels, 9, 8]),
+        ]
+    });
+    let context = context.with_software(false);
+    let mut ran = BTreeMap::new();
+    for (index, (layer, shape)) in cases.enumerate() {
+        let geometry = layer.geometry(shape).unwrap();
+        let choices = Choice::all(&geometry.into(), context.target());
+        let tiled = choices.into_iter().filter(|(choice, _)| choice.kernel.name.starts_with("tiled"));
+        for (turn, (choice, variant)) in tiled.enumerate() {
+            let constant = |name| variant.constants.iter().find(|(other, _)| *other == name).unwrap().1;
+            let tile = ["PIXEL_TILES", "CHANNEL_TILES", "PIXEL_FOURS", "CHANNEL_TILE", "SPLIT"].map(constant);
+            let times = ran.entry((choice.kernel.name, tile)).or_insert(0);
+            // Each tile of each kernel once, and then in turn, unless the sweep is to be whole.
+            if *times == 0 || (turn + index).is_multiple_of(3) || common::sweeps_whole() {
+                *times += 1;
+                let plan = layer.plan_with_choice(&context, shape, choice).unwrap();
+                common::check_plan(&context, &geometry, &plan, index as u64);
+            }
+        }
+    }
+    assert_eq!(ran.len(), 2 * 7, "two kernels of seven tiles: {ran:?}");
 }
 
 #[test]
@@ -451,6 +492,7 @@ fn every_kernel_but_the_last_refuses_something_and_takes_something() {
         (Conv2d::new(3, 4, 3), [1, 3, 9, 9]),
         (Conv2d::new(3, 4, 1), [1, 3, 9, 9]),
         (Conv2d::new(4, 4, 1), [1, 4, 9, 9]),
+        (Conv2d::new(4, 4, 1), [1, 4, 8, 9]),
         (Conv2d::new(4, 4, 1).padding(1), [1, 4, 9, 9]),
         (Conv2d::new(4, 4, 1).stride(2), [1, 4, 9, 9]),
         (depthwise(3, 2, 3), [1, 3, 9, 9]),
@@ -476,7 +518,7 @@ fn every_kernel_but_the_last_refuses_something_and_takes_something() {
             _ => fast += 1,
         }
     }
-    assert_eq!((last.as_slice(), fast), (&["direct"][..], 7));
+    assert_eq!((last.as_slice(), fast), (&["direct"][..], 8));
     if let Some(context) = context() {
         check_all(context, layers);
     }

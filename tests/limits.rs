@@ -13,7 +13,7 @@ use sepconv::{
 };
 
 /// A layer or two for each kernel, of several tiles along every axis.
-fn layers() -> [Case; 7] {
+fn layers() -> [Case; 8] {
     let shape = [2, 6, 19, 70];
     let pairs = Conv2d::new(8, 136, 1).groups(2).residual(true);
     [
@@ -21,6 +21,8 @@ fn layers() -> [Case; 7] {
         (Conv2d::new(6, 12, 3).padding([1, 2]).groups(6).residual(true), shape),
         (Conv2d::new(6, 18, [2, 3]).stride([3, 2]).groups(6).padding_mode(PaddingMode::Reflect).padding(1), shape),
         (Conv2d::new(6, 17, 1), shape),
+        // Planes of fours of pixels, groups of fours of channels and some more.
+        (Conv2d::new(6, 18, 1).groups(3).residual(true), [2, 6, 18, 70]),
         // Odd planes of pairs of channels: more pixels than channels, and fewer.
         (pairs, [3, 8, 9, 17]),
         (pairs, [3, 8, 5, 7]),
@@ -108,6 +110,10 @@ fn check_program(program: &Program, limits: &wgpu::Limits) {
             assert!(slice.start + slice.length <= program.buffers[slice.buffer].length(), "{binding:?}");
             if step.shader.name == "subgroup_pointwise" && binding.number < 3 {
                 assert!(slice.start.is_multiple_of(2) && binding.alignment == 2, "{binding:?} starts within a pair");
+            }
+            let reads_fours = step.shader.name == "tiled_pointwise" && binding.number != 3;
+            if reads_fours || step.shader.name == "tiled_gemm" && binding.number == 2 {
+                assert!(slice.start.is_multiple_of(4) && binding.alignment == 4, "{binding:?} starts within a four");
             }
         }
         assert!(step.grid.iter().all(|&size| size <= limits.max_compute_workgroups_per_dimension));
@@ -219,10 +225,11 @@ fn cuts() -> [Cut; 11] {
         cut("groups, two at a time", grouped, [2, 6, 7, 9], 1512, 4),
         cut("groups, one by one", grouped, [2, 6, 7, 9], 1511, 6),
         cut("channels of a group", grouped, [2, 6, 7, 9], 755, 12),
-        // 17 channels in, 5 x 3: 1020 bytes in, 60 a channel out; 68 bytes of weights a channel.
-        cut("channels by their output and weights", Conv2d::new(17, 40, 1), [1, 17, 5, 3], 1020, 3),
+        // 17 channels in, 5 x 3: 1020 bytes in, 60 a channel out; 68 bytes of weights a channel. 15 channels fit, and 12 of
+        // those that are packed in fours.
+        cut("channels by their output and weights", Conv2d::new(17, 36, 1), [1, 17, 5, 3], 1020, 3),
         // 18 channels in, 5 x 3, likewise: 72 bytes of weights a channel.
-        cut("channels of pairs", Conv2d::new(18, 40, 1), [1, 18, 5, 3], 1080, 3),
+        cut("channels of pairs", Conv2d::new(18, 36, 1), [1, 18, 5, 3], 1080, 3),
         // 4 channels in, 9 out a group, 5 x 3: 240 bytes in, 540 out.
         cut("groups of pairs", Conv2d::new(12, 27, 1).groups(3), [3, 12, 5, 3], 1080, 6),
         // 1 channel in, 4 out, 2 x 2 to 20 x 20: 1600 bytes a channel out.
@@ -580,11 +587,16 @@ fn planes_of_every_sort_are_cut_by_rows() {
 /// Layers of single pixels, of pairs of channels where they fit.
 #[test]
 fn layers_of_single_pixels_are_cut() {
-    // 9 x 5: 180 bytes a plane.
+    // 9 x 5: 180 bytes a plane. 9 x 4 are fours of pixels, too.
     for (bytes, seed) in [180 * 7, 180 * 3, 180, 60].into_iter().zip(1..) {
         let Some(context) = bound_to(bytes) else { return };
-        for layer in [Conv2d::new(10, 20, 1), Conv2d::new(12, 40, 1).groups(2).bias(false)] {
-            let shape = [2, layer.in_channels, 9, 5];
+        for (layer, width) in [
+            (Conv2d::new(10, 20, 1), 5),
+            (Conv2d::new(12, 40, 1).groups(2).bias(false), 5),
+            (Conv2d::new(12, 20, 1), 4),
+            (Conv2d::new(14, 40, 1).groups(2).bias(false), 4),
+        ] {
+            let shape = [2, layer.in_channels, 9, width];
             check_cut(&context, (layer.residual(true).activation(Activation::Relu), shape), seed);
         }
     }

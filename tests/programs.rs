@@ -126,14 +126,25 @@ impl Run<'_> {
         self.constant("KERNEL_HEIGHT", 1) * self.constant("KERNEL_WIDTH", 1)
     }
 
+    /// The weight of an output channel for a term of its sum: as the layer has it, or packed.
+    fn weight(&self, channel: i64, term: i64) -> f64 {
+        let (terms, channels) = (self.word("in_channels_per_group") * self.taps(), self.word("out_channels_per_group"));
+        let index = if self.step.shader.name.starts_with("tiled") {
+            let padded = (channels + 3) / 4 * 4;
+            (channel / channels * terms + term) * padded + channel % channels
+        } else {
+            channel * terms + term
+        };
+        self.read(2, index)
+    }
+
     /// The sum of products of a convolution's output.
     fn convolution(&self, image: i64, channel: i64, row: i64, column: i64) -> f64 {
         let per_group = self.word("in_channels_per_group");
         let first = image * self.word("in_channels") + channel / self.word("out_channels_per_group") * per_group;
         let of_channel = |c: i64| {
-            let taps = (channel * per_group + c) * self.taps();
             let window = self.window(first + c, row, column).into_iter();
-            window.map(move |(tap, value)| value * self.read(2, taps + tap)).sum::<f64>()
+            window.map(move |(tap, value)| value * self.weight(channel, c * self.taps() + tap)).sum::<f64>()
         };
         (self.word("first_in_channel")..self.word("last_in_channel")).map(of_channel).sum()
     }
@@ -168,7 +179,9 @@ impl Run<'_> {
                 return if is("FINISHES") { sum / self.counted(row, column) } else { sum };
             }
             // They read pixels by their place alone.
-            "pointwise" | "subgroup_pointwise" => assert_eq!((self.word("top"), self.word("left")), (0, 0)),
+            "pointwise" | "tiled_pointwise" | "subgroup_pointwise" => {
+                assert_eq!((self.word("top"), self.word("left")), (0, 0));
+            }
             _ => {}
         }
         let is_fused = self.step.shader.name.ends_with("separable");
@@ -178,7 +191,28 @@ impl Run<'_> {
         sum(self, image, channel, row, column) + begun.unwrap_or(bias) + residual
     }
 
+    /// Packs weights: each value of the output by its axes, of which the last one comes first, or zero.
+    fn rearrange(&mut self) {
+        let words: Vec<i64> = self.step.uniform[10..].iter().map(|word| word.cast_signed().into()).collect();
+        let axes = usize::try_from(self.constant("AXES", 1)).unwrap();
+        for index in 0..words[0] {
+            let (mut place, mut rest, mut is_inside) = (words[1], index, true);
+            for axis in words[6..].chunks(8).take(axes) {
+                let [size, stride, first, step, input_size] = axis[..5] else { unreachable!() };
+                let along = first + rest % size * step;
+                rest /= size;
+                is_inside &= (0..input_size).contains(&along);
+                place += along * stride;
+            }
+            let value = if is_inside { self.read(1, place) } else { 0.0 };
+            self.write(index, value);
+        }
+    }
+
     fn run(&mut self) {
+        if self.step.shader.name == "rearrange" {
+            return self.rearrange();
+        }
         // A step that packs has planes without images.
         let batch = self.word("batch").max(1);
         let sizes = ["out_channels", "out_height", "out_width"].map(|name| self.word(name));

@@ -209,7 +209,9 @@ fn steps_and_variants() -> (Vec<Step>, BTreeSet<(&'static str, Constants)>) {
     let whole = common::targets().map(|target| (target, layers()));
     // Of more taps than one invocation sums.
     let wide = Conv2d::new(6, 12, 150).groups(6).geometry([1, 6, 150, 150]).unwrap().into();
-    let cut = layers().into_iter().step_by(31).chain([wide]).collect();
+    // A group's planes fit one by one, and not together.
+    let deep = Conv2d::new(60, 12, 1).geometry([1, 60, 16, 16]).unwrap().into();
+    let cut = layers().into_iter().step_by(31).chain([wide, deep]).collect();
     let (mut steps, mut seen, mut variants) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
     for (target, layers) in whole.into_iter().chain([(small, cut)]) {
         let planner = Planner::new(target);

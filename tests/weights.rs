@@ -23,6 +23,7 @@ fn weights_are_shared_by_bindings_and_by_plans_of_any_batch() {
         ("direct", Conv2d::new(3, 4, 3), 9),
         ("depthwise", Conv2d::new(2, 2, 1).groups(2), 9),
         ("winograd", Conv2d::new(16, 17, 3).padding(1), 9),
+        ("tiled_gemm", Conv2d::new(6, 10, 3).groups(2), 9),
         // Of more taps than one invocation sums: it packs some and then the others.
         ("direct", Conv2d::new(1, 2, 130), 131),
     ] {

@@ -15,13 +15,15 @@ fn start(channel: u32) -> f32 {
     return 0.0;
 }
 
-// Residual, activation, store. A sum that continues adds to what is stored.
-fn finish(sum: f32, index: u32) {
+// Residual and activation. A sum that continues adds to what is stored.
+fn finished(sum: f32, index: u32) -> f32 {
     var y = sum;
     if CONTINUES { y += f32(output[extent.output_offset + index]); }
     if FINISHES {
         if HAS_RESIDUAL { y += f32(residual[extent.residual_offset + index]); }
         y = activate(y, ACTIVATION, extent.activation_low, extent.activation_high);
     }
-    store(y, index);
+    return y;
 }
+
+fn finish(sum: f32, index: u32) { store(finished(sum, index), index); }

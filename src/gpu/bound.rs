@@ -62,6 +62,17 @@ impl Bound {
                 places_of_step.push(copy.clone());
             }
             calls.push(Call { step, pipeline: pipeline(device, step)?, places: places_of_step });
+            // What a step wrote to a copy goes to where it belongs.
+            for binding in step.bindings.iter().filter(|binding| binding.writes) {
+                let place = stretch(places, binding.slice);
+                if !is_aligned(&place, binding) {
+                    let (copy, steps) = copies.of(binding.slice);
+                    for step in steps {
+                        let places = vec![copy.clone(), place.clone()];
+                        calls.push(Call { step, pipeline: pipeline(device, step)?, places });
+                    }
+                }
+            }
             let is_written = |slice: &Slice| {
                 step.bindings.iter().any(|binding| binding.writes && binding.slice.buffer == slice.buffer)
             };

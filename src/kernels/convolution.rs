@@ -191,15 +191,31 @@ pub(super) fn in_one_row(part: Part) -> Part {
     }
 }
 
-/// The program of a convolution by a kernel that computes each part in one step.
-pub(super) fn lower(kernel: &Kernel, whole: &Geometry, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
-    lower_aligned(kernel, 1, whole, variant, lowering)
+/// How a kernel reads and writes its tensors.
+pub(super) struct Layout {
+    /// Input, weight, bias, residual and output must start at a multiple of so many values.
+    pub alignment: [u64; 5],
+    /// How many output channels' filters are stored together.
+    pub channels: u64,
+    /// Packs the weight of a part; none for a kernel that reads it as it is.
+    pub pack: Option<Pack>,
 }
 
-/// [`lower`] for a kernel whose input and weight must start at a multiple of this many values.
-pub(super) fn lower_aligned(
+/// Adds the step that packs this stretch of a weight, of a part of these sizes; returns what was packed.
+pub(super) type Pack = fn(&mut Program, Slice, &Geometry, &Lowering<'_>) -> Result<Slice>;
+
+/// That of a kernel which takes all as it is.
+pub(super) const PLAIN: Layout = Layout { alignment: [1; 5], channels: 1, pack: None };
+
+/// The program of a convolution by a kernel that computes each part in one step.
+pub(super) fn lower(kernel: &Kernel, whole: &Geometry, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
+    lower_as(kernel, &PLAIN, whole, variant, lowering)
+}
+
+/// [`lower`] for a kernel of another layout.
+pub(super) fn lower_as(
     kernel: &Kernel,
-    alignment: u64,
+    layout: &Layout,
     whole: &Geometry,
     variant: usize,
     lowering: &Lowering<'_>,
@@ -207,18 +223,25 @@ pub(super) fn lower_aligned(
     let target = lowering.target;
     let mut program = Program::new(kernel.name);
     let tensors = Tensors::add(&mut program, whole, target)?;
-    let taps = whole.kernel_size.area();
+    let sum = Sum { filter: whole.terms(), terms: whole.kernel_size.area(), channels: layout.channels };
     let mut weights = Weights { tensors: &tensors, windows: Vec::new() };
-    for part in parts(whole, Sum { filter: whole.terms(), terms: taps }, target)? {
+    let mut packed: Vec<(Slice, Slice)> = Vec::new();
+    for part in parts(whole, sum, target)? {
         let part = in_one_row(part);
-        let weight = weights.of(&mut program, whole, &part, target)?;
+        let mut weight = weights.of(&mut program, whole, &part, target)?;
+        if let Some(pack) = layout.pack {
+            let known = packed.iter().find(|(from, _)| *from == weight).map(|(_, to)| *to);
+            let to = known.map_or_else(|| pack(&mut program, weight, &part.geometry, lowering), Ok)?;
+            packed.push((weight, to));
+            weight = to;
+        }
         // Its tiles are those of a layer of the channels that it sums over.
         let in_channels = part.geometry.groups * (part.in_channels.end - part.in_channels.start);
         let summed = Geometry { in_channels, ..part.geometry };
         let Variant { mut constants, grid } = kernel.variant(&Layer::Conv2d(summed), target, variant);
         constants.extend(cut(&part));
         let mut bindings = tensors.bindings(&part, weight);
-        bindings[..2].iter_mut().for_each(|binding| binding.alignment = alignment);
+        bindings.iter_mut().zip(layout.alignment).for_each(|(binding, alignment)| binding.alignment = alignment);
         let uniform = extent(&part).words();
         program.dispatch(Step::new(shader(kernel), "main", constants, uniform, bindings), grid, &target.limits)?;
     }

@@ -43,7 +43,7 @@ pub(super) fn supports(
 /// The sum over an input channel's filters, and the mix of all of them.
 fn sum(depthwise: &Geometry, pointwise: &Geometry) -> Sum {
     let multiplier = u64::from(depthwise.out_channels_per_group());
-    Sum { filter: pointwise.terms(), terms: multiplier * (depthwise.terms() + 1) }
+    Sum { filter: pointwise.terms(), terms: multiplier * (depthwise.terms() + 1), channels: 1 }
 }
 
 /// The constants of what such a kernel does to a value in between.

@@ -9,6 +9,7 @@ mod fused;
 mod gemm;
 mod matmul;
 mod normalise;
+mod packed;
 mod parts;
 mod pointwise;
 mod pool;
@@ -23,6 +24,7 @@ mod softmax;
 mod software;
 mod team;
 mod tiled_gemm;
+mod tiled_pointwise;
 mod tiling;
 mod transposed;
 mod unary;
@@ -44,6 +46,7 @@ pub(crate) const EPILOGUE: [&str; 5] =
 pub static ALL: &[&Kernel] = &[
     &depthwise::KERNEL,
     &winograd::KERNEL,
+    &tiled_pointwise::KERNEL,
     &tiled_gemm::KERNEL,
     &pointwise::KERNEL,
     &gemm::KERNEL,

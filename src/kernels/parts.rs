@@ -61,6 +61,8 @@ pub(super) struct Sum {
     pub filter: u64,
     /// The products that one input channel brings to one output.
     pub terms: u64,
+    /// How many output channels' filters are stored together: what is missing to a multiple is padded.
+    pub channels: u64,
 }
 
 /// The most products that one invocation sums. llvmpipe leaves a shader's loops after 65,535 rounds in all, with its
@@ -113,7 +115,7 @@ pub(super) fn parts(whole: &Geometry, sum: Sum, target: &Target) -> Result<Vec<P
     let [in_plane, out_plane] = [whole.input, whole.output].map(Size::area);
     let in_group = in_plane * u64::from(whole.in_channels_per_group());
     let out_group = out_plane * u64::from(whole.out_channels_per_group());
-    let weight_group = sum.filter * u64::from(whole.out_channels_per_group());
+    let weight_group = sum.filter * u64::from(whole.out_channels_per_group()).next_multiple_of(sum.channels);
     let all_groups = u64::from(whole.groups);
     let fits = |length: u64| maximum / length;
     if sum.filter > maximum {
@@ -128,7 +130,8 @@ pub(super) fn parts(whole: &Geometry, sum: Sum, target: &Target) -> Result<Vec<P
     } else if groups > 0 {
         blocks(whole, 1, groups, u64::MAX)?
     } else {
-        let channels = if is_cut_by_rows { 1 } else { fits(out_plane).min(fits(sum.filter)) };
+        let channels =
+            if is_cut_by_rows { 1 } else { fits(out_plane).min(fits(sum.channels * sum.filter) * sum.channels) };
         blocks(whole, 1, 1, channels)?
     };
     let rows = if is_cut_by_rows { cut_by_rows(whole, maximum)? } else { vec![Rows::all(whole)] };
@@ -386,7 +389,7 @@ mod tests {
     fn cut(layer: Conv2d, shape: [u32; 4], binding: u64) -> Result<Vec<Part>> {
         let geometry = layer.geometry(shape).unwrap();
         let taps = geometry.kernel_size.area();
-        parts(&geometry, Sum { filter: geometry.terms(), terms: taps }, &target(binding))
+        parts(&geometry, Sum { filter: geometry.terms(), terms: taps, channels: 1 }, &target(binding))
     }
 
     #[test]

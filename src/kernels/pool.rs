@@ -101,7 +101,7 @@ fn lower(pool: &PoolGeometry, _: usize, lowering: &Lowering<'_>) -> Result<Progr
     let [rows, row] = [pool.output.height, pool.output.width].map(u64::from);
     let taps = pool.kernel_size.area();
     // A pool binds no weights: 1 always fits.
-    for part in parts(&whole, Sum { filter: 1, terms: taps }, target)? {
+    for part in parts(&whole, Sum { filter: 1, terms: taps, channels: 1 }, target)? {
         let g = part.geometry;
         let constants = window(&g).chain(own(pool)).chain(cut(&part));
         let (count_start, count_size) = counted(pool, part.output.start / row % rows);

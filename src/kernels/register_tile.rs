@@ -10,7 +10,10 @@ pub(super) fn register_tile(geometry: &Geometry, target: &Target) -> ([(&'static
     let (width, height, channel_tile, pixel_tile) = if target.software {
         (8, 1, channels.next_multiple_of(4).min(32), 8)
     } else {
-        (16, 4, if channels > 4 { 8 } else { 4 }, 4)
+        // No more invocations along the channels than there are tiles of them.
+        let channel_tile = if channels > 4 { 8 } else { 4 };
+        let height = channels.div_ceil(channel_tile).next_power_of_two().min(4);
+        (64 / height, height, channel_tile, 4)
     };
     let constants = [
         ("WORKGROUP_WIDTH", width),

@@ -17,7 +17,10 @@ pub(super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "separable",
         own: include_str!("../../shaders/separable.wgsl"),
-        parts: &[&SUMS, &[part::WINDOW, part::SOURCE, part::PADDING, part::BETWEEN, part::WORKGROUP_TILE]],
+        parts: &[
+            &SUMS,
+            &[part::WINDOW, part::SOURCE, part::PADDING, part::BETWEEN, part::WORKGROUP_TILE, part::PIXELS],
+        ],
     }),
     rules: &Rules::<(Geometry, Geometry)> {
         supports,
@@ -56,7 +59,7 @@ fn suits((depthwise, pointwise): &(Geometry, Geometry), target: &Target) -> bool
 
 /// From those with the fewest channels to those with the most.
 const TILINGS: [Tiling; 4] =
-    [Tiling::new(16, 4, 1, 4), Tiling::new(16, 4, 1, 8), Tiling::new(16, 8, 1, 8), Tiling::new(16, 16, 1, 8)];
+    [Tiling::new(16, 4, 4), Tiling::new(16, 4, 8), Tiling::new(16, 8, 8), Tiling::new(16, 16, 8)];
 
 /// The smallest that has all output channels, so that nothing is computed twice, or else the largest.
 fn best(pointwise: &Geometry) -> Tiling {

@@ -1,6 +1,6 @@
 //! The row of `shaders/software/subgroup_pointwise.wgsl`.
 
-use super::super::convolution::{cost, epilogue, is_pixelwise, lower_aligned};
+use super::super::convolution::{Layout, PLAIN, cost, epilogue, is_pixelwise, lower_as};
 use super::super::parts::MAXIMUM_TERMS;
 use super::super::row::{Kernel, Rank, Rules, Variant};
 use super::subgroup_gemm::{self, PIXEL_TILE};
@@ -34,10 +34,12 @@ pub(in super::super) static KERNEL: Kernel = Kernel {
         suits,
         variants,
         cost,
-        // Two values are read as one.
-        lower: |geometry, variant, lowering| lower_aligned(&KERNEL, 2, geometry, variant, lowering),
+        lower: |geometry, variant, lowering| lower_as(&KERNEL, &PAIRS, geometry, variant, lowering),
     },
 };
+
+/// Two values are read as one.
+const PAIRS: Layout = Layout { alignment: [2, 2, 1, 1, 1], ..PLAIN };
 
 fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
     subgroup_gemm::supports(geometry, target)?;

@@ -1,0 +1,119 @@
+// tiled_pointwise: a 1 x 1 convolution as a matrix product, in fours of pixels, its register tiles fed from workgroup memory.
+//
+// Formula    y[n,o,i] = act(b[o] + r[n,o,i] + sum over c of w[o,c] x[n, g C + c, i])
+// Mapping    As tiled_gemm's, but that four neighbouring pixels are of one image, and are read and written as one.
+// Traffic    A four of input values is read once per workgroup along the channels, a four of weights once per workgroup
+//            along the pixels. From workgroup memory an invocation reads 4 * PIXEL_FOURS + CHANNEL_TILE values per
+//            4 * PIXEL_FOURS * CHANNEL_TILE multiply-adds, four at a time. Each output is written once.
+// Needs      kernel_size 1, stride 1, no padding; planes of a multiple of 4 pixels; 4 output channels per group; weights
+//            packed as packed_weight.wgsl says; an input, a residual and an output that start at a multiple of 4 values;
+//            workgroups of 256 invocations with 16 KiB of memory; with several teams, CHANNELS of at most DEPTH.
+// Bound by   Arithmetic and reads of workgroup memory for long sums; memory for short ones.
+// Rust row   src/kernels/tiled_pointwise.rs
+
+// The taps of its filters: see packed_weight.wgsl.
+const TAPS: u32 = 1u;
+
+// Where the four pixels from `first` on are in the first plane of their image, which has `channels` of them. Past the last
+// ones, those are read again and not stored.
+fn place_of(first: u32, channels: u32) -> u32 {
+    let plane = extent.out_height * extent.out_width;
+    let pixel = min(first, extent.batch * plane - 4u);
+    return pixel + pixel / plane * (channels - 1u) * plane;
+}
+
+// Four pixels of an invocation: which four of the output they are in its first channel, and whether they are there.
+struct Own { first: u32, is_there: bool }
+
+fn own_from(first: u32) -> Own {
+    return Own(place_of(first, extent.out_channels) / 4u, first < extent.batch * extent.out_height * extent.out_width);
+}
+
+// Finishes the sums of one channel of a group at these pixels. Past the group's last channel, nothing is stored.
+fn finish_own(sums: vec4f, own: Own, group: u32, channel_in_group: u32) {
+    let channels = extent.out_channels_per_group;
+    let channel = group * channels + min(channel_in_group, channels - 1u);
+    let four = own.first + channel * (extent.out_height * extent.out_width / 4u);
+    let y = finished_four(sums + start(channel), four);
+    if (channel_in_group < channels) & own.is_there { store_four(y, four); }
+}
+
+@compute @workgroup_size(PIXEL_TILES, CHANNEL_TILES, SPLIT)
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u) {
+    let first_pixel = (workgroup.x + extent.first_workgroup_x) * PIXELS;
+    let first_channel = (workgroup.y + extent.first_workgroup_y) * CHANNELS;
+    let group = workgroup.z + extent.first_workgroup_z;
+    let plane = extent.out_height * extent.out_width;
+    let team = local.z;
+    let member = local.y * PIXEL_TILES + local.x;
+    let first_weight = first_factor(member, group, first_channel);
+    // The four pixels that this invocation fetches values for: some other one may multiply them.
+    let first_value = extent.input_offset + group * extent.in_channels_per_group * plane
+        + place_of(first_pixel + 4u * (member % FOURS), extent.in_channels);
+
+    var sums: array<array<array<vec4f, PIXEL_FOURS>, 4>, CHANNEL_FOURS>;
+    var fetched_values: array<vec4f, VALUE_FETCHES>;
+    var fetched_factors: array<vec4f, FACTOR_FETCHES>;
+    // Each round fetches terms and multiplies those that the round before fetched.
+    for (var start_term = extent.first_in_channel; ; start_term += DEPTH * SPLIT) {
+        if start_term < extent.last_in_channel {
+            let first_term = start_term + team * DEPTH;
+            for (var n = 0u; n < VALUE_FETCHES; n++) {
+                let term = first_term + member / FOURS + n * VALUE_TERMS;
+                var four = vec4f();
+                if term < extent.last_in_channel { four = input_four(first_value + term * plane); }
+                fetched_values[n] = four;
+            }
+            fetched_factors = fetch_factors(first_weight, member, first_term, extent.last_in_channel);
+        }
+        if start_term > extent.first_in_channel {
+            for (var k = 0u; k < DEPTH; k++) {
+                var fours: array<vec4f, PIXEL_FOURS>;
+                for (var f = 0u; f < PIXEL_FOURS; f++) { fours[f] = values[team][k][f * PIXEL_TILES + local.x]; }
+                for (var o = 0u; o < CHANNEL_FOURS; o++) {
+                    let factor = factors[team][k][local.y * CHANNEL_FOURS + o];
+                    for (var c = 0u; c < 4u; c++) {
+                        for (var f = 0u; f < PIXEL_FOURS; f++) {
+                            sums[o][c][f] = fma(vec4f(factor[c]), fours[f], sums[o][c][f]);
+                        }
+                    }
+                }
+            }
+        }
+        if start_term >= extent.last_in_channel { break; }
+        // What is fetched replaces what was multiplied.
+        workgroupBarrier();
+        share_fetched(team, member, fetched_values, fetched_factors);
+        workgroupBarrier();
+    }
+
+    if SPLIT == 1u {
+        for (var f = 0u; f < PIXEL_FOURS; f++) {
+            let own = own_from(first_pixel + 4u * (f * PIXEL_TILES + local.x));
+            for (var o = 0u; o < CHANNEL_FOURS; o++) {
+                for (var c = 0u; c < 4u; c++) {
+                    finish_own(sums[o][c][f], own, group, first_channel + local.y * CHANNEL_TILE + 4u * o + c);
+                }
+            }
+        }
+        return;
+    }
+
+    // The teams' sums go where the values were. Then each invocation adds up those of some channels.
+    workgroupBarrier();
+    for (var o = 0u; o < CHANNEL_FOURS; o++) {
+        for (var c = 0u; c < 4u; c++) {
+            for (var f = 0u; f < PIXEL_FOURS; f++) {
+                values[team][local.y * CHANNEL_TILE + 4u * o + c][f * PIXEL_TILES + local.x] = sums[o][c][f];
+            }
+        }
+    }
+    workgroupBarrier();
+    for (var c = team * CHANNEL_TILES + local.y; c < CHANNELS; c += SPLIT * CHANNEL_TILES) {
+        for (var f = 0u; f < PIXEL_FOURS; f++) {
+            var four = values[0][c][f * PIXEL_TILES + local.x];
+            for (var t = 1u; t < SPLIT; t++) { four += values[t][c][f * PIXEL_TILES + local.x]; }
+            finish_own(four, own_from(first_pixel + 4u * (f * PIXEL_TILES + local.x)), group, first_channel + c);
+        }
+    }
+}

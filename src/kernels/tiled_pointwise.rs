@@ -1,0 +1,44 @@
+//! The row of `shaders/tiled_pointwise.wgsl`.
+
+use super::convolution::{Layout, SUMS, cost, epilogue, is_pixelwise, lower_as};
+use super::packed::PACKED;
+use super::row::{Kernel, Rank, Rules};
+use super::{tiled_gemm, tiling};
+use crate::geometry::Geometry;
+use crate::shader::{Shader, part};
+use crate::target::Target;
+
+pub(super) static KERNEL: Kernel = Kernel {
+    name: "tiled_pointwise",
+    summary: "a 1 x 1 convolution as a matrix product, in fours of pixels, its register tiles fed from workgroup memory",
+    chosen: "where tiled_gemm would be, for 1 x 1 layers whose planes have a multiple of 4 pixels",
+    bound_by: "arithmetic for long sums, memory for short ones",
+    rank: Rank::General,
+    shader: Some(Shader {
+        name: "tiled_pointwise",
+        own: include_str!("../../shaders/tiled_pointwise.wgsl"),
+        parts: &[&SUMS, &[part::FOURS, part::WORKGROUP_TILE, part::PACKED_WEIGHT]],
+    }),
+    rules: &Rules::<Geometry> {
+        supports,
+        suits: tiled_gemm::suits,
+        variants: |geometry, _| tiling::variants(geometry, &epilogue(geometry)),
+        cost,
+        lower: |geometry, variant, lowering| lower_as(&KERNEL, &FOURS, geometry, variant, lowering),
+    },
+};
+
+/// Four values are read, and written, as one.
+const FOURS: Layout = Layout { alignment: [4, 4, 1, 4, 4], ..PACKED };
+
+fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
+    tiled_gemm::supports(geometry, target)?;
+    if !is_pixelwise(geometry) {
+        return Err("it needs a 1 x 1 kernel, stride 1 and no padding");
+    }
+    let plane = geometry.output.area();
+    if !plane.is_multiple_of(4) || plane > target.binding_values() {
+        return Err("it needs planes of a multiple of 4 pixels, of which one fits in a binding");
+    }
+    Ok(())
+}
