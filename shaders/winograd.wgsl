@@ -9,6 +9,8 @@
 //            Between the last two, whatever kernel is best for it makes the sums, as a 1 x 1 convolution of 16 times as
 //            many groups: one for each of the 16 places in a tile. A transformed tensor has 16 planes, one for each
 //            place; an invocation has the same index in all of them.
+//            On GPUs there are always a multiple of 4 tiles, so that the product can take them in fours. A step may have
+//            some of the rows of tiles of an image, so that what is transformed stays in a cache.
 // Traffic    The transformed input has 4 times the input's values, the sums 4 times the output's. Each is written once.
 //            The product reads the one, and transform_output the other, once.
 // Needs      Rounding fast, since its errors may pass a sum's bound; stride 1, dilation 1; 16 input and 16 output channels
@@ -18,24 +20,23 @@
 
 // Structure: the host replaces these values, and each set of them is one pipeline.
 const WORKGROUP_WIDTH: u32 = 64u;
+const TILES_TOGETHER: u32 = 1u;  // a transformed tensor has a multiple of so many tiles; those that are missing stay as they are
 
 // Where a tile is: its image, its row and column among the image's tiles.
 struct Tile { image: u32, row: u32, column: u32 }
 
-fn tiles_of_an_image() -> vec2u {
-    return (vec2u(extent.out_width, extent.out_height) + 1u) / 2u;
-}
+fn tiles_of_a_row() -> u32 { return (extent.out_width + 1u) / 2u; }
 
 fn tile_at(index: u32) -> Tile {
-    let tiles = tiles_of_an_image();
-    let line = index / tiles.x;
-    return Tile(line / tiles.y, line % tiles.y, index % tiles.x);
+    let columns = tiles_of_a_row();
+    let line = index / columns;
+    return Tile(line / extent.tile_rows, extent.first_tile_row + line % extent.tile_rows, index % columns);
 }
 
-fn tile_count() -> u32 {
-    let tiles = tiles_of_an_image();
-    return extent.batch * tiles.x * tiles.y;
-}
+fn tile_count() -> u32 { return extent.batch * extent.tile_rows * tiles_of_a_row(); }
+
+// How many tiles each plane of a transformed tensor has.
+fn padded_tile_count() -> u32 { return (tile_count() + TILES_TOGETHER - 1u) / TILES_TOGETHER * TILES_TOGETHER; }
 
 fn index_of(invocation: vec3u) -> u32 {
     return invocation.x + extent.first_workgroup_x * WORKGROUP_WIDTH;
@@ -74,10 +75,10 @@ fn transform_filter(@builtin(global_invocation_id) invocation: vec3u) {
 
 @compute @workgroup_size(WORKGROUP_WIDTH)
 fn transform_input(@builtin(global_invocation_id) invocation: vec3u) {
-    let tiles = tile_count();
+    let tiles = padded_tile_count();
     let count = extent.in_channels * tiles;
     let index = index_of(invocation);
-    if index >= count { return; }
+    if index >= count || index % tiles >= tile_count() { return; }
     let tile = tile_at(index % tiles);
     let plane = extent.input_offset
         + (tile.image * extent.in_channels + index / tiles) * extent.in_height * extent.in_width;
@@ -102,10 +103,10 @@ fn transform_input(@builtin(global_invocation_id) invocation: vec3u) {
 
 @compute @workgroup_size(WORKGROUP_WIDTH)
 fn transform_output(@builtin(global_invocation_id) invocation: vec3u) {
-    let tiles = tile_count();
+    let tiles = padded_tile_count();
     let count = extent.out_channels * tiles;
     let index = index_of(invocation);
-    if index >= count { return; }
+    if index >= count || index % tiles >= tile_count() { return; }
     let tile = tile_at(index % tiles);
     let channel = index / tiles;
     var m: array<vec4f, 4>;

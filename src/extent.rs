@@ -28,6 +28,8 @@ pub(crate) struct Extent {
     pub between_limits: [f32; 2],
     pub count_start: [i32; 2],
     pub count_size: [u32; 2],
+    pub first_tile_row: u32,
+    pub tile_rows: u32,
 }
 
 impl Extent {

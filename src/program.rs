@@ -265,11 +265,11 @@ impl Program {
     }
 
     /// Adds another program's steps after its own. `given` says which of its own tensors take the place of the other's;
-    /// the other's remaining tensors are added.
+    /// the other's remaining tensors are added. Returns where all of the other's tensors are now.
     ///
     /// # Errors
     /// [`Error::TooManyDispatches`].
-    pub(crate) fn append(&mut self, other: Self, given: &[(usize, Slice)]) -> Result<()> {
+    pub(crate) fn append(&mut self, other: Self, given: &[(usize, Slice)]) -> Result<Vec<Slice>> {
         let mut places = Vec::new();
         for (index, buffer) in other.buffers.into_iter().enumerate() {
             let place = given.iter().find(|(theirs, _)| *theirs == index).map(|(_, slice)| *slice);
@@ -289,7 +289,15 @@ impl Program {
         self.prepare.extend(other.prepare.into_iter().map(moved));
         self.steps.extend(other.steps.into_iter().map(moved));
         self.parts += other.parts;
-        check_dispatches(self.steps.len() as u64)
+        check_dispatches(self.steps.len() as u64)?;
+        Ok(places)
+    }
+
+    /// [`append`](Self::append) of a program that packs weights, all of it.
+    pub(crate) fn prepare_by(&mut self, mut other: Self, given: &[(usize, Slice)]) -> Result<()> {
+        other.prepare.append(&mut other.steps);
+        other.parts = 0;
+        self.append(other, given).map(drop)
     }
 
     /// [`append`](Self::append) of a program that packs weights, all of it.

@@ -300,6 +300,40 @@ fn winograds_passes_keep_to_both_limits() {
     assert!(matches!(refused, Err(Error::Unsupported { kernel: "winograd", .. })), "{refused:?}");
 }
 
+/// On a GPU: 16 MiB at a time, in images or in rows of tiles, and a product in fours of tiles whose weights are packed once.
+#[test]
+fn winograd_on_a_gpu_keeps_its_workspace_small() {
+    let [target, ..] = common::targets();
+    let planner = Planner::new(target);
+    let plan =
+        |layer: Conv2d, shape| planner.plan_with(&layer.geometry(shape).unwrap().into(), first_of("winograd")).unwrap();
+    let layer = |channels| Conv2d::new(channels, channels, 3).padding(1);
+    for (layer, shape, pieces) in
+        [(layer(64), [1, 64, 224, 224], 7), (layer(512), [32, 512, 14, 14], 7), (layer(128), [3, 128, 27, 25], 1)]
+    {
+        let program = plan(layer, shape);
+        let bytes = Memory::new(&program).bytes();
+        assert!(bytes <= 16 << 20, "{bytes} bytes: {layer:?}");
+        check_program(&program, &planner.target().limits);
+        let shaders: Vec<_> = program.steps.iter().map(|step| step.shader.name).collect();
+        assert_eq!(shaders, ["winograd", "tiled_pointwise", "winograd"].repeat(pieces), "{layer:?}");
+        let packing: Vec<_> = program.prepare.iter().map(|step| step.shader.name).collect();
+        assert_eq!(packing, ["winograd", "rearrange"], "{layer:?}");
+    }
+
+    let Some(context) = common::context() else { return };
+    let context = context.with_software(false);
+    // 92 rows of 93 tiles, of which 88 would fit; an odd number of tiles, of channels that tiled_pointwise takes.
+    let rows = (Conv2d::new(16, 16, 3).padding([1, 2]).residual(true), [1, 16, 183, 184], 2);
+    let fours = (Conv2d::new(40, 33, 3).padding(1), [3, 40, 5, 5], 1);
+    for ((layer, shape, pieces), seed) in [rows, fours].into_iter().zip(1..) {
+        let plan = layer.plan_with_kernel(&context, shape, "winograd").unwrap();
+        let count = plan.program().steps.iter().filter(|step| step.entry_point == "transform_output").count();
+        assert_eq!(count, pieces, "{layer:?}");
+        check_plan(&context, &layer.geometry(shape).unwrap(), &plan, seed);
+    }
+}
+
 /// WebGPU's guaranteed limits, with these two changed.
 fn limits(binding: u64, workgroups: u32) -> wgpu::Limits {
     wgpu::Limits {

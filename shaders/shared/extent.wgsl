@@ -24,6 +24,8 @@ struct Extent {
     between_low: f32, between_high: f32,
     // Where the whole window of an average pool's first output starts in what its mean counts, and how large that is.
     count_top: i32, count_left: i32, count_height: u32, count_width: u32,
+    // The rows of Winograd's tiles of each image: the first one that this step has, and how many.
+    first_tile_row: u32, tile_rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> extent: Extent;

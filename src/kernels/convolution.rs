@@ -191,18 +191,18 @@ pub(super) fn in_one_row(part: Part) -> Part {
     }
 }
 
-/// Packs the weight of a part of a layer, and says where.
-pub(super) type Pack = fn(&mut Program, Slice, &Geometry, &Lowering<'_>) -> Result<Slice>;
-
 /// How a kernel reads and writes its tensors.
 pub(super) struct Layout {
     /// Input, weight, bias, residual and output must start at a multiple of so many values.
     pub alignment: [u64; 5],
     /// How many output channels' filters are stored together.
     pub channels: u64,
-    /// What packs its weights; none for a kernel that reads it as it is.
+    /// Packs the weight of a part; none for a kernel that reads it as it is.
     pub pack: Option<Pack>,
 }
+
+/// Adds the step that packs this stretch of a weight, of a part of these sizes; returns what was packed.
+pub(super) type Pack = fn(&mut Program, Slice, &Geometry, &Lowering<'_>) -> Result<Slice>;
 
 /// That of a kernel which takes all as it is.
 pub(super) const PLAIN: Layout = Layout { alignment: [1; 5], channels: 1, pack: None };

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::extent::Extent;
 use crate::geometry::Geometry;
 use crate::layer::Layer;
-use crate::program::{Binding, Kind, Program, Step};
+use crate::program::{Binding, Kind, Program, Slice, Step};
 use crate::rounding::Rounding;
 use crate::shader::{Shader, part};
 use crate::size::{Size, values};
@@ -46,9 +46,12 @@ const WORKGROUP_WIDTH: u32 = 64;
 /// fewer channels it gains nothing.
 const FEWEST_CHANNELS: u32 = 16;
 
-/// The most bytes of a transformed tensor, unless one image takes more. Many images at once would take several times
-/// the memory of the layer's own tensors, and would be in no cache.
-const WORKSPACE: u64 = 64 << 20;
+/// The most bytes of both transformed tensors, unless one row of tiles takes more. Many images at once would take several
+/// times the memory of the layer's own tensors, and would be in no cache.
+const WORKSPACE: u64 = 16 << 20;
+
+/// In software, the most bytes of the larger transformed tensor, unless one image takes more.
+const SOFTWARE_WORKSPACE: u64 = 64 << 20;
 
 fn supports(geometry: &Geometry, target: &Target) -> std::result::Result<(), &'static str> {
     let (one, three) = (Size::from(1), Size::from(3));
@@ -83,21 +86,33 @@ const FEWEST_TILES: u64 = 48;
 /// more values of traffic. So what is saved, divided by what it costs, grows with in · out / (in + out).
 fn suits(geometry: &Geometry, target: &Target) -> bool {
     let [inputs, outputs] = [geometry.in_channels_per_group(), geometry.out_channels_per_group()].map(u64::from);
-    let least = if target.software { software::winograd_pays_from(product(geometry), target) } else { 64 };
+    let least =
+        if target.software { software::winograd_pays_from(product(geometry, tiles(geometry)), target) } else { 64 };
     inputs * outputs >= least * (inputs + outputs) && tiles(geometry) >= FEWEST_TILES
 }
 
-fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
-    let own = [padding_mode(geometry.padding_mode), ("WORKGROUP_WIDTH", WORKGROUP_WIDTH)];
+fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
+    let together = tiles_together(target);
+    let own = [
+        padding_mode(geometry.padding_mode),
+        ("WORKGROUP_WIDTH", WORKGROUP_WIDTH),
+        ("TILES_TOGETHER", u32::try_from(together).expect("a few")),
+    ];
     vec![Variant::new(
         own.into_iter().chain(epilogue(geometry)),
-        grid(u64::from(geometry.in_channels) * tiles(geometry)),
+        grid(u64::from(geometry.in_channels) * tiles(geometry).next_multiple_of(together)),
     )]
+}
+
+/// A transformed tensor has a multiple of so many tiles: GPUs' kernels take a product's pixels in fours.
+fn tiles_together(target: &Target) -> u64 {
+    if target.software { 1 } else { 4 }
 }
 
 /// Its product has 16 terms where the layer has 36. What the transforms cost is left to a measurement.
 fn cost(geometry: &Geometry, _: &Variant, lowering: &Lowering<'_>) -> f64 {
-    let planned = product(geometry).and_then(|product| Ok((product, (lowering.plan)(&Layer::Conv2d(product))?)));
+    let all = tiles(geometry).next_multiple_of(tiles_together(lowering.target));
+    let planned = product(geometry, all).and_then(|product| Ok((product, (lowering.plan)(&Layer::Conv2d(product))?)));
     planned.map_or(f64::INFINITY, |(product, program)| {
         let workgroups = program.steps.iter().map(|step| step.grid.map(f64::from).iter().product::<f64>()).sum();
         tile_cost(values(product.output_shape()) as f64, workgroups, lowering.target) * 16.0 / 36.0
@@ -108,10 +123,33 @@ fn grid(invocations: u64) -> [u64; 3] {
     [invocations.div_ceil(WORKGROUP_WIDTH.into()), 1, 1]
 }
 
+/// How many rows and columns of tiles an image has.
+fn rows_and_columns(geometry: &Geometry) -> [u32; 2] {
+    [geometry.output.height, geometry.output.width].map(|size| size.div_ceil(2))
+}
+
 /// The tiles of all images.
 fn tiles(geometry: &Geometry) -> u64 {
-    let [rows, columns] = [geometry.output.height, geometry.output.width].map(|size| u64::from(size.div_ceil(2)));
+    let [rows, columns] = rows_and_columns(geometry).map(u64::from);
     u64::from(geometry.batch) * rows * columns
+}
+
+/// How many images, and rows of an image's tiles, are transformed at a time.
+fn at_once(geometry: &Geometry, target: &Target) -> (u64, u32) {
+    let [inputs, outputs] = [geometry.in_channels, geometry.out_channels].map(u64::from);
+    let [rows, columns] = rows_and_columns(geometry);
+    let image = u64::from(rows) * u64::from(columns);
+    let together = tiles_together(target);
+    let workspace =
+        if target.software { SOFTWARE_WORKSPACE / inputs.max(outputs) } else { WORKSPACE / (inputs + outputs) };
+    let bound = 4 * tensor_values(target) / inputs.max(outputs);
+    let most = bound.min(workspace) / 4 / u64::from(PLACES) / together * together;
+    if most >= image || target.software {
+        return ((most / image).max(1), rows);
+    }
+    // Of like size.
+    let most = u32::try_from(most / u64::from(columns)).unwrap_or(rows).clamp(1, rows);
+    (1, rows.div_ceil(rows.div_ceil(most)))
 }
 
 /// How many values the larger transformed tensor has for each image.
@@ -124,15 +162,15 @@ fn transformed_image(geometry: &Geometry) -> u64 {
 ///
 /// # Errors
 /// Those of [`Conv2d::geometry`].
-fn product(geometry: &Geometry) -> Result<Geometry> {
+fn product(geometry: &Geometry, tiles: u64) -> Result<Geometry> {
     let [in_channels, out_channels] = [geometry.in_channels, geometry.out_channels].map(|channels| PLACES * channels);
-    let tiles = u32::try_from(tiles(geometry)).unwrap_or(u32::MAX);
+    let tiles = u32::try_from(tiles).unwrap_or(u32::MAX);
     let layer = Conv2d::new(in_channels, out_channels, 1).groups(PLACES * geometry.groups).bias(false);
     layer.geometry([1, in_channels, 1, tiles])
 }
 
-/// Packs the weights once. Then, for as many images at a time as the workspace holds: the first transform, the product,
-/// the last transform.
+/// Packs the weights once. Then, for as many images or rows of tiles at a time as the workspace holds: the first
+/// transform, the product, the last transform.
 fn lower(whole: &Geometry, _: usize, lowering: &Lowering<'_>) -> Result<Program> {
     let (target, limits) = (lowering.target, &lowering.target.limits);
     let mut program = Program::new(KERNEL.name);
@@ -156,26 +194,43 @@ fn lower(whole: &Geometry, _: usize, lowering: &Lowering<'_>) -> Result<Program>
     let pack = step("transform_filter", of_filters, unused.chain([Binding::write(5, packed)]).collect());
     program.prepare(&pack, grid(filters), limits)?;
 
-    let images = tensor_values(target).min(WORKSPACE / 4) / transformed_image(whole);
-    for part in by_images(whole, images.max(1))? {
-        let invocations = [part.geometry.in_channels, part.geometry.out_channels]
-            .map(|channels| u64::from(channels) * tiles(&part.geometry));
+    let (images, rows_at_once) = at_once(whole, target);
+    let [rows, columns] = rows_and_columns(whole);
+    // The products pack their weights in one way, once for all.
+    let mut first_product: Option<(Vec<Step>, Vec<Slice>)> = None;
+    let parts = by_images(whole, images)?;
+    let pieces = parts.iter().flat_map(|part| (0..rows).step_by(rows_at_once as usize).map(move |row| (part, row)));
+    for (part, first_tile_row) in pieces {
+        let tile_rows = rows_at_once.min(rows - first_tile_row);
+        let tiles = u64::from(part.geometry.batch) * u64::from(tile_rows) * u64::from(columns);
+        let tiles = tiles.next_multiple_of(tiles_together(target));
+        let invocations =
+            [part.geometry.in_channels, part.geometry.out_channels].map(|channels| u64::from(channels) * tiles);
         let mut workspace = |name, length| {
             let buffer = program.hidden(Kind::Workspace, name, places(length))?;
             Ok(program.whole(buffer))
         };
         let input = workspace("transformed input", invocations[0])?;
         let output = workspace("transformed output", invocations[1])?;
-        let [mut first, mut last] = [(); 2].map(|()| tensors.bindings(&part, weight));
+        let [mut first, mut last] = [(); 2].map(|()| tensors.bindings(part, weight));
         first[4] = Binding::write(5, input);
         last[0] = Binding::read(1, output);
 
-        program.dispatch(step("transform_input", extent(&part), first), grid(invocations[0]), limits)?;
-        let product = (lowering.plan)(&Layer::Conv2d(product(&part.geometry)?))?;
+        let extent = Extent { first_tile_row, tile_rows, ..extent(part) };
+        program.dispatch(step("transform_input", extent, first), grid(invocations[0]), limits)?;
+        let mut product = (lowering.plan)(&Layer::Conv2d(product(&part.geometry, tiles)?))?;
         let [from, to] = product.ends();
         let own = product.find(Kind::Parameter, "weight").expect("a convolution has a weight");
-        program.append(product, &[(from, input), (own, packed), (to, output)])?;
-        program.dispatch(step("transform_output", extent(&part), last), grid(invocations[1]), limits)?;
+        let mut given = vec![(from, input), (own, packed), (to, output)];
+        if let Some((_, known)) = first_product.as_ref().filter(|(prepare, _)| *prepare == product.prepare) {
+            let is_packed = |buffer: &usize| product.buffers[*buffer].kind == Kind::Packed;
+            given.extend((0..product.buffers.len()).filter(is_packed).map(|buffer| (buffer, known[buffer])));
+            product.prepare.clear();
+        }
+        let prepare = product.prepare.clone();
+        let places = program.append(product, &given)?;
+        first_product.get_or_insert((prepare, places));
+        program.dispatch(step("transform_output", extent, last), grid(invocations[1]), limits)?;
     }
     program.operations = Some(operations(whole));
     Ok(program)
