@@ -93,7 +93,7 @@ pub struct Binding {
     /// Whether the step writes it.
     pub writes: bool,
     /// The stretch must start at a multiple of this many values in its buffer. One that does not is copied to where it
-    /// does.
+    /// does, and back if the step writes it.
     pub alignment: u64,
 }
 

@@ -24,6 +24,7 @@ pub(in super::super) static KERNEL: Kernel = Kernel {
             part::ELEMENT,
             part::OUTPUT,
             part::ACTIVATION,
+            part::START,
             part::EPILOGUE,
             part::GATHER,
             part::SIXTEEN,
@@ -35,7 +36,7 @@ pub(in super::super) static KERNEL: Kernel = Kernel {
         variants,
         cost,
         // Two values are read as one.
-        lower: |geometry, variant, lowering| lower_aligned(&KERNEL, 2, geometry, variant, lowering),
+        lower: |geometry, variant, lowering| lower_aligned(&KERNEL, [2, 2, 1, 1, 1], geometry, variant, lowering),
     },
 };
 
