@@ -33,9 +33,8 @@ fn own_from(first: u32) -> Own {
 fn finish_own(sums: vec4f, own: Own, group: u32, channel_in_group: u32) {
     let channels = extent.out_channels_per_group;
     let channel = group * channels + min(channel_in_group, channels - 1u);
-    let four = own.first + channel * (extent.out_height * extent.out_width / 4u);
-    let y = finished_four(sums + start(channel), four);
-    if (channel_in_group < channels) & own.is_there { store_four(y, four); }
+    let four = extent.output_offset / 4u + own.first + channel * (extent.out_height * extent.out_width / 4u);
+    finish_row(sums + start(channel), four, four, (channel_in_group < channels) & own.is_there);
 }
 
 @compute @workgroup_size(PIXEL_TILES, CHANNEL_TILES, SPLIT)

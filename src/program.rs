@@ -94,7 +94,7 @@ pub struct Binding {
     /// Whether the step writes it.
     pub writes: bool,
     /// The stretch must start at a multiple of this many values in its buffer. One that does not is copied to where it
-    /// does.
+    /// does, and back if the step writes it.
     pub alignment: u64,
 }
 
@@ -298,13 +298,6 @@ impl Program {
         other.prepare.append(&mut other.steps);
         other.parts = 0;
         self.append(other, given).map(drop)
-    }
-
-    /// [`append`](Self::append) of a program that packs weights, all of it.
-    pub(crate) fn prepare_by(&mut self, mut other: Self, given: &[(usize, Slice)]) -> Result<()> {
-        other.prepare.append(&mut other.steps);
-        other.parts = 0;
-        self.append(other, given)
     }
 
     /// This program and then another, which reads this one's output. That tensor becomes a workspace.

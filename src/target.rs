@@ -55,7 +55,7 @@ impl Target {
             ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x.into(), 64),
             ("max_compute_workgroup_size_y", limits.max_compute_workgroup_size_y.into(), 8),
             ("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension.into(), 1),
-            ("min_storage_buffer_offset_alignment", limits.min_storage_buffer_offset_alignment.into(), 8),
+            ("min_storage_buffer_offset_alignment", limits.min_storage_buffer_offset_alignment.into(), 16),
             ("min_uniform_buffer_offset_alignment", limits.min_uniform_buffer_offset_alignment.into(), 1),
         ] {
             check_range(limit, value, least, u64::MAX)?;

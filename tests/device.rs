@@ -84,6 +84,7 @@ fn a_foreign_device_with_buffers_at_odd_offsets() {
         // It reads and writes fours: what starts elsewhere is copied, to where it fits and back.
         ("tiled_pointwise", Conv2d::new(3, 6, 1).residual(true), [2, 3, 6, 10]),
         ("depthwise", Conv2d::new(3, 6, 3).groups(3).padding(1).residual(true), SHAPE),
+        ("depthwise_fours", Conv2d::new(3, 6, 3).groups(3).padding(1).residual(true), [2, 3, 7, 12]),
         ("winograd", Conv2d::new(32, 33, 3).padding(1).residual(true), [1, 32, 13, 14]),
     ] {
         let plan = layer.plan_with_kernel(&context, shape, kernel).unwrap();
@@ -119,16 +120,21 @@ fn a_context_has_all_of_its_adapter_that_kernels_use() {
     assert_eq!(context.target(), &Target::from(&adapters[0]));
 }
 
-/// A kernel that reads pairs of values is given tensors that start within one: it stays, and reads copies.
+/// A kernel that reads or writes pairs or fours of values is given tensors that start within one: it stays, and has copies.
 #[test]
-fn tensors_that_start_within_a_pair() {
+fn tensors_that_start_within_a_pair_or_a_four() {
     let Some(context) = context() else { return };
-    for (layer, shape) in [(Conv2d::new(6, 9, 1), [2, 6, 3, 5]), (Conv2d::new(16, 72, 1), [1, 16, 4, 5])] {
-        let plan = match layer.plan_with_kernel(context, shape, "subgroup_pointwise") {
-            Err(Error::Unsupported { .. }) => continue,
+    for (kernel, layer, shape) in [
+        ("subgroup_pointwise", Conv2d::new(6, 9, 1), [2, 6, 3, 5]),
+        ("subgroup_pointwise", Conv2d::new(16, 72, 1), [1, 16, 4, 5]),
+        ("depthwise_fours", Conv2d::new(6, 12, 3).groups(6).padding(1), [2, 6, 5, 8]),
+        ("depthwise_fours", Conv2d::new(6, 6, [3, 2]).groups(6).stride([1, 2]).bias(true), [1, 6, 9, 16]),
+    ] {
+        let plan = match layer.plan_with_kernel(context, shape, kernel) {
+            Err(Error::Unsupported { .. }) if kernel == "subgroup_pointwise" => continue,
             plan => plan.unwrap(),
         };
-        assert_eq!(plan.kernel(), "subgroup_pointwise");
+        assert_eq!(plan.kernel(), kernel);
         let geometry = layer.geometry(shape).unwrap();
         let data = Data::random(&geometry, 6);
         for (input_shift, weight_shift) in [(0, 0), (4, 0), (0, 4), (12, 260), (8, 1016)] {
@@ -144,7 +150,7 @@ fn tensors_that_start_within_a_pair() {
             let expected = data.reference();
             assert_close(&expected, geometry.activation, geometry.terms(), &output.read(context), &what);
             // The copies are made anew in each run.
-            assert_eq!(plan.kernel(), "subgroup_pointwise");
+            assert_eq!(plan.kernel(), kernel);
             let other = Data::random(&geometry, 7);
             input.write(context, &other.input);
             weight.write(context, &other.weight);

@@ -183,6 +183,54 @@ fn depth_multipliers() {
     );
 }
 
+/// Rows that are whole fours and rows that are not, at every side of a plane; windows that start anywhere in a four.
+#[test]
+fn depthwise_rows() {
+    let Some(context) = context() else { return };
+    let mut cases = Vec::new();
+    for kernel_size in [1, 2, 3, 5, 7] {
+        for padding in [Padding::Same, Padding::SameLower] {
+            for (stride, dilation) in [(1, 1), (2, 1), (1, 2), (2, 2)] {
+                let layer = depthwise(2, 1, kernel_size).padding(padding).stride(stride).dilation(dilation);
+                cases.extend(
+                    [[7, 8], [19, 16], [5, 4], [7, 7], [14, 14]].map(|[height, width]| (layer, [2, 2, height, width])),
+                );
+            }
+        }
+    }
+    // The first column's window starts in each place of a four, and fours lie outside of the input at either side.
+    for left in 0..=9 {
+        let right = (10_u32 - left) % 4;
+        cases.push((depthwise(2, 2, [3, 3]).padding([1, left, 1, right]), [1, 2, 6, 8]));
+        cases.push((depthwise(2, 1, [3, 5]).padding([0, left, 2, right + 2]).stride([3, 1]), [1, 2, 9, 12]));
+        cases.push((
+            depthwise(1, 3, [4, 3]).padding([2, left, 1, right]).dilation([2, 1]).stride([3, 1]),
+            [2, 1, 11, 8],
+        ));
+    }
+    for activation in ACTIVATIONS {
+        let layer = depthwise(3, 2, 3).padding(1).activation(activation);
+        cases.push((layer.residual(true), [2, 3, 5, 8]));
+        cases.push((layer.bias(false), [2, 3, 5, 8]));
+    }
+    // A row of outputs that sees no row of the input, a stride past the window, more rows than a tile has.
+    cases.push((depthwise(2, 1, 3).padding([5, 1, 4, 1]), [1, 2, 3, 8]));
+    cases.push((depthwise(2, 1, 2).stride([5, 4]).padding([1, 2, 0, 2]), [1, 2, 23, 16]));
+    cases.push((depthwise(70, 1, 3).padding(1), [1, 70, 41, 8]));
+    let taken = |kernel: &kernels::Kernel| {
+        let supports = |(layer, shape): &Case| {
+            layer.geometry(*shape).is_ok_and(|g| kernel.supports(&g.into(), context.target()).is_ok())
+        };
+        cases.iter().filter(|case| supports(case)).count()
+    };
+    // Every third of them, unless the sweep is to be whole.
+    let step = if common::sweeps_whole() { 1 } else { 3 };
+    for (turn, kernel) in ["depthwise_fours", "depthwise_columns"].into_iter().enumerate() {
+        check_kernel(context, kernel, cases.iter().copied().skip(turn).step_by(step));
+    }
+    assert!(taken(kernels::by_name("depthwise_fours").unwrap()) > 80);
+}
+
 #[test]
 fn named_padding_by_stride_dilation_and_parity() {
     let Some(context) = context() else { return };
@@ -496,6 +544,7 @@ fn every_kernel_but_the_last_refuses_something_and_takes_something() {
         (Conv2d::new(4, 4, 1).padding(1), [1, 4, 9, 9]),
         (Conv2d::new(4, 4, 1).stride(2), [1, 4, 9, 9]),
         (depthwise(3, 2, 3), [1, 3, 9, 9]),
+        (depthwise(3, 2, 3).padding(1), [1, 3, 9, 8]),
         (depthwise(1, 1, [1, 62]), [1, 1, 3, 80]),
         (depthwise(1, 1, [1, 61]), [1, 1, 3, 80]),
         (depthwise(1, 1, [65, 1]), [1, 1, 80, 3]),
@@ -518,7 +567,7 @@ fn every_kernel_but_the_last_refuses_something_and_takes_something() {
             _ => fast += 1,
         }
     }
-    assert_eq!((last.as_slice(), fast), (&["direct"][..], 8));
+    assert_eq!((last.as_slice(), fast), (&["direct"][..], 10));
     if let Some(context) = context() {
         check_all(context, layers);
     }

@@ -577,7 +577,7 @@ fn planes_are_cut_by_rows() {
         assert!(windows_cut > if rows == 4 { 10 } else { 0 }, "{windows_cut} have their windows cut at {rows} rows");
     }
     let Some(context) = common::context() else { return };
-    let wanted = ["depthwise", "tiled_gemm", "pointwise", "gemm", "direct", "subgroup_gemm"];
+    let wanted = ["depthwise", "depthwise_columns", "tiled_gemm", "pointwise", "gemm", "direct", "subgroup_gemm"];
     let supported = wanted.into_iter().filter(|name| supports_some(kernels::by_name(name).unwrap(), context.target()));
     assert_eq!(ran, supported.map(str::to_owned).collect());
 }
@@ -599,6 +599,8 @@ fn planes_of_every_sort_are_cut_by_rows() {
         // Rows of outputs that see padding alone.
         (Conv2d::new(1, 4, 2).padding([9, 0, 9, 0]), [2, 1, 9, 10]),
         (Conv2d::new(1, 5, 2).padding([30, 0, 0, 1]).padding_mode(PaddingMode::Replicate), [1, 1, 9, 10]),
+        // Rows of whole fours.
+        (Conv2d::new(2, 4, 3).groups(2).padding(1), [1, 2, 20, 8]),
         // Windows that are higher than what is bound, and that go around.
         (Conv2d::new(1, 4, [7, 1]).padding([6, 0]).padding_mode(PaddingMode::Reflect), [1, 1, 9, 10]),
         (Conv2d::new(1, 4, [7, 1]).padding([9, 0]).padding_mode(PaddingMode::Circular), [1, 1, 9, 10]),

@@ -1,21 +1,23 @@
-// fours: a kernel's input, residual and output, four neighbouring values at a time. Each of the three starts at a multiple of
-// four values, and so does each four.
+// fours: tensors that are read and written four neighbours of a row at a time. Each tensor starts at a multiple of four
+// values, and so does each row.
 
-@group(0) @binding(1) var<storage, read> input_fours: array<vec4<Element>>;
-@group(0) @binding(4) var<storage, read> residual_fours: array<vec4<Element>>;
-@group(0) @binding(5) var<storage, read_write> output_fours: array<vec4<Element>>;
+@group(0) @binding(1) var<storage, read> input: array<Four>;
+@group(0) @binding(4) var<storage, read> residual: array<Four>;
+@group(0) @binding(5) var<storage, read_write> output: array<Four>;
 
-fn input_four(index: u32) -> vec4f { return vec4f(input_fours[index / 4u]); }
+fn input_four(index: u32) -> vec4f { return vec4f(input[index / 4u]); }
 
-// What epilogue.wgsl has for one output, for four of them, which are counted in fours.
-fn finished_four(sums: vec4f, four: u32) -> vec4f {
+// Residual, activation, store: see epilogue.wgsl. Only what is stored last is behind a condition, which then takes no branch:
+// sums that are not stored take what they add from another place.
+fn finish_row(sums: vec4f, index: u32, other: u32, is_stored: bool) {
     var y = sums;
-    if CONTINUES { y += vec4f(output_fours[extent.output_offset / 4u + four]); }
+    let place = select(other, index, is_stored);
+    if CONTINUES { y += vec4f(output[place]); }
     if FINISHES {
-        if HAS_RESIDUAL { y += vec4f(residual_fours[extent.residual_offset / 4u + four]); }
-        for (var t = 0u; t < 4u; t++) { y[t] = activate(y[t], ACTIVATION, extent.activation_low, extent.activation_high); }
+        if HAS_RESIDUAL { y += vec4f(residual[extent.residual_offset / 4u - extent.output_offset / 4u + place]); }
+        for (var t = 0u; t < 4u; t++) {
+            y[t] = activate(y[t], ACTIVATION, extent.activation_low, extent.activation_high);
+        }
     }
-    return y;
+    if is_stored { output[index] = Four(y); }
 }
-
-fn store_four(value: vec4f, four: u32) { output_fours[extent.output_offset / 4u + four] = vec4<Element>(value); }

@@ -62,21 +62,18 @@ impl Bound {
                 places_of_step.push(copy.clone());
             }
             calls.push(Call { step, pipeline: pipeline(device, step)?, places: places_of_step });
-            // What a step wrote to a copy goes to where it belongs.
-            for binding in step.bindings.iter().filter(|binding| binding.writes) {
-                let place = stretch(places, binding.slice);
-                if !is_aligned(&place, binding) {
-                    let (copy, steps) = copies.of(binding.slice);
+            for written in step.bindings.iter().filter(|binding| binding.writes) {
+                current.retain(|slice| slice.buffer != written.slice.buffer);
+                let place = stretch(places, written.slice);
+                if !is_aligned(&place, written) {
+                    let (copy, steps) = copies.of(written.slice);
+                    current.push(written.slice);
                     for step in steps {
                         let places = vec![copy.clone(), place.clone()];
                         calls.push(Call { step, pipeline: pipeline(device, step)?, places });
                     }
                 }
             }
-            let is_written = |slice: &Slice| {
-                step.bindings.iter().any(|binding| binding.writes && binding.slice.buffer == slice.buffer)
-            };
-            current.retain(|slice| !is_written(slice));
         }
         Self::of_calls(device, &calls)
     }
@@ -187,7 +184,8 @@ fn is_aligned(place: &Place, binding: &Binding) -> bool {
     (place.offset / 4).is_multiple_of(binding.alignment)
 }
 
-/// Copies of the stretches that do not start where a step needs them to.
+/// Copies of the stretches that do not start where a step needs them to. A step that writes one of them is followed by a copy
+/// back; since it may write a part only, its copy, too, is made before.
 struct Copies {
     made: Vec<(Slice, Place, Vec<Step>)>,
 }

@@ -131,7 +131,7 @@ impl Plan {
     /// submits nor waits. A layer without parameters takes `None` for its weights.
     ///
     /// A kernel may need a tensor to start at a multiple of more than 4 bytes. A tensor that does not is copied to
-    /// where it does, in each run: the result is the same, but it comes later.
+    /// where it does, in each run, and an output is copied back: the result is the same, but it comes later.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Missing`], [`Error::Unexpected`], [`Error::SharedBuffer`] or [`Error::OtherContext`],

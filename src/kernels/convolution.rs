@@ -12,9 +12,17 @@ use crate::shader::{Shader, part};
 use crate::size::{PaddingMode, Size, values};
 use crate::target::Target;
 
-/// The shared parts of every shader that sums and stores as a convolution does.
-pub(super) const SUMS: [&str; 7] =
-    [part::EXTENT, part::ELEMENT, part::INPUT, part::WEIGHT, part::OUTPUT, part::ACTIVATION, part::EPILOGUE];
+/// The shared parts of every shader that sums and stores as a convolution does, one value at a time.
+pub(super) const SUMS: [&str; 8] = [
+    part::EXTENT,
+    part::ELEMENT,
+    part::INPUT,
+    part::WEIGHT,
+    part::OUTPUT,
+    part::ACTIVATION,
+    part::START,
+    part::EPILOGUE,
+];
 
 /// The constants of `shaders/shared/window.wgsl`.
 pub(super) fn taps(kernel_size: Size, stride: Size, dilation: Size) -> [(&'static str, u32); 6] {
@@ -129,11 +137,12 @@ impl Tensors {
         let Part { input, output, geometry, first_channel, .. } = part;
         let slice = |buffer, Stretch { start, length }| Slice { buffer, start, length };
         let bias = Stretch { start: *first_channel, length: geometry.out_channels.into() };
+        let input = slice(self.input, *input);
         // A shader without bias or residual does not read those bindings, but something must be bound there.
-        let [bias, residual] = [(self.bias, bias), (self.residual, *output)]
-            .map(|(buffer, stretch)| buffer.map_or(weight, |buffer| slice(buffer, stretch)));
+        let bias = self.bias.map_or(weight, |buffer| slice(buffer, bias));
+        let residual = self.residual.map_or(input, |buffer| slice(buffer, *output));
         vec![
-            Binding { skipped: part.skipped, ..Binding::read(1, slice(self.input, *input)) },
+            Binding { skipped: part.skipped, ..Binding::read(1, input) },
             Binding::read(2, weight),
             Binding::read(3, bias),
             Binding::read(4, residual),

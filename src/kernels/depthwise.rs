@@ -9,7 +9,7 @@ use crate::target::Target;
 pub(super) static KERNEL: Kernel = Kernel {
     name: "depthwise",
     summary: "one filter per output channel, each over one input channel; any multiplier",
-    chosen: "for groups = in_channels, if the filter and a window of the input fit in registers",
+    chosen: "on software devices, for groups = in_channels and a window of at most 32 rows and columns",
     bound_by: "memory: few multiply-adds per byte",
     rank: Rank::Special,
     shader: Some(Shader {
@@ -19,15 +19,16 @@ pub(super) static KERNEL: Kernel = Kernel {
     }),
     rules: &Rules::<Geometry> {
         supports,
-        suits,
+        // GPUs have rows of their own.
+        suits: |_, target| target.software,
         variants,
         cost,
         lower: |geometry, variant, lowering| lower(&KERNEL, geometry, variant, lowering),
     },
 };
 
-/// The widest and the highest window that is kept in registers.
-const MAXIMUM_WINDOW: u64 = 32;
+/// The widest and the highest window of a kernel that keeps one, or its sums, in registers.
+pub(super) const MAXIMUM_WINDOW: u64 = 32;
 
 fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
     if geometry.in_channels_per_group() != 1 {
@@ -43,17 +44,9 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A GPU has at most some 255 registers for an invocation. The sums and addresses want theirs; what is left over holds the
-/// window and the filter.
-const REGISTERS: u64 = 192;
-
-/// Past these the rest would be kept in memory, and read again for each row of outputs.
-fn suits(geometry: &Geometry, target: &Target) -> bool {
-    let (kernel, stride, dilation) = (geometry.kernel_size, geometry.stride, geometry.dilation);
-    let columns = span(COLUMN_TILE, kernel.width, stride.width, dilation.width).next_multiple_of(4);
-    let window = columns * span(1, kernel.height, stride.height, dilation.height);
-    target.software || window + geometry.terms() <= REGISTERS
-}
+/// A GPU has at most some 255 registers for an invocation. The addresses want theirs; what is left over holds the filter,
+/// the values and the sums. Past these the rest would be kept in memory, and read again for each row of outputs.
+pub(super) const REGISTERS: u64 = 192;
 
 /// The narrowest tile there is.
 const COLUMN_TILE: u32 = 4;
@@ -83,12 +76,26 @@ fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
         }
     }
     if !target.software {
-        // First comes the narrow tile with the longest walk that leaves enough invocations, or else with the shortest.
-        let has_many = |variant: &Variant| 64 * variant.grid[0] >= MANY_INVOCATIONS;
-        let best = variants[..narrow].iter().position(has_many).unwrap_or(narrow - 1);
-        variants.swap(0, best);
+        enough_invocations_first(&mut variants[..narrow]);
     }
     variants
+}
+
+/// A GPU's variants, each made for a walk down so many rows of outputs at least.
+pub(super) fn walks(geometry: &Geometry, variant: impl Fn(u32) -> Variant) -> Vec<Variant> {
+    let height = geometry.output.height;
+    let mut variants = [16, 8, 4, 2].map(|most_rows| variant(height.div_ceil(height.div_ceil(most_rows)))).to_vec();
+    variants.dedup();
+    enough_invocations_first(&mut variants);
+    variants
+}
+
+/// Of variants from the longest walk to the shortest, first comes the longest that leaves enough invocations, or else the
+/// shortest.
+fn enough_invocations_first(variants: &mut [Variant]) {
+    let has_many = |variant: &Variant| 64 * variant.grid[0] >= MANY_INVOCATIONS;
+    let best = variants.iter().position(has_many).unwrap_or(variants.len() - 1);
+    variants.swap(0, best);
 }
 
 fn variant(geometry: &Geometry, target: &Target, column_tile: u32, row_tile: u32) -> Variant {
@@ -98,31 +105,4 @@ fn variant(geometry: &Geometry, target: &Target, column_tile: u32, row_tile: u32
     let planes = u64::from(geometry.batch) * u64::from(geometry.out_channels);
     let plane_tiles = tiles(geometry.output.width, column_tile) * tiles(geometry.output.height, row_tile);
     Variant::new(constants, [(planes * plane_tiles).div_ceil(workgroup_size.into()), 1, 1])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::conv::Conv2d;
-    use crate::planner::Planner;
-
-    #[test]
-    fn what_fits_in_no_registers_is_another_kernels_on_a_gpu() {
-        let gpu: Target = wgpu::Limits::default().into();
-        let software = Target { software: true, ..gpu.clone() };
-        for (kernel_size, fits) in [(3, true), (7, true), (9, true), (11, false), (29, false)] {
-            let layer = Conv2d::new(8, 8, kernel_size).padding(kernel_size / 2).groups(8);
-            let layer = layer.geometry([1, 8, 56, 56]).unwrap().into();
-            let planned = |target: &Target| Planner::new(target.clone()).plan(&layer).unwrap().kernel;
-            assert_eq!(planned(&gpu) == "depthwise", fits, "{kernel_size}: {}", planned(&gpu));
-            assert_eq!(planned(&software), "depthwise");
-        }
-    }
-
-    #[test]
-    fn small_planes_are_walked_in_short_steps_on_a_gpu() {
-        let geometry = Conv2d::new(1024, 1024, 3).padding(1).groups(1024).geometry([1, 1024, 7, 7]).unwrap();
-        let chosen = variants(&geometry, &wgpu::Limits::default().into()).swap_remove(0);
-        assert!(chosen.constants.contains(&("ROW_TILE", 2)) && chosen.constants.contains(&("COLUMN_TILE", 4)));
-    }
 }

@@ -18,7 +18,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "matmul",
         own: include_str!("../../shaders/matmul.wgsl"),
-        parts: &[&[part::ELEMENT, part::INPUT, part::OUTPUT, part::ACTIVATION, part::EPILOGUE]],
+        parts: &[&[part::ELEMENT, part::INPUT, part::OUTPUT, part::ACTIVATION, part::START, part::EPILOGUE]],
     }),
     rules: &Rules::<MatMul> { supports: |_, _| Ok(()), suits: |_, _| true, variants, cost: |_, _, _| 0.0, lower },
 };

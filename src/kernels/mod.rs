@@ -4,6 +4,8 @@ mod binary;
 mod chained;
 mod convolution;
 mod depthwise;
+mod depthwise_columns;
+mod depthwise_fours;
 mod direct;
 mod fused;
 mod gemm;
@@ -45,6 +47,8 @@ pub(crate) const EPILOGUE: [&str; 5] =
 
 /// Every kernel: those for GPUs first, those for software drivers last.
 pub static ALL: &[&Kernel] = &[
+    &depthwise_fours::KERNEL,
+    &depthwise_columns::KERNEL,
     &depthwise::KERNEL,
     &winograd::KERNEL,
     &tiled_pointwise::KERNEL,

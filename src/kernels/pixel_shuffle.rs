@@ -137,5 +137,5 @@ fn append(program: &mut Program, other: Program, given: &[(Kind, &str, usize)]) 
     let places =
         given.iter().filter_map(|&(kind, name, buffer)| Some((other.find(kind, name)?, program.whole(buffer))));
     let places: Vec<_> = places.collect();
-    program.append(other, &places)
+    program.append(other, &places).map(drop)
 }

@@ -6,6 +6,7 @@ use super::row::{Kernel, Rank, Rules, Variant};
 use super::tiling::{Tiling, check_workgroup_memory};
 use crate::geometry::Geometry;
 use crate::shader::{Shader, part};
+use crate::size::Size;
 use crate::target::Target;
 
 pub(super) static KERNEL: Kernel = Kernel {
@@ -17,10 +18,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "separable",
         own: include_str!("../../shaders/separable.wgsl"),
-        parts: &[
-            &SUMS,
-            &[part::WINDOW, part::SOURCE, part::PADDING, part::BETWEEN, part::WORKGROUP_TILE, part::PIXELS],
-        ],
+        parts: &[&SUMS, &[part::WINDOW, part::SOURCE, part::PADDING, part::BETWEEN, part::WORKGROUP_TILE]],
     }),
     rules: &Rules::<(Geometry, Geometry)> {
         supports,
@@ -50,7 +48,7 @@ fn suits((depthwise, pointwise): &(Geometry, Geometry), target: &Target) -> bool
         return false;
     }
     let tiling = best(pointwise);
-    let [across_pixels, across_channels, _] = tiling.grid(pointwise);
+    let [across_pixels, across_channels, _] = grid(tiling, pointwise);
     let between = 4.0 * depthwise.output_shape().map(f64::from).iter().product::<f64>();
     let saved = 2.0 * between;
     let again = (across_channels - 1) as f64 * depthwise.multiply_adds() as f64 * BYTES_PER_MULTIPLY_ADD;
@@ -67,13 +65,19 @@ fn best(pointwise: &Geometry) -> Tiling {
     TILINGS.into_iter().find(|tiling| tiling.channels() >= pointwise.out_channels).unwrap_or(largest)
 }
 
+/// Over rows of whole fours of pixels.
+fn grid(tiling: Tiling, pointwise: &Geometry) -> [u64; 3] {
+    let output = Size { width: pointwise.output.width.next_multiple_of(4), ..pointwise.output };
+    tiling.grid(&Geometry { output, ..*pointwise })
+}
+
 fn variants((depthwise, pointwise): &(Geometry, Geometry), _: &Target) -> Vec<Variant> {
     let best = best(pointwise);
     let others = TILINGS.into_iter().filter(|tiling| tiling.channels() < best.channels()).rev().take(2);
     let variant = |tiling: Tiling| {
         let sums = between_constants(depthwise).into_iter().chain(epilogue(pointwise));
         let constants = window(depthwise).chain(sums).chain(tiling.constants());
-        Variant::new(constants, tiling.grid(pointwise))
+        Variant::new(constants, grid(tiling, pointwise))
     };
     [best].into_iter().chain(others).map(variant).collect()
 }

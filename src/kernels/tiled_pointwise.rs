@@ -1,6 +1,6 @@
 //! The row of `shaders/tiled_pointwise.wgsl`.
 
-use super::convolution::{Layout, SUMS, cost, epilogue, is_pixelwise, lower_as};
+use super::convolution::{Layout, cost, epilogue, is_pixelwise, lower_as};
 use super::packed::PACKED;
 use super::row::{Kernel, Rank, Rules};
 use super::{tiled_gemm, tiling};
@@ -17,7 +17,15 @@ pub(super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "tiled_pointwise",
         own: include_str!("../../shaders/tiled_pointwise.wgsl"),
-        parts: &[&SUMS, &[part::FOURS, part::WORKGROUP_TILE, part::PACKED_WEIGHT]],
+        parts: &[&[
+            part::EXTENT,
+            part::ELEMENT,
+            part::ACTIVATION,
+            part::START,
+            part::FOURS,
+            part::WORKGROUP_TILE,
+            part::PACKED_WEIGHT,
+        ]],
     }),
     rules: &Rules::<Geometry> {
         supports,

@@ -24,6 +24,7 @@ pub(in super::super) static KERNEL: Kernel = Kernel {
             part::ELEMENT,
             part::OUTPUT,
             part::ACTIVATION,
+            part::START,
             part::EPILOGUE,
             part::GATHER,
             part::SIXTEEN,

@@ -1,0 +1,96 @@
+//! The row of `shaders/depthwise_columns.wgsl`.
+
+use super::convolution::{SUMS, cost, epilogue, lower, span, tiles, window};
+use super::depthwise::{MAXIMUM_WINDOW, REGISTERS, walks};
+use super::row::{Kernel, Rank, Rules, Variant};
+use crate::geometry::Geometry;
+use crate::shader::{Shader, part};
+use crate::target::Target;
+
+pub(super) static KERNEL: Kernel = Kernel {
+    name: "depthwise_columns",
+    summary: "one filter per output channel, one column for each invocation; any multiplier",
+    chosen: "on GPUs, for groups = in_channels where depthwise_fours is not, if filter and sums fit in registers",
+    bound_by: "memory: few multiply-adds per byte",
+    rank: Rank::Special,
+    shader: Some(Shader {
+        name: "depthwise_columns",
+        own: include_str!("../../shaders/depthwise_columns.wgsl"),
+        parts: &[&SUMS, &[part::WINDOW, part::SOURCE, part::PADDING]],
+    }),
+    rules: &Rules::<Geometry> {
+        supports,
+        suits,
+        variants,
+        cost,
+        lower: |geometry, variant, lowering| lower(&KERNEL, geometry, variant, lowering),
+    },
+};
+
+fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
+    if geometry.in_channels_per_group() != 1 {
+        return Err("it needs groups = in_channels");
+    }
+    if u64::from(geometry.kernel_size.width) > MAXIMUM_WINDOW {
+        return Err("it needs a filter of at most 32 columns");
+    }
+    if window_height(geometry) > MAXIMUM_WINDOW {
+        return Err("it needs dilation (kernel_size - 1) + 1 of at most 32 along the height");
+    }
+    Ok(())
+}
+
+fn window_height(geometry: &Geometry) -> u64 {
+    span(1, geometry.kernel_size.height, geometry.stride.height, geometry.dilation.height)
+}
+
+fn suits(geometry: &Geometry, target: &Target) -> bool {
+    // The places of a row's values, these values, the sums, and the filter.
+    let columns = u64::from(geometry.kernel_size.width);
+    let sums = window_height(geometry).div_ceil(geometry.stride.height.into());
+    !target.software && 2 * columns + sums + geometry.terms() <= REGISTERS
+}
+
+fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
+    walks(geometry, |rows| variant(geometry, rows))
+}
+
+fn variant(geometry: &Geometry, row_tile: u32) -> Variant {
+    const WORKGROUP_SIZE: u32 = 64;
+    let tile = [("WORKGROUP_SIZE", WORKGROUP_SIZE), ("ROW_TILE", row_tile)];
+    let constants = window(geometry).chain(epilogue(geometry)).chain(tile);
+    let planes = u64::from(geometry.batch) * u64::from(geometry.out_channels);
+    let columns = u64::from(geometry.output.width) * tiles(geometry.output.height, row_tile);
+    Variant::new(constants, [(planes * columns).div_ceil(WORKGROUP_SIZE.into()), 1, 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conv::Conv2d;
+    use crate::planner::Planner;
+
+    #[test]
+    fn what_fits_in_no_registers_is_another_kernels_on_a_gpu() {
+        let gpu: Target = wgpu::Limits::default().into();
+        let software = Target { software: true, ..gpu.clone() };
+        for (kernel_size, fits) in [(3, true), (9, true), (11, true), (13, false), (29, false)] {
+            let layer = Conv2d::new(8, 8, kernel_size).padding(kernel_size / 2).groups(8);
+            let layer = layer.geometry([1, 8, 57, 57]).unwrap().into();
+            let planned = |target: &Target| Planner::new(target.clone()).plan(&layer).unwrap().kernel;
+            assert_eq!(planned(&gpu) == "depthwise_columns", fits, "{kernel_size}: {}", planned(&gpu));
+            assert_eq!(planned(&software), "depthwise");
+        }
+    }
+
+    #[test]
+    fn small_planes_are_walked_in_short_steps_on_a_gpu() {
+        let layer = Conv2d::new(1024, 1024, 3).padding(1).groups(1024);
+        let rows = |batch| {
+            let geometry = layer.geometry([batch, 1024, 7, 7]).unwrap();
+            let chosen = variants(&geometry, &wgpu::Limits::default().into()).swap_remove(0);
+            chosen.constants.iter().find(|(name, _)| *name == "ROW_TILE").unwrap().1
+        };
+        assert_eq!([1, 32].map(rows), [2, 7]);
+    }
+}

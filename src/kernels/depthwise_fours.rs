@@ -1,0 +1,147 @@
+//! The row of `shaders/depthwise_fours.wgsl`.
+
+use super::convolution::{Layout, PLAIN, cost, epilogue, lower_as, span, taps, tiles};
+use super::depthwise::{MAXIMUM_WINDOW, REGISTERS, walks};
+use super::row::{Kernel, Rank, Rules, Variant};
+use crate::geometry::Geometry;
+use crate::shader::{Shader, part};
+use crate::size::PaddingMode;
+use crate::target::Target;
+
+pub(super) static KERNEL: Kernel = Kernel {
+    name: "depthwise_fours",
+    summary: "one filter per output channel, its rows read and written four columns at a time; any multiplier",
+    chosen: "on GPUs, for groups = in_channels, widths that are multiples of 4 and zero padding",
+    bound_by: "memory: few multiply-adds per byte",
+    rank: Rank::Special,
+    shader: Some(Shader {
+        name: "depthwise_fours",
+        own: include_str!("../../shaders/depthwise_fours.wgsl"),
+        parts: &[&[
+            part::EXTENT,
+            part::ELEMENT,
+            part::WEIGHT,
+            part::ACTIVATION,
+            part::START,
+            part::FOURS,
+            part::WINDOW,
+        ]],
+    }),
+    rules: &Rules::<Geometry> {
+        supports,
+        suits,
+        variants,
+        cost,
+        lower: |geometry, variant, lowering| lower_as(&KERNEL, &FOURS, geometry, variant, lowering),
+    },
+};
+
+/// The input, the residual and the output are read and written in fours.
+const FOURS: Layout = Layout { alignment: [4, 1, 1, 4, 4], ..PLAIN };
+
+/// Filters that more output rows see at once make a text that takes seconds to compile.
+const MAXIMUM_PARTIALS: u64 = 8;
+
+fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
+    if geometry.in_channels_per_group() != 1 {
+        return Err("it needs groups = in_channels");
+    }
+    if geometry.padding_mode != PaddingMode::Zeros {
+        return Err("it needs zero padding");
+    }
+    if !geometry.input.width.is_multiple_of(4) || !geometry.output.width.is_multiple_of(4) {
+        return Err("it needs an input and an output whose widths are multiples of 4");
+    }
+    if window_width(geometry) > MAXIMUM_WINDOW {
+        return Err("it needs 3 stride + dilation (kernel_size - 1) + 1 of at most 32 along the width");
+    }
+    if partials(geometry) > MAXIMUM_PARTIALS {
+        return Err("it needs dilation (kernel_size - 1) + 1 of at most 8 stride along the height");
+    }
+    // The shader counts the fours of all rows that a tile reaches, past the last output too; above the input they wrap.
+    let rows = u64::from(geometry.padding.top)
+        + (u64::from(geometry.output.height) + 4 * MAXIMUM_PARTIALS) * u64::from(geometry.stride.height);
+    if rows * u64::from(geometry.input.width) >= 1 << 32 {
+        return Err("it needs a padded plane of less than 2^32 values");
+    }
+    Ok(())
+}
+
+/// The columns of the input under a tile.
+fn window_width(geometry: &Geometry) -> u64 {
+    span(4, geometry.kernel_size.width, geometry.stride.width, geometry.dilation.width)
+}
+
+/// How many output rows see one row of the input, at most.
+fn partials(geometry: &Geometry) -> u64 {
+    let height = span(1, geometry.kernel_size.height, geometry.stride.height, geometry.dilation.height);
+    height.div_ceil(geometry.stride.height.into())
+}
+
+fn suits(geometry: &Geometry, target: &Target) -> bool {
+    let values = window_width(geometry).next_multiple_of(4) + 4 * partials(geometry) + geometry.terms();
+    !target.software && values <= REGISTERS
+}
+
+fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
+    walks(geometry, |rows| variant(geometry, rows))
+}
+
+/// A tile of at least so many rows, as many as a whole number of rounds makes.
+fn variant(geometry: &Geometry, rows: u32) -> Variant {
+    const WORKGROUP_SIZE: u32 = 64;
+    let partials = u32::try_from(partials(geometry)).unwrap_or(u32::MAX);
+    let rounds = (rows + partials - 1).div_ceil(partials);
+    let lead = geometry.padding.left.wrapping_neg() % 4;
+    let tile = [("WORKGROUP_SIZE", WORKGROUP_SIZE), ("ROUNDS", rounds), ("LEAD", lead)];
+    let window = taps(geometry.kernel_size, geometry.stride, geometry.dilation);
+    let constants = window.into_iter().chain(epilogue(geometry)).chain(tile);
+    let planes = u64::from(geometry.batch) * u64::from(geometry.out_channels);
+    let row_tile = (rounds - 1) * partials + 1;
+    let plane_tiles = tiles(geometry.output.width, 4) * tiles(geometry.output.height, row_tile);
+    Variant::new(constants, [(planes * plane_tiles).div_ceil(WORKGROUP_SIZE.into()), 1, 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conv::Conv2d;
+    use crate::planner::Planner;
+
+    #[test]
+    fn widths_that_are_multiples_of_four_are_read_in_fours_on_a_gpu() {
+        let gpu: Target = wgpu::Limits::default().into();
+        let software = Target { software: true, ..gpu.clone() };
+        for (width, kernel_size, stride, chosen) in [
+            (56, 3, 1, "depthwise_fours"),
+            (112, 3, 2, "depthwise_fours"),
+            (28, 5, 1, "depthwise_fours"),
+            (28, 7, 1, "depthwise_fours"),
+            // To 14 columns.
+            (28, 3, 2, "depthwise_columns"),
+            (14, 3, 1, "depthwise_columns"),
+            (7, 7, 1, "depthwise_columns"),
+            (56, 9, 1, "depthwise_columns"),
+        ] {
+            let layer = Conv2d::new(8, 8, kernel_size).padding(kernel_size / 2).groups(8).stride(stride);
+            let layer = layer.geometry([1, 8, width, width]).unwrap().into();
+            let planned = |target: &Target| Planner::new(target.clone()).plan(&layer).unwrap().kernel;
+            assert_eq!(planned(&gpu), chosen, "{width}, {kernel_size} x {kernel_size}, stride {stride}");
+            assert_eq!(planned(&software), "depthwise");
+        }
+    }
+
+    #[test]
+    fn tiles_are_whole_rounds_and_cover_the_rows() {
+        let geometry = |height| Conv2d::new(8, 8, 3).padding(1).groups(8).geometry([1, 8, height, 8]).unwrap();
+        let rounds = |height| {
+            let variants = variants(&geometry(height), &wgpu::Limits::default().into());
+            let of = |variant: &Variant| variant.constants.iter().find(|(name, _)| *name == "ROUNDS").unwrap().1;
+            variants.iter().map(|variant| (of(variant), variant.grid[0])).collect::<Vec<_>>()
+        };
+        // Tiles of 4, 10 and 16 rows. There are few invocations, so the smallest comes first.
+        assert_eq!(rounds(16), [(2, 1), (4, 1), (6, 1)]);
+        assert_eq!(rounds(1), [(1, 1)]);
+        assert_eq!(rounds(112), [(2, 7), (4, 3), (6, 2)]);
+    }
+}
