@@ -61,9 +61,8 @@ pub fn run(options: &Options, shapes: &Path) -> Outcome {
         let all = Choice::all(&shape.layer, planner.target());
         let candidates = if options.kernels.eq_ignore_ascii_case("all") { all.len() } else { 1 };
         for (choice, _) in all.into_iter().take(candidates) {
-            let planned = planner.plan_with(&shape.layer, choice);
             let failed = |error| Failure::from(error).within(&format!("--target {target}: shape {}", shape.id));
-            let program = planned.map_err(failed)?;
+            let program = planner.plan_with(&shape.layer, choice).map_err(failed)?;
             program.prepare.iter().chain(&program.steps).for_each(|step| shaders.add(shape, choice, step));
         }
     }
