@@ -102,9 +102,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     for (var o = 0u; o < CHANNEL_FOURS; o++) {
         for (var c = 0u; c < 4u; c++) {
             let channel_in_group = first_tile + local.y * CHANNEL_TILE + 4u * o + c;
-            if channel_in_group >= extent.out_channels_per_group { continue; }
             let channel = group * extent.out_channels_per_group + channel_in_group;
-            finish_four(sums[o][c], own, channel);
+            if channel_in_group < extent.out_channels_per_group { finish_four(sums[o][c], own, channel); }
         }
     }
 }

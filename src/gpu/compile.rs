@@ -1,4 +1,4 @@
-//! From a step to a compute pipeline, made once for each shader, entry point and set of constants.
+//! From a step to a compute pipeline, made once for each text and entry point.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ pub(crate) fn compile_all<'a>(
     let mut missing: Vec<&Step> = Vec::new();
     let mut seen = HashSet::new();
     for step in steps {
-        let is_new = seen.insert((step.shader.name, step.entry_point, &step.constants));
+        let is_new = seen.insert((step.shader.name, step.entry_point, &step.constants, step.loops_written_out));
         if is_new && device.pipelines().get(step).is_none() {
             missing.push(step);
         }
