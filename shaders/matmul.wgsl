@@ -85,11 +85,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     for (var r = 0u; r < ROW_TILES; r++) {
         for (var i = 0u; i < ROWS; i++) {
             let row = first_row + r * ROWS + i;
-            if row >= extent.rows { continue; }
             for (var f = 0u; f < COLUMN_FOURS; f++) {
                 for (var t = 0u; t < 4u; t++) {
                     let column = first_column + (4u * f + t) * WORKGROUP_WIDTH;
-                    if column < extent.columns {
+                    if (row < extent.rows) & (column < extent.columns) {
                         finish(sums[r][i][f][t], (product * extent.rows + row) * extent.columns + column);
                     }
                 }

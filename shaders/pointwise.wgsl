@@ -55,12 +55,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
 
     for (var o = 0u; o < CHANNEL_FOURS; o++) {
         for (var i = 0u; i < 4u; i++) {
-            if 4u * o + i >= tile.channels { continue; }
             let first_output = tile.first_output + (tile.first_channel + 4u * o + i) * tile.out_plane;
             for (var f = 0u; f < PIXEL_FOURS; f++) {
                 for (var t = 0u; t < 4u; t++) {
                     let pixel = tile.first_pixel + (4u * f + t) * WORKGROUP_WIDTH;
-                    if pixel < tile.out_plane { finish(sums[o][i][f][t], first_output + pixel); }
+                    let is_output = (4u * o + i < tile.channels) & (pixel < tile.out_plane);
+                    if is_output { finish(sums[o][i][f][t], first_output + pixel); }
                 }
             }
         }

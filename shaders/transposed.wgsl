@@ -140,13 +140,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
         let row = outputs_of(row_of[f], row_phase, extent.top, extent.out_height, STRIDE_HEIGHT);
         let column = outputs_of(column_of[f], column_phase, extent.left, extent.out_width, STRIDE_WIDTH);
         for (var v = 0u; v < 4u; v++) {
-            let is_pixel = first_pixel + (4u * f + v) * WORKGROUP_SIZE < pixels;
-            if !(is_pixel && row.inside[v] && column.inside[v]) { continue; }
+            let is_pixel = (first_pixel + (4u * f + v) * WORKGROUP_SIZE < pixels) & row.inside[v] & column.inside[v];
             let output = first_output + row.index[v] * extent.out_width + column.index[v];
             for (var o = 0u; o < CHANNEL_FOURS; o++) {
                 for (var i = 0u; i < CHANNEL_FOUR; i++) {
                     let t = CHANNEL_FOUR * o + i;
-                    if t < channels { finish(sums[o][i][f][v], output + t * out_plane); }
+                    if is_pixel & (t < channels) { finish(sums[o][i][f][v], output + t * out_plane); }
                 }
             }
         }

@@ -112,6 +112,7 @@ fn take<'a>(rest: &mut &[&'a str], expected: &[&str]) -> Option<&'a str> {
 
 /// How many invocations a workgroup has along x, y and z where a shader begins at this function; none if its text does
 /// not say so in constants.
+#[cfg(feature = "unstable")]
 pub(crate) fn workgroup(wgsl: &str, entry_point: &str) -> Option<[u32; 3]> {
     let tokens = tokens(wgsl);
     let constants = Constants::of(&tokens);
@@ -132,7 +133,7 @@ pub(crate) fn workgroup(wgsl: &str, entry_point: &str) -> Option<[u32; 3]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Constants, tokens, workgroup};
+    use super::{Constants, tokens};
 
     #[test]
     fn tokens_are_the_text() {
@@ -170,8 +171,11 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "unstable")]
     #[test]
     fn a_workgroup_has_sizes() {
+        use super::workgroup;
+
         let wgsl = "const A: u32 = 8u;\n@compute @workgroup_size(A * 2u, 4u) fn a() {}\n@workgroup_size(A)\n@compute\n\
                     fn b() {}\n@compute @workgroup_size(1, 2, A / 2) fn main() {}\nfn c() {}";
         assert_eq!(workgroup(wgsl, "a"), Some([16, 4, 1]));

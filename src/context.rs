@@ -109,6 +109,14 @@ impl Context {
         Self { planner: self.planner.clone().with_target(target), ..self.clone() }
     }
 
+    /// The same device, with loops over constants written out in every shader that is planned from now on, or not: see
+    /// [`Planner::with_loops_written_out`].
+    #[cfg(feature = "unstable")]
+    #[must_use]
+    pub fn with_loops_written_out(&self, written_out: bool) -> Self {
+        Self { planner: self.planner.clone().with_loops_written_out(written_out), ..self.clone() }
+    }
+
     /// The same device, with layers planned as this table says. Default: an empty table.
     ///
     /// A table for another device, driver or version of this crate is not used: an empty one takes its place.

@@ -16,6 +16,7 @@ pub mod kernels;
 mod layer;
 mod layer_tensors;
 mod layers;
+mod loops;
 mod memory;
 pub mod network;
 mod planner;

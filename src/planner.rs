@@ -15,13 +15,14 @@ use crate::tuning::{Choice, Tuning};
 pub struct Planner {
     target: Target,
     tuning: Option<Arc<Tuning>>,
+    loops_written_out: Option<bool>,
 }
 
 impl Planner {
     /// A planner that goes by the kernels' rules alone.
     #[must_use]
     pub fn new(target: Target) -> Self {
-        Self { target, tuning: None }
+        Self { target, tuning: None, loops_written_out: None }
     }
 
     /// The same planner, going by this table first.
@@ -34,6 +35,14 @@ impl Planner {
     #[must_use]
     pub fn with_target(self, target: Target) -> Self {
         Self { target, ..self }
+    }
+
+    /// The same planner, with loops over constants written out in every shader, or not. Default: for GPUs. Drivers in
+    /// software unroll what they need to, and take longer to compile a longer text.
+    #[cfg(feature = "unstable")]
+    #[must_use]
+    pub fn with_loops_written_out(self, written_out: bool) -> Self {
+        Self { loops_written_out: Some(written_out), ..self }
     }
 
     /// What it plans for.
@@ -66,7 +75,13 @@ impl Planner {
     /// compute it.
     pub fn plan_with(&self, layer: &Layer, Choice { kernel, variant, .. }: Choice) -> Result<Program> {
         self.target.check()?;
-        kernel.lower(layer, variant, &Lowering { target: &self.target, plan: &|layer| self.plan(layer) })
+        let lowering = Lowering { target: &self.target, plan: &|layer| self.plan(layer) };
+        let mut program = kernel.lower(layer, variant, &lowering)?;
+        let written_out = self.loops_written_out.unwrap_or(!self.target.software);
+        for step in program.prepare.iter_mut().chain(&mut program.steps) {
+            step.loops_written_out = written_out;
+        }
+        Ok(program)
     }
 
     /// Every candidate for a layer: the planner's own choice first, then the others, from the one that should cost the

@@ -1,7 +1,7 @@
 //! `Program`: what will run, as plain data. It needs no device and knows no layer.
 
-use crate::constants;
 use crate::error::{Error, Result};
+use crate::loops;
 use crate::shader::{Shader, specialise};
 use crate::size::values;
 
@@ -77,6 +77,8 @@ pub struct Step {
     pub grid: [u32; 3],
     /// Which part of the layers it computes.
     pub part: usize,
+    /// Whether its shader's loops over constants are written out.
+    pub loops_written_out: bool,
 }
 
 /// The most bindings that a shader has besides its uniform.
@@ -146,22 +148,24 @@ impl Step {
         uniform: Vec<u32>,
         bindings: Vec<Binding>,
     ) -> Self {
-        Self { shader, entry_point, constants, uniform, bindings, grid: [0; 3], part: 0 }
+        Self { shader, entry_point, constants, uniform, bindings, grid: [0; 3], part: 0, loops_written_out: false }
     }
 
     /// The whole text that is compiled for it.
     #[must_use]
     pub fn wgsl(&self) -> String {
-        specialise(&self.shader.wgsl(), &self.constants)
+        let rolled = specialise(&self.shader.wgsl(), &self.constants);
+        if self.loops_written_out { loops::write_out(&rolled) } else { rolled }
     }
 
     /// How many invocations a workgroup has along x, y and z.
     ///
     /// # Panics
     /// If the shader does not say so in constants, as this crate's own shaders do.
+    #[cfg(feature = "unstable")]
     #[must_use]
     pub fn workgroup(&self) -> [u32; 3] {
-        let workgroup = constants::workgroup(&self.wgsl(), self.entry_point);
+        let workgroup = crate::constants::workgroup(&self.wgsl(), self.entry_point);
         workgroup.unwrap_or_else(|| panic!("{} has a workgroup of unknown size", self.shader.name))
     }
 }

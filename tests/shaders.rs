@@ -189,7 +189,7 @@ fn shaders() -> &'static [Shader] {
             });
             let shader = &mut shaders[index];
             shader.entries.insert(step.entry_point);
-            shader.sources.insert(specialise(&shader.wgsl, &step.constants));
+            shader.sources.insert(step.wgsl());
         }
         for (kernel, constants) in variants {
             let shader = shaders.iter_mut().find(|shader| shader.name == kernel);
@@ -201,8 +201,8 @@ fn shaders() -> &'static [Shader] {
     })
 }
 
-/// One step for each shader, entry point and set of constants that there is, and each kernel's variants; of devices of
-/// every kind, and of one with small bindings, for which layers and sums are cut.
+/// One step for each shader, entry point and set of constants that there is, with its loops written out and not, and each
+/// kernel's variants; of devices of every kind, and of one with small bindings, for which layers and sums are cut.
 fn steps_and_variants() -> (Vec<Step>, BTreeSet<(&'static str, Constants)>) {
     let [.., mut small] = common::targets();
     small.limits.max_storage_buffer_binding_size = 40 << 10;
@@ -218,7 +218,9 @@ fn steps_and_variants() -> (Vec<Step>, BTreeSet<(&'static str, Constants)>) {
         for layer in layers {
             for (choice, variant) in Choice::all(&layer, planner.target()) {
                 let Ok(program) = planner.plan_with(&layer, choice) else { continue };
-                let new = |step: &Step| seen.insert((step.shader.name, step.entry_point, step.constants.clone()));
+                let new = |step: &Step| {
+                    seen.insert((step.shader.name, step.entry_point, step.constants.clone(), step.loops_written_out))
+                };
                 steps.extend(program.prepare.into_iter().chain(program.steps).filter(new));
                 if !variant.constants.is_empty() {
                     variants.insert((choice.kernel.name, variant.constants));

@@ -1,4 +1,4 @@
-//! From a step to a compute pipeline, made once for each shader, entry point and set of constants.
+//! From a step to a compute pipeline, made once for each text and entry point.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,7 +36,7 @@ pub(crate) fn compile_all<'a>(
 pub(super) fn missing<'a>(device: &Device, steps: impl Iterator<Item = &'a Step>) -> Vec<&'a Step> {
     let mut seen = HashSet::new();
     let is_missing = |step: &&Step| {
-        let is_new = seen.insert((step.shader.name, step.entry_point, step.constants.clone()));
+        let is_new = seen.insert((step.shader.name, step.entry_point, step.constants.clone(), step.loops_written_out));
         is_new && device.pipelines().get(step).is_none()
     };
     steps.filter(is_missing).collect()

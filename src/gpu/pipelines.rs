@@ -13,9 +13,9 @@ pub(crate) struct Pipeline {
     pub layout: wgpu::BindGroupLayout,
 }
 
-type Key = (&'static str, &'static str, Vec<(&'static str, u32)>);
+type Key = (&'static str, &'static str, Vec<(&'static str, u32)>, bool);
 
-/// The pipelines of one device, by shader, entry point and constants.
+/// The pipelines of one device, by shader, entry point, constants, and whether loops are written out.
 #[derive(Debug, Default)]
 pub(crate) struct Pipelines {
     made: Mutex<HashMap<Key, Pipeline>>,
@@ -38,7 +38,7 @@ impl Pipelines {
 }
 
 fn key(step: &Step) -> Key {
-    (step.shader.name, step.entry_point, step.constants.clone())
+    (step.shader.name, step.entry_point, step.constants.clone(), step.loops_written_out)
 }
 
 /// What a device's driver keeps of the pipelines that it compiled.

@@ -57,13 +57,12 @@ pub fn read(folder: &Path) -> Outcome<Vec<Variant>> {
 
 /// Runs `sepconv plan`: the command that SEPCONV names, or else the one that cargo builds.
 fn plan(target: &str, shapes: &str, folder: &Path) -> Outcome {
-    let mut command = match std::env::var_os("SEPCONV") {
-        Some(command) => Command::new(command),
-        None => {
-            let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-            command.args(["run", "--quiet", "--manifest-path"]).arg(Path::new(ROOT).join("Cargo.toml")).arg("--");
-            command
-        }
+    let mut command = if let Some(command) = std::env::var_os("SEPCONV") {
+        Command::new(command)
+    } else {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        command.args(["run", "--quiet", "--manifest-path"]).arg(Path::new(ROOT).join("Cargo.toml")).arg("--");
+        command
     };
     command.args(["plan", "--kernels", "all", "--target", target, "--shapes"]).arg(Path::new(ROOT).join(shapes));
     let output = command.arg("--wgsl").arg(folder).output().map_err(|error| format!("sepconv: {error}"))?;
@@ -80,18 +79,15 @@ fn name(kernel: &str, entry_point: &str, constants: &Value) -> String {
         let size = constant.strip_suffix("_height").or(constant.strip_suffix("_width")).unwrap_or(&constant).to_owned();
         values.entry(size).or_default().push((constant, value.as_u64().unwrap_or_default()));
     }
-    let mut name = format!("{kernel} {entry_point}");
-    for (size, axes) in values {
-        match &axes[..] {
-            [(_, 0)] => {}
-            [(constant, value)] => name += &format!(" {constant}={value}"),
-            axes => {
-                let numbers: Vec<String> = axes.iter().map(|(_, value)| value.to_string()).collect();
-                name += &format!(" {size}={}", numbers.join("x"));
-            }
+    let sizes = values.into_iter().filter_map(|(size, axes)| match &axes[..] {
+        [(_, 0)] => None,
+        [(constant, value)] => Some(format!("{constant}={value}")),
+        axes => {
+            let numbers: Vec<String> = axes.iter().map(|(_, value)| value.to_string()).collect();
+            Some(format!("{size}={}", numbers.join("x")))
         }
-    }
-    name
+    });
+    [kernel.to_owned(), entry_point.to_owned()].into_iter().chain(sizes).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -61,7 +61,9 @@ fn every_variant_is_translated_for_every_kind_of_driver() {
             }
         }
     }
-    missing.into_iter().for_each(|checker| println!("{checker} is not installed: no shader was given to it"));
+    for checker in missing {
+        println!("{checker} is not installed: no shader was given to it");
+    }
 }
 
 /// Fails on registers that did not suffice, and on growth, that the tables in `benches/results/` do not own up to.
