@@ -2,8 +2,6 @@
 
 mod network;
 
-pub use network::kind;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 

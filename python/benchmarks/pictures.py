@@ -1,0 +1,124 @@
+"""Pictures per second: a plain loop over one session, two processes by hand, and Ray with two actors.
+
+    python python/benchmarks/pictures.py FOLDER --model efficientnet_lite0.onnx
+
+All three read the same files, prepare them in the same way and classify them. The time of a process by hand is from its first
+picture to its last; that of Ray from the first picture that an actor prepares to the last file that is written. So none of
+them counts how long it takes to start and to compile; the line of Ray's whole job does.
+"""
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy
+import sepconv
+import sepconv.ray
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "classify_pictures.py"
+WORKER = "--worker"
+
+
+def example() -> Any:
+    """The example, for what it does to a picture."""
+    spec = importlib.util.spec_from_file_location("classify_pictures", EXAMPLE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def loop(model: str, paths: list[str]) -> None:
+    """Classifies pictures one after the other, once it is told to on standard input, and prints when it began and ended."""
+    steps, session = example(), sepconv.Session(model)
+    (input,) = session.get_inputs()
+
+    def classify(path: str) -> Any:
+        array = steps.prepare({"bytes": Path(path).read_bytes()})[None].astype(numpy.float32)
+        return steps.best({"scores": session.run(None, {input.name: array})[0]})
+
+    classify(paths[0])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    begin = time.time()
+    for path in paths:
+        classify(path)
+    print(begin, time.time(), flush=True)
+
+
+def by_hand(model: str, paths: list[str], processes: int) -> float:
+    """Pictures per second of so many processes, each with its share."""
+    command = [sys.executable, __file__, WORKER, model]
+    shares = [paths[first::processes] for first in range(processes)]
+    pipe = subprocess.PIPE
+    running = [subprocess.Popen([*command, *share], stdin=pipe, stdout=pipe, text=True) for share in shares]
+    for process in running:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    times = []
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in running:
+        printed, _ = process.communicate()
+        times.append([float(word) for word in printed.split()])
+    return len(paths) / (max(end for _, end in times) - min(begin for begin, _ in times))
+
+
+def by_ray(model: str, folder: str, count: int) -> tuple[float, float]:
+    """Pictures per second of two actors, without and with their start."""
+    import ray
+
+    steps = example()
+    with tempfile.TemporaryDirectory() as log:
+
+        def prepare(row: dict[str, Any]) -> Any:
+            first = Path(log) / "first"
+            if not first.exists():
+                first.touch()
+            return steps.prepare(row)
+
+        ray.init(log_to_driver=False, include_dashboard=False, object_store_memory=200_000_000)
+        ray.cloudpickle.register_pickle_by_value(steps)  # type: ignore[no-untyped-call]
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        start = time.time()
+        classified = ray.data.read_binary_files(folder, include_paths=True).map_batches(
+            sepconv.ray.Model,
+            fn_constructor_args=(model,),
+            fn_constructor_kwargs=dict(preprocess=prepare, postprocess=steps.best, keep=["path"]),
+            compute=ray.data.ActorPoolStrategy(size=2),
+            num_cpus=0,
+            batch_size=32,
+        )
+        classified.write_parquet(str(Path(log) / "classes"))
+        end = time.time()
+        first = (Path(log) / "first").stat().st_mtime
+        ray.shutdown()
+    return count / (end - first), count / (end - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder")
+    parser.add_argument("--model", required=True)
+    arguments = parser.parse_args()
+    paths = sorted(str(path) for path in Path(arguments.folder).iterdir())
+    one, two = by_hand(arguments.model, paths, 1), by_hand(arguments.model, paths, 2)
+    own, whole = by_ray(arguments.model, str(Path(arguments.folder).resolve()), len(paths))
+    print(f"{len(paths)} pictures")
+    print(f"a loop over one session   {one:.2f} pictures per second")
+    print(f"two processes by hand     {two:.2f}")
+    print(f"Ray, two actors           {own:.2f}, {own / two:.2f} of two processes by hand")
+    print(f"Ray's whole job           {whole:.2f}, with starting two actors and compiling in each")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == [WORKER]:
+        loop(sys.argv[2], sys.argv[3:])
+    else:
+        main()
