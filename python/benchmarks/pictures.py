@@ -8,7 +8,6 @@ them counts how long it takes to start and to compile; the line of Ray's whole j
 """
 
 import argparse
-import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -20,22 +19,15 @@ import numpy
 import sepconv
 import sepconv.ray
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "classify_pictures.py"
+sys.path.append(str(Path(__file__).resolve().parents[1] / "examples"))
+import classify_pictures as steps
+
 WORKER = "--worker"
-
-
-def example() -> Any:
-    """The example, for what it does to a picture."""
-    spec = importlib.util.spec_from_file_location("classify_pictures", EXAMPLE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def loop(model: str, paths: list[str]) -> None:
     """Classifies pictures one after the other, once it is told to on standard input, and prints when it began and ended."""
-    steps, session = example(), sepconv.Session(model)
+    session = sepconv.Session(model)
     (input,) = session.get_inputs()
 
     def classify(path: str) -> Any:
@@ -74,7 +66,6 @@ def by_ray(model: str, folder: str, count: int) -> tuple[float, float]:
     """Pictures per second of two actors, without and with their start."""
     import ray
 
-    steps = example()
     with tempfile.TemporaryDirectory() as log:
 
         def prepare(row: dict[str, Any]) -> Any:
@@ -108,11 +99,12 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     arguments = parser.parse_args()
     paths = sorted(str(path) for path in Path(arguments.folder).iterdir())
-    one, two = by_hand(arguments.model, paths, 1), by_hand(arguments.model, paths, 2)
-    own, whole = by_ray(arguments.model, str(Path(arguments.folder).resolve()), len(paths))
     print(f"{len(paths)} pictures")
+    one = by_hand(arguments.model, paths, 1)
     print(f"a loop over one session   {one:.2f} pictures per second")
+    two = by_hand(arguments.model, paths, 2)
     print(f"two processes by hand     {two:.2f}")
+    own, whole = by_ray(arguments.model, str(Path(arguments.folder).resolve()), len(paths))
     print(f"Ray, two actors           {own:.2f}, {own / two:.2f} of two processes by hand")
     print(f"Ray's whole job           {whole:.2f}, with starting two actors and compiling in each")
 
