@@ -110,6 +110,28 @@ impl Layer {
         self.describe().multiply_adds()
     }
 
+    /// What it is, in a word or two.
+    #[cfg(feature = "unstable")]
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Conv2d(geometry) if geometry.groups == geometry.in_channels && geometry.groups > 1 => "depthwise",
+            Self::Conv2d(geometry) if geometry.kernel_size == 1.into() => "pointwise",
+            Self::Conv2d(_) => "convolution",
+            Self::SeparableConv2d(_) => "separable",
+            Self::ConvTranspose2d(_) => "transposed",
+            Self::Pool2d(_) => "pool",
+            Self::Resize2d(_) => "resize",
+            Self::MatMul(_) => "matrix product",
+            Self::Reduce(_) => "reduction",
+            Self::Softmax(_) => "softmax",
+            Self::Normalise(_) => "norm",
+            Self::Binary(_) => "two tensors",
+            Self::Unary(_) => "function",
+            Self::Rearrange(_) => "rearrangement",
+        }
+    }
+
     /// Its sizes in one line: what decides how fast a kernel computes it, but not what follows its sums (bias, residual,
     /// activation), which takes hardly any time. A tuning table knows the layer by it.
     #[must_use]

@@ -19,13 +19,19 @@ mod layers;
 mod loops;
 mod memory;
 pub mod network;
+#[cfg(feature = "unstable")]
+mod on_device;
 mod planner;
 mod pool;
+#[cfg(feature = "unstable")]
+mod profile;
 mod program;
 pub mod reference;
 pub mod roofline;
 mod rounding;
 mod separable;
+#[cfg(all(feature = "unstable", feature = "onnx", feature = "decouple"))]
+mod separation;
 mod shader;
 mod size;
 pub mod summary;
@@ -70,7 +76,9 @@ pub mod unstable {
     pub use crate::describe::{Describe, Given};
     pub use crate::layer_tensors::LayerTensors;
     pub use crate::memory::Memory;
+    pub use crate::on_device::{Array, OnDevice, Progress, inputs, layer_on, shapes, timed};
     pub use crate::planner::Planner;
+    pub use crate::profile::{LayerProfile, Profile};
     pub use crate::program::{Binding, Buffer, Kind, Name, Program, Slice, Step};
     pub use crate::shader::{Shader, specialise};
 
@@ -81,6 +89,12 @@ pub mod unstable {
     /// The normal layers of an ONNX file, and separable ones in their place.
     #[cfg(feature = "onnx")]
     pub use crate::network::onnx::separate;
+
+    /// A network with separable layers in the place of normal ones.
+    #[cfg(all(feature = "onnx", feature = "decouple"))]
+    pub mod separation {
+        pub use crate::separation::*;
+    }
 
     /// Layers' arguments as text.
     pub mod text {

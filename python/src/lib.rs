@@ -4,6 +4,7 @@ mod array;
 mod device;
 mod error;
 mod layer;
+mod network;
 mod own;
 mod session;
 
@@ -17,6 +18,8 @@ mod _sepconv {
     use crate::error::DeviceError;
     #[pymodule_export]
     use crate::layer::{conv2d, separable_conv2d};
+    #[pymodule_export]
+    use crate::network::{separate, tune};
     #[pymodule_export]
     use crate::session::Session;
 }

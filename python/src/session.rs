@@ -12,6 +12,7 @@ use sepconv::{Network, NetworkPlan, Result, Tensor, Weights, Workspace};
 use crate::array::{self, Floats, Made};
 use crate::device::Context;
 use crate::error::raised;
+use crate::network::{self, NetworkTime};
 use crate::own::Own;
 
 /// A network on a device.
@@ -155,50 +156,32 @@ impl Session {
         })
     }
 
-    /// Runs the network on arrays in the order of its inputs, and returns its outputs of these places.
-    fn run<'py>(&self, py: Python<'py>, arrays: Vec<Floats<'py>>, wanted: Vec<usize>) -> PyResult<Vec<Made<'py>>> {
-        let (made, planned) = self.run_on(py, &arrays, &wanted)?;
-        let made = made.into_iter().zip(&wanted);
-        made.map(|(values, &output)| array::made(py, values, &planned.plan.outputs()[output].shape)).collect()
-    }
-
-    /// The seconds that the library takes for a run on these arrays: upload, one submission, read-back.
-    fn time(&self, py: Python<'_>, arrays: Vec<Floats<'_>>) -> PyResult<f64> {
-        let wanted: Vec<usize> = (0..self.get()?.network.output_names().len()).collect();
-        let (inner, shapes) = (self.get()?, shapes(&arrays)?);
-        let values = values(&arrays)?;
-        let seconds = || {
-            let planned = inner.planned(&shapes)?;
-            let start = Instant::now();
-            planned.run(&values, &wanted)?;
-            Ok(start.elapsed().as_secs_f64())
-        };
-        py.detach(seconds).map_err(raised)
-    }
-}
-
-fn shapes(arrays: &[Floats<'_>]) -> PyResult<Shapes> {
-    arrays.iter().map(|array| array::shape("an input", array)).collect()
-}
-
-fn values<'a>(arrays: &'a [Floats<'_>]) -> PyResult<Vec<&'a [f32]>> {
-    arrays.iter().map(|array| array::values("an input", array)).collect()
-}
-
-impl Session {
-    /// Runs it, with Python free to do something else.
-    fn run_on(
+    /// Runs the network on arrays in the order of its inputs, with Python free to do something else. Returns its outputs of
+    /// these places, and the seconds that the library took of the call: upload, one submission, read-back.
+    fn run<'py>(
         &self,
-        py: Python<'_>,
-        arrays: &[Floats<'_>],
-        wanted: &[usize],
-    ) -> PyResult<(Vec<Vec<f32>>, Arc<Planned>)> {
-        let (inner, shapes) = (self.get()?, shapes(arrays)?);
-        let values = values(arrays)?;
+        py: Python<'py>,
+        arrays: Vec<Floats<'py>>,
+        wanted: Vec<usize>,
+    ) -> PyResult<(Vec<Made<'py>>, f64)> {
+        let inner = self.get()?;
+        let shapes = arrays.iter().map(|array| array::shape("an input", array)).collect::<PyResult<Shapes>>()?;
+        let values = arrays.iter().map(|array| array::values("an input", array)).collect::<PyResult<Vec<_>>>()?;
         let run = || {
             let planned = inner.planned(&shapes)?;
-            Ok((planned.run(&values, wanted)?, planned))
+            let start = Instant::now();
+            let made = planned.run(&values, &wanted)?;
+            Ok((made, planned, start.elapsed().as_secs_f64()))
         };
-        py.detach(run).map_err(raised)
+        let (made, planned, seconds) = py.detach(run).map_err(raised)?;
+        let made = made.into_iter().zip(&wanted);
+        let made = made.map(|(values, &output)| array::made(py, values, &planned.plan.outputs()[output].shape));
+        Ok((made.collect::<PyResult<_>>()?, seconds))
+    }
+
+    /// Times it on these inputs, and each of its layers on the values that get there.
+    fn profile(&self, py: Python<'_>, feed: Vec<(String, Floats<'_>)>) -> PyResult<NetworkTime> {
+        let inner = self.get()?;
+        network::profile(py, &inner.context, &inner.network, &feed)
     }
 }

@@ -193,7 +193,7 @@ def test_the_example_and_the_same_with_another_engine(tmp_path: Path) -> None:
     results = []
     for script in (EXAMPLE, changed):
         out = tmp_path / f"classes_{script.stem}"
-        command = [sys.executable, script, pictures, "--model", network, "--out", out]
+        command: list[Any] = [sys.executable, script, pictures, "--model", network, "--out", out]
         ran = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
         assert ran.returncode == 0, ran.stderr
         results.append(pandas.read_parquet(out).sort_values("path").reset_index(drop=True))

@@ -1,4 +1,4 @@
-"""The package, the example and the tests by mypy."""
+"""All of its Python by mypy."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ PYTHON = Path(__file__).resolve().parents[1]
 
 
 def test_types() -> None:
-    paths = ["package/sepconv", "examples", "tests"]
+    paths = ["package/sepconv", "examples", "benchmarks", "tests"]
     ran = subprocess.run([sys.executable, "-m", "mypy", *paths], cwd=PYTHON, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout

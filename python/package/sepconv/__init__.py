@@ -7,6 +7,7 @@ the words of ``torch.nn.functional``. `sepconv.ray.Model` runs a network over th
 from ._arrays import ArrayLike
 from ._devices import DeviceLike
 from ._functional import conv2d, separable_conv2d
+from ._network import LayerTime, NetworkTime, Separated, separate, tune
 from ._sepconv import Device, DeviceError, devices
 from ._session import NodeArg, Session
 
@@ -15,9 +16,14 @@ __all__ = [
     "Device",
     "DeviceError",
     "DeviceLike",
+    "LayerTime",
+    "NetworkTime",
     "NodeArg",
+    "Separated",
     "Session",
     "conv2d",
     "devices",
     "separable_conv2d",
+    "separate",
+    "tune",
 ]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Union
 
 from . import _sepconv
-from ._arrays import ArrayLike, Floats, floats
+from ._arrays import ArrayLike, Floats
 from ._devices import DeviceLike, context
+from ._network import LayerTime, NetworkTime, feed_of, made_up, model_bytes, shapes_of
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,12 @@ class Session:
             raise ValueError(f'dtype is {dtype!r}; it must be "f32"')
         if plans < 1:
             raise ValueError(f"plans is {plans}; it must be at least 1")
-        if not isinstance(model, bytes):
-            with open(model, "rb") as file:
-                model = file.read()
+        data = model_bytes(model)
         opened = context(device)
         if tuning is not None:
             opened = opened.with_tuning(tuning)
-        self._session = _sepconv.Session(opened, model, rounding, plans)
+        self._session = _sepconv.Session(opened, data, rounding, plans)
+        self._names = [name for name, _ in self._session.inputs()]
         self._inputs = [NodeArg(name, shape) for name, shape in self._session.inputs()]
         self._outputs = [NodeArg(name, shape) for name, shape in self._session.outputs()]
 
@@ -97,18 +97,29 @@ class Session:
             sepconv.DeviceError: If the device was lost.
             RuntimeError: In a fork of the process that made the session.
         """
-        return self._session.run(self._arrays(input_feed), self._places(output_names))
+        feed = feed_of(self._names, input_feed, "input_feed")
+        outputs, _ = self._session.run([array for _, array in feed], self._places(output_names))
+        return outputs
 
-    def _arrays(self, feed: Mapping[str, ArrayLike]) -> list[Floats]:
-        try:
-            arrays = [floats(f"input {input.name!r}", feed[input.name]) for input in self._inputs]
-        except KeyError as error:
-            raise ValueError(f"input {error} is missing from input_feed") from None
-        if len(feed) > len(arrays):
-            known = [input.name for input in self._inputs]
-            more = ", ".join(repr(name) for name in feed if name not in known)
-            raise ValueError(f"input_feed has {more}; the network's inputs are {', '.join(known)}")
-        return arrays
+    def profile(self, input_feed: Mapping[str, ArrayLike] | None = None) -> NetworkTime:
+        """Times the network and each of its layers, on the values that get there. It takes seconds to minutes.
+
+        Args:
+            input_feed: As for `run`. Default: random values of the sizes that the file declares.
+
+        Returns:
+            What ``sepconv bench`` prints. As text it is a table. Every layer was compared with the reference.
+
+        Raises:
+            ValueError: Also without ``input_feed``, where the file leaves sizes open.
+            MemoryError, RuntimeError, sepconv.DeviceError: As `run` raises them.
+        """
+        if input_feed is None:
+            feed = made_up(shapes_of(self._session.inputs(), None))
+        else:
+            feed = feed_of(self._names, input_feed, "input_feed")
+        layers, run, program, first, steps, weights, between = self._session.profile(feed)
+        return NetworkTime([LayerTime(*layer) for layer in layers], run, program, first, steps, weights, between)
 
     def _places(self, names: Sequence[str] | None) -> list[int]:
         known = [output.name for output in self._outputs]

@@ -33,7 +33,7 @@ IN_FLIGHT = 2
 
 
 class Model:
-    """A network that `ray.data.Dataset.map_batches` runs: loaded in the actor, once.
+    """A network that `ray.data.Dataset.map_batches` runs: loaded and compiled in the actor, once.
 
     A call takes a batch of rows as a dict of arrays and returns its columns with those of the network's outputs, or of what
     ``postprocess`` makes of them. Pictures go to the device as they are prepared. A row whose preparation fails stays: what
@@ -88,6 +88,8 @@ class Model:
             self._shapes[input.name] = shape
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._pool = ThreadPoolExecutor(IN_FLIGHT, "sepconv")
+        # Compiled before the first batch comes.
+        self._session.run(None, self._zeros())
 
     def __call__(self, batch: Mapping[str, Array]) -> Columns:
         """Runs the network on every row of a batch, a dict of arrays with a row each."""
@@ -105,7 +107,7 @@ class Model:
         # A batch without rows has columns as well.
         for first in range(0, max(rows, 1), self._batch):
             # Always as many rows, so that the network is planned once.
-            feed = {name: numpy.zeros((self._batch, *shape), numpy.float32) for name, shape in self._shapes.items()}
+            feed = self._zeros()
             for row in range(first, min(first + self._batch, rows)):
                 try:
                     for name, array in self._prepared({name: column[row] for name, column in batch.items()}).items():
@@ -117,6 +119,10 @@ class Model:
             under_way.append(self._pool.submit(self._run, feed))
         for run in under_way:
             yield run.result()
+
+    def _zeros(self) -> Columns:
+        """The network's inputs, to be filled."""
+        return {name: numpy.zeros((self._batch, *shape), numpy.float32) for name, shape in self._shapes.items()}
 
     def _prepared(self, row: Row) -> dict[str, Array]:
         made = row if self._preprocess is None else self._preprocess(row)

@@ -158,8 +158,8 @@ fn time_network(arguments: &Arguments, model: &Path) -> Outcome {
     let roofline = Roofline::measure_blocking(&context)?;
     let timed = network::measure(&context, &network, &given, &roofline)?;
     cache::keep_pipelines(&context);
-    print(&timed.text(&heading(&context)))?;
-    write_json(arguments, &context, timed.json())?;
+    print(&network::text(&timed, &heading(&context)))?;
+    write_json(arguments, &context, network::json(&timed))?;
     arguments.svg.as_ref().map_or(Ok(()), |path| {
         let device = Device::Adapter(context.clone()).to_string();
         let svg = timeline::svg(&format!("{} on {device}", model.display()), &timed.layers)?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use image::imageops::FilterType;
 use sepconv::Network;
+pub use sepconv::unstable::Array as Given;
 use sepconv::unstable::text::{numbers, word};
 
 use crate::failure::{Failure, Outcome};
@@ -63,23 +64,6 @@ pub fn named(network: &Network, shapes: &[InputShape]) -> Outcome<Vec<(String, V
         result.push((name, shape.clone()));
     }
     Ok(result)
-}
-
-/// An input of a network: its name, its sizes, its values.
-pub struct Given {
-    pub name: String,
-    pub shape: Vec<u32>,
-    pub values: Vec<f32>,
-}
-
-/// The shapes of inputs, as a plan takes them.
-pub fn shapes(given: &[Given]) -> Vec<(&str, &[u32])> {
-    given.iter().map(|given| (given.name.as_str(), &given.shape[..])).collect()
-}
-
-/// Inputs as the reference takes them.
-pub fn inputs(given: &[Given]) -> Vec<(&str, &[u32], &[f32])> {
-    given.iter().map(|given| (given.name.as_str(), &given.shape[..], &given.values[..])).collect()
 }
 
 /// Whether a file is a picture.

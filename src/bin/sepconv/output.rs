@@ -13,6 +13,15 @@ pub fn progress(steps: usize) -> ProgressBar {
     ProgressBar::new(steps as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
+/// What a bar shows of the library's work.
+pub fn shown(bar: &ProgressBar) -> impl Fn(&str, usize, usize) + Sync {
+    |what, done, all| {
+        bar.set_message(what.to_owned());
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    }
+}
+
 /// A table without rows yet, with numbers in these columns.
 pub fn table(header: &[&str], numbers: impl IntoIterator<Item = usize>) -> Table {
     let mut table = Table::new();

@@ -4,8 +4,6 @@ mod network;
 mod shaders;
 mod target;
 
-pub use network::kind;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
 use sepconv::timing::{Spread, repeat};
 use sepconv::unstable::text::rounding;
+use sepconv::unstable::{Array, inputs, timed};
 use sepconv::{Context, Network, Rounding};
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use crate::device::Device;
 use crate::failure::{Failure, Outcome};
 use crate::files::{self, Format, check_out};
 use crate::networks::{self, Given, PictureOptions};
-use crate::on_device::{OnDevice, Output, megabytes, timed};
+use crate::on_device::{self, megabytes};
 use crate::output::print;
 use crate::picture;
 
@@ -89,7 +90,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
 
 /// What came of a run.
 struct Ran {
-    outputs: Vec<Output>,
+    outputs: Vec<Array>,
     /// How many steps a run takes; none for the reference.
     steps: Option<usize>,
     /// What lies between layers, and the weights, in bytes.
@@ -105,24 +106,24 @@ struct Ran {
 const BUDGET: Duration = Duration::from_secs(1);
 
 fn on_adapter(context: &Context, network: &Network, given: &[Given], is_timed: bool) -> Outcome<Ran> {
-    let (on_device, values, first_ms) = OnDevice::first_run(context, network, given)?;
+    let (on_device, values, first_ms) = on_device::first_run(context, network, given)?;
     Ok(Ran {
         outputs: on_device.outputs(values),
-        steps: Some(on_device.plan.steps()),
-        workspace_bytes: on_device.plan.workspace_bytes(),
-        weight_bytes: on_device.plan.weight_bytes(),
+        steps: Some(on_device.plan().steps()),
+        workspace_bytes: on_device.plan().workspace_bytes(),
+        weight_bytes: on_device.plan().weight_bytes(),
         first_ms,
         times: is_timed.then(|| on_device.times(BUDGET)).transpose()?,
     })
 }
 
 fn by_reference(network: &Network, given: &[Given], is_timed: bool) -> Outcome<Ran> {
-    let inputs = networks::inputs(given);
+    let inputs = inputs(given);
     let run = || network.reference(&inputs, |_| Ok(()));
     let (outputs, first_ms) = timed(run)?;
     let times = || repeat(BUDGET, || Ok([timed(run)?.1])).map(|[times]| times);
     let outputs =
-        outputs.into_iter().map(|output| Output { name: output.name, shape: output.shape, values: output.values });
+        outputs.into_iter().map(|output| Array { name: output.name, shape: output.shape, values: output.values });
     Ok(Ran {
         outputs: outputs.collect(),
         steps: None,
@@ -134,7 +135,7 @@ fn by_reference(network: &Network, given: &[Given], is_timed: bool) -> Outcome<R
 }
 
 /// Writes all outputs to a safetensors file, or the only one to an npy file or as a picture.
-fn write(path: &Path, outputs: &[Output]) -> Outcome {
+fn write(path: &Path, outputs: &[Array]) -> Outcome {
     match (Format::of(path), outputs) {
         (Some(Format::Png), [output]) => picture::save(path, &as_picture(path, output)?),
         (Some(Format::Npy), [output]) => files::write_arrays(path, &[(&output.name, &output.shape, &output.values)]),
@@ -147,7 +148,7 @@ fn write(path: &Path, outputs: &[Output]) -> Outcome {
 }
 
 /// Planes as a picture: one as grey, three as red, green and blue.
-fn as_picture(path: &Path, output: &Output) -> Outcome<DynamicImage> {
+fn as_picture(path: &Path, output: &Array) -> Outcome<DynamicImage> {
     let [1, channels @ (1 | 3), height, width] = output.shape[..] else {
         let message = format!(
             "--out is {}; output {} has shape {:?}, and a picture takes 1,1,H,W or 1,3,H,W",
@@ -169,7 +170,7 @@ fn as_picture(path: &Path, output: &Output) -> Outcome<DynamicImage> {
 }
 
 /// The places and values of the five largest of a vector of scores; none for another tensor.
-fn best(output: &Output) -> Option<Vec<(usize, f32)>> {
+fn best(output: &Array) -> Option<Vec<(usize, f32)>> {
     const FEWEST: usize = 6;
     let is_vector = output.shape.iter().filter(|&&size| size > 1).count() == 1;
     if !is_vector || output.values.len() < FEWEST {

@@ -1,18 +1,15 @@
 //! `sepconv separate`: a trained network with separable layers in the place of normal ones, where that saves more than it
 //! loses.
 
-mod choose;
 mod inputs;
-mod layers;
 mod plot;
 mod report;
-mod whole;
 
 use std::path::{Path, PathBuf};
 
-use sepconv::decouple::Separated;
-use sepconv::unstable::separate::{self, Replacement};
-use sepconv::{Context, Network};
+use sepconv::Network;
+use sepconv::unstable::separate;
+use sepconv::unstable::separation::{Goal, Run, Sample, Whole, measure};
 
 use crate::arguments::{DeviceOption, TuningOption, number};
 use crate::cache;
@@ -20,12 +17,8 @@ use crate::device::Device;
 use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::networks::{self, InputShape, PictureOptions, input_shape};
-use crate::output::{print, progress};
-use choose::{Candidate, Goal, Setting, Way, milliseconds, settings, spread};
-use inputs::Sample;
-use layers::Measured;
+use crate::output::{complain, print, progress, shown};
 use report::Report;
-use whole::{Point, Whole};
 
 /// What `separate` takes.
 #[derive(Debug, clap::Args)]
@@ -97,9 +90,6 @@ fn times(text: &str) -> Result<f64, String> {
 /// The error that is allowed where nobody says so.
 const MAX_ERROR: f64 = 0.01;
 
-/// How many settings of the curve are measured as whole networks.
-const POINTS: usize = 8;
-
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
     check_arguments(arguments)?;
@@ -118,9 +108,15 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let device = arguments.device.device.as_deref();
     let context = Device::open_adapter(device, arguments.tuning.no_tune, "separate measures on")?;
     let is_calibrated = !arguments.calibrate.is_empty();
-    let measured = layers::measure(&context, &network, &convolutions.normal, &calibration, is_calibrated)?;
-    let (measured, mut others) = measured;
+    let bar = progress(1);
+    let shown = shown(&bar);
+    let normal = &convolutions.normal;
+    let (measured, mut others) = measure(&context, &network, normal, &calibration, is_calibrated, &shown)?;
     others.splice(0..0, convolutions.others.clone());
+    for layer in measured.iter().filter(|layer| is_calibrated && !layer.is_fitted).map(|measured| measured.layer) {
+        let terms: u32 = layer.shape[1..].iter().product();
+        complain(&format!("note: {}: its windows have {terms} values; it is not fitted to its outputs", layer.name));
+    }
     let goal = match (arguments.max_error, arguments.speed_up) {
         (_, Some(speed_up)) => Goal::SpeedUp(speed_up),
         (error, None) => Goal::MaxError(error.unwrap_or(MAX_ERROR)),
@@ -130,13 +126,16 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let fit = is_calibrated.then_some(&calibration[..]);
     let run =
         Run { context: &context, network: &network, bytes: &bytes, measured: &measured, whole: &whole, goal, fit };
-    let report = run.report(others)?;
+    let curve = run.curve(&shown)?;
+    bar.finish_and_clear();
+    let device = Device::Adapter(context.clone()).to_string();
+    let report = Report { device, measured: &measured, others, curve, goal, is_calibrated };
     cache::keep_pipelines(&context);
     if let Some(svg) = &arguments.svg {
         files::write_whole("--svg", svg, plot::svg(&report)?.as_bytes())?;
     }
-    if let Some(chosen) = report.chosen {
-        files::write_whole("--out", &arguments.out, &report.points[chosen].file)?;
+    if let Some(chosen) = report.curve.chosen {
+        files::write_whole("--out", &arguments.out, &report.curve.points[chosen].file)?;
     }
     print(&if arguments.json { format!("{:#}", report.json()) } else { report.text(&arguments.out) })?;
     report.outcome(&arguments.out)
@@ -188,167 +187,3 @@ fn largest_value(arguments: &Arguments) -> Option<f64> {
     let mut given = arguments.calibrate.iter().chain(&arguments.check);
     given.any(|path| networks::is_picture(path)).then(|| f64::from(arguments.picture.largest()))
 }
-
-/// What the settings are made of, and measured with.
-struct Run<'a> {
-    context: &'a Context,
-    network: &'a Network,
-    /// The file's.
-    bytes: &'a [u8],
-    measured: &'a [Measured<'a>],
-    whole: &'a Whole<'a>,
-    goal: Goal,
-    /// What layers are fitted to, if they are.
-    fit: Option<&'a [Sample]>,
-}
-
-impl Run<'_> {
-    /// The bytes of the file with these layers changed, each by itself.
-    fn file(&self, setting: &Setting) -> Outcome<Vec<u8>> {
-        let chosen = self.measured.iter().zip(setting);
-        let replacements: Vec<Replacement<'_>> =
-            chosen.filter_map(|(measured, form)| Some(measured.replacement((*form)?))).collect();
-        Ok(separate::separated(self.bytes, &replacements)?)
-    }
-
-    /// The bytes of the file with these layers changed. Where layers are fitted, each is fitted to what those before it make.
-    fn fitted_file(&self, setting: &Setting) -> Outcome<Vec<u8>> {
-        let Some(samples) = self.fit else { return self.file(setting) };
-        let chosen = self.measured.iter().zip(setting).filter_map(|(measured, form)| Some((measured, (*form)?)));
-        let mut bytes = self.bytes.to_vec();
-        let mut fitted: Vec<(&Measured<'_>, Separated)> = Vec::new();
-        for (measured, form) in chosen {
-            let own = &measured.forms[form].separated;
-            let changed = Network::from_onnx(&bytes)?;
-            let networks = [&changed, self.network];
-            let anew = layers::fitted_anew(self.context, networks, measured.layer, own.depth_multiplier, samples)?;
-            fitted.push((measured, anew.unwrap_or_else(|| own.clone())));
-            let replacements = fitted
-                .iter()
-                .map(|(measured, separated)| layers::replacement(measured.layer, separated, measured.is_fitted));
-            bytes = separate::separated(self.bytes, &replacements.collect::<Vec<_>>())?;
-        }
-        Ok(bytes)
-    }
-
-    /// A setting as a whole network.
-    fn point(&self, candidates: &[Candidate], setting: &Setting) -> Outcome<Point> {
-        let file = self.fitted_file(setting)?;
-        let fidelity = self.whole.fidelity(&Network::from_onnx(&file)?)?;
-        let estimate = milliseconds(candidates, setting);
-        Ok(Point { setting: setting.clone(), estimate, milliseconds: 0.0, fidelity, file })
-    }
-
-    /// What a form of a layer loses, and its time. With calibration that is the share of the outputs' energy, for which one
-    /// form of each layer is put into the network: what is small grows in proportion.
-    fn candidates(&self) -> Outcome<Vec<Candidate>> {
-        let bar = progress(self.measured.len());
-        let mut candidates = Vec::new();
-        for (index, measured) in self.measured.iter().enumerate() {
-            bar.set_message(measured.layer.name.clone());
-            bar.inc(1);
-            let energy = |form: usize| measured.forms[form].separated.error.powi(2);
-            let mut factor = 1.0;
-            if self.fit.is_some() {
-                // One that is not so wrong that the layers behind it do something else altogether.
-                let small = (0..measured.forms.len()).find(|&form| energy(form) < SMALL);
-                let tried = small.unwrap_or(measured.forms.len() - 1);
-                if energy(tried) > 0.0 {
-                    let mut setting = vec![None; self.measured.len()];
-                    setting[index] = Some(tried);
-                    factor =
-                        self.whole.fidelity(&Network::from_onnx(&self.file(&setting)?)?)?.error.powi(2) / energy(tried);
-                }
-            }
-            let allowed = match self.goal {
-                Goal::MaxError(error) if self.fit.is_none() => error.powi(2),
-                _ => f64::INFINITY,
-            };
-            let way = |form: usize| Way {
-                multiplier: measured.forms[form].separated.depth_multiplier,
-                milliseconds: if energy(form) <= allowed { measured.forms[form].milliseconds } else { f64::INFINITY },
-                loss: factor * energy(form),
-            };
-            let ways = (0..measured.forms.len()).map(way).collect();
-            candidates.push(Candidate { milliseconds: measured.milliseconds, ways });
-        }
-        bar.finish_and_clear();
-        Ok(candidates)
-    }
-
-    /// Measures settings as whole networks and chooses one.
-    fn report(&self, others: Vec<(String, String)>) -> Outcome<Report<'_>> {
-        let candidates = self.candidates()?;
-        let settings = settings(&candidates);
-        let places = spread(settings.len(), POINTS);
-        let bar = progress(places.len());
-        let mut points: Vec<(usize, Point)> = Vec::new();
-        for place in places {
-            points.push((place, self.point(&candidates, &settings[place])?));
-            bar.inc(1);
-        }
-        if let (Goal::MaxError(most), Some(_)) = (self.goal, self.fit) {
-            self.find_limit(&candidates, &settings, most, &mut points)?;
-        }
-        bar.finish_and_clear();
-        let mut points: Vec<Point> = points.into_iter().map(|(_, point)| point).collect();
-        let networks =
-            points.iter().map(|point| Network::from_onnx(&point.file)).collect::<sepconv::Result<Vec<_>>>()?;
-        for (point, time) in points.iter_mut().zip(self.whole.times(&networks)?) {
-            point.milliseconds = time;
-        }
-        let chosen = self.choose(&points);
-        Ok(Report {
-            device: Device::Adapter(Box::new(self.context.clone())).to_string(),
-            measured: self.measured,
-            others,
-            candidates,
-            points,
-            chosen,
-            goal: self.goal,
-            is_calibrated: self.fit.is_some(),
-        })
-    }
-
-    /// Adds points where the error passes this, until there is no setting between the last within it and the first beyond.
-    fn find_limit(
-        &self,
-        candidates: &[Candidate],
-        settings: &[Setting],
-        most: f64,
-        points: &mut Vec<(usize, Point)>,
-    ) -> Outcome {
-        while let Some(beyond) = points.iter().position(|(_, point)| point.fidelity.error > most) {
-            let within = beyond.checked_sub(1).map_or(0, |before| points[before].0);
-            let middle = usize::midpoint(within, points[beyond].0);
-            if middle == within {
-                break;
-            }
-            points.insert(beyond, (middle, self.point(candidates, &settings[middle])?));
-        }
-        Ok(())
-    }
-
-    /// The point that is written; none if none is faster than the original, or as fast as it must be.
-    fn choose(&self, points: &[Point]) -> Option<usize> {
-        let original = points[0].milliseconds;
-        let fastest = |fits: &dyn Fn(&Point) -> bool| {
-            let fitting = points.iter().enumerate().skip(1).filter(|(_, point)| fits(point));
-            fitting.min_by(|(_, a), (_, b)| a.milliseconds.total_cmp(&b.milliseconds)).map(|(index, _)| index)
-        };
-        match self.goal {
-            Goal::MaxError(most) => {
-                fastest(&|point| point.milliseconds < original && (self.fit.is_none() || point.fidelity.error <= most))
-            }
-            Goal::SpeedUp(times) => {
-                let fitting = points.iter().enumerate().skip(1);
-                let fitting = fitting.filter(|(_, point)| point.milliseconds * times <= original);
-                let least = fitting.min_by(|(_, a), (_, b)| a.fidelity.error.total_cmp(&b.fidelity.error));
-                least.map(|(index, _)| index)
-            }
-        }
-    }
-}
-
-/// The share of a layer's energy below which what is lost of the outputs grows in proportion.
-const SMALL: f64 = 0.01;

@@ -4,8 +4,8 @@ use std::error::Error;
 
 use plotters::prelude::*;
 
-use super::network::LayerRow;
 use crate::failure::{Failure, Outcome};
+use sepconv::unstable::LayerProfile;
 
 /// Sizes in pixels.
 const WIDTH: u32 = 1000;
@@ -17,13 +17,13 @@ const NAMES: u32 = 220;
 const BAR: RGBColor = RGBColor(0x00, 0x72, 0xB2);
 
 /// The timeline as an SVG file.
-pub fn svg(title: &str, layers: &[LayerRow]) -> Outcome<String> {
+pub fn svg(title: &str, layers: &[LayerProfile]) -> Outcome<String> {
     let mut text = String::new();
     draw(&mut text, title, layers).map_err(|error| Failure::Computation(format!("--svg: {error}")))?;
     Ok(text)
 }
 
-fn draw(text: &mut String, title: &str, layers: &[LayerRow]) -> Result<(), Box<dyn Error>> {
+fn draw(text: &mut String, title: &str, layers: &[LayerProfile]) -> Result<(), Box<dyn Error>> {
     let lines = u32::try_from(layers.len())?.max(1);
     let height = EDGES + lines * LINE_HEIGHT;
     let whole: f64 = layers.iter().map(|layer| layer.median_ms).sum();

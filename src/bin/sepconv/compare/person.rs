@@ -6,12 +6,13 @@ use std::time::Duration;
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgb, RgbImage, imageops};
 use sepconv::network::ReferenceLayer;
 use sepconv::timing::Spread;
+use sepconv::unstable::{inputs, layer_on, timed};
 use sepconv::{Context, Network};
 
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
-use crate::networks::{self, Given};
-use crate::on_device::{self, OnDevice, timed};
+use crate::networks::Given;
+use crate::on_device;
 use crate::picture::{self, Picture, byte};
 
 /// The network: where it is from and its licence are in assets/README.md.
@@ -55,14 +56,14 @@ pub fn compute(device: &Device, picture: &Picture) -> Outcome<Person> {
 }
 
 fn on_adapter(context: &Context, network: &Network, given: &[Given]) -> Outcome<Person> {
-    let (on_device, outputs, first_ms) = OnDevice::first_run(context, network, given)?;
+    let (on_device, outputs, first_ms) = on_device::first_run(context, network, given)?;
     let mut largest = 0.0_f64;
-    network.reference(&networks::inputs(given), |layer| {
-        let (.., error) = on_device::layer(context, layer)?;
+    network.reference(&inputs(given), |layer| {
+        let (.., error) = layer_on(context, layer)?;
         largest = if error.is_nan() { f64::INFINITY } else { largest.max(error) };
         Ok(())
     })?;
-    let plan = &on_device.plan;
+    let plan = on_device.plan();
     Ok(Person {
         layers: plan.layers().len(),
         steps: Some(plan.steps()),
@@ -81,7 +82,7 @@ fn by_reference(network: &Network, given: &[Given]) -> Outcome<Person> {
         layers += 1;
         Ok(())
     };
-    let (outputs, first_ms) = timed(|| network.reference(&networks::inputs(given), count))?;
+    let (outputs, first_ms) = timed(|| network.reference(&inputs(given), count))?;
     let mask = outputs.into_iter().next().map(|output| output.values).unwrap_or_default();
     let (weight_bytes, workspace_bytes) = (0, 0);
     Ok(Person { mask, layers, steps: None, weight_bytes, workspace_bytes, first_ms, times: None, error: None })

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sepconv::network::PlannedLayer;
 use sepconv::unstable::{Kind, Memory, Planner};
-use sepconv::{Layer, Network, Rounding};
+use sepconv::{Network, Rounding};
 use serde_json::json;
 
 use crate::failure::Outcome;
@@ -71,7 +71,7 @@ impl Outline {
         for layer in &self.layers {
             table.add_row([
                 layer.name.clone(),
-                kind(&layer.layer).to_owned(),
+                layer.layer.kind().to_owned(),
                 layer.layer.output_shape().map(|size| size.to_string()).join(" x "),
                 layer.parameters.to_string(),
                 layer.layer.multiply_adds().to_string(),
@@ -123,7 +123,7 @@ impl Outline {
             "inputs": self.inputs.iter().map(|(name, shape)| json!({ "name": name, "shape": shape })).collect::<Vec<_>>(),
             "layers": self.layers.iter().map(|layer| json!({
                 "name": layer.name,
-                "kind": kind(&layer.layer),
+                "kind": layer.layer.kind(),
                 "output_shape": layer.layer.output_shape(),
                 "parameters": layer.parameters,
                 "multiply_adds": layer.layer.multiply_adds(),
@@ -138,26 +138,5 @@ impl Outline {
             "workspace_bytes": self.workspace_bytes,
             "limits": self.whose,
         })
-    }
-}
-
-/// What a layer is, in a word or two.
-pub fn kind(layer: &Layer) -> &'static str {
-    match layer {
-        Layer::Conv2d(geometry) if geometry.groups == geometry.in_channels && geometry.groups > 1 => "depthwise",
-        Layer::Conv2d(geometry) if geometry.kernel_size == 1.into() => "pointwise",
-        Layer::Conv2d(_) => "convolution",
-        Layer::SeparableConv2d(_) => "separable",
-        Layer::ConvTranspose2d(_) => "transposed",
-        Layer::Pool2d(_) => "pool",
-        Layer::Resize2d(_) => "resize",
-        Layer::MatMul(_) => "matrix product",
-        Layer::Reduce(_) => "reduction",
-        Layer::Softmax(_) => "softmax",
-        Layer::Normalise(_) => "norm",
-        Layer::Binary(_) => "two tensors",
-        Layer::Unary(_) => "function",
-        Layer::Rearrange(_) => "rearrangement",
-        _ => "layer",
     }
 }

@@ -4,17 +4,11 @@ use std::path::{Path, PathBuf};
 
 use image::imageops::FilterType;
 use sepconv::Network;
+use sepconv::unstable::separation::Sample;
 
 use crate::failure::{Failure, Outcome};
-use crate::networks::{self, Given, InputShape, PictureOptions};
+use crate::networks::{self, InputShape, PictureOptions};
 use crate::picture::{self, Picture};
-
-/// All inputs of one run, and what should come of them if that is known.
-pub struct Sample {
-    pub given: Vec<Given>,
-    /// The picture that an upscaler should make, in the order and range of its output.
-    pub truth: Option<Vec<f32>>,
-}
 
 /// Reads files that a network is run on. `argument` is what named them. For an upscaler, which makes pictures so many times
 /// as large, each picture is first made smaller by as much.

@@ -4,9 +4,9 @@ use std::error::Error;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use sepconv::unstable::separation::Point;
 
 use super::report::Report;
-use super::whole::Point;
 use crate::failure::{Failure, Outcome};
 
 /// Colours that can be told apart without seeing colours well (Okabe and Ito 2008).
@@ -29,13 +29,13 @@ pub fn svg(report: &Report<'_>) -> Outcome<String> {
 
 fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, report: &Report<'_>) -> Result<(), Box<dyn Error>> {
     // Errors differ by powers of ten. The original, which has none, stands at the bottom.
-    let errors = report.points.iter().map(|point| 100.0 * point.fidelity.error);
+    let errors = report.curve.points.iter().map(|point| 100.0 * point.fidelity.error);
     let (least, largest) = errors
         .filter(|&error| error > 0.0)
         .fold((1.0, 1.0), |(low, high): (f64, f64), error| (low.min(error), high.max(error)));
     let bottom = 0.5 * least.max(1e-4);
     let place = |point: &Point| (point.milliseconds, (100.0 * point.fidelity.error).max(bottom));
-    let places: Vec<(f64, f64)> = report.points.iter().map(place).collect();
+    let places: Vec<(f64, f64)> = report.curve.points.iter().map(place).collect();
     let right = 1.25 * places.iter().map(|place| place.0).fold(1e-6, f64::max);
     let top = 2.0 * largest.max(bottom);
     area.fill(&WHITE)?;
@@ -55,8 +55,8 @@ fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, report: &Report<'_>) -> Resul
         .light_line_style(BLACK.mix(0.04))
         .draw()?;
     chart.draw_series([PathElement::new(places.clone(), CURVE.mix(0.5))])?;
-    chart.draw_series(report.points.iter().zip(&places).enumerate().map(|(index, (point, &place))| {
-        let (colour, radius) = if report.chosen == Some(index) { (CHOSEN, 6) } else { (CURVE, 4) };
+    chart.draw_series(report.curve.points.iter().zip(&places).enumerate().map(|(index, (point, &place))| {
+        let (colour, radius) = if report.curve.chosen == Some(index) { (CHOSEN, 6) } else { (CURVE, 4) };
         let lost = report.decibels_lost(point).map_or(String::new(), |lost| format!(", {lost:.2} dB lost"));
         let label = match index {
             0 => "the original, without error".to_owned(),

@@ -3,11 +3,9 @@
 use std::path::Path;
 
 use comfy_table::Table;
+use sepconv::unstable::separation::{Candidate, Curve, Fidelity, Form, Goal, Measured, Point};
 use serde_json::{Value, json};
 
-use super::choose::{Candidate, Goal};
-use super::layers::Measured;
-use super::whole::{Fidelity, Point};
 use crate::failure::{Failure, Outcome};
 use crate::output::table;
 
@@ -17,11 +15,8 @@ pub struct Report<'a> {
     pub measured: &'a [Measured<'a>],
     /// Convolutions that stay as they are, and why.
     pub others: Vec<(String, String)>,
-    pub candidates: Vec<Candidate>,
-    /// The original first.
-    pub points: Vec<Point>,
-    /// Which point is written.
-    pub chosen: Option<usize>,
+    /// Of its points the chosen one is written.
+    pub curve: Curve,
     pub goal: Goal,
     pub is_calibrated: bool,
 }
@@ -29,12 +24,12 @@ pub struct Report<'a> {
 impl Report<'_> {
     /// How many times as fast as the original a point is.
     pub fn speed_up(&self, point: &Point) -> f64 {
-        self.points[0].milliseconds / point.milliseconds
+        self.curve.points[0].milliseconds / point.milliseconds
     }
 
     /// How much nearer to the true pictures the original is, in dB.
     pub fn decibels_lost(&self, point: &Point) -> Option<f64> {
-        Some(self.points[0].fidelity.psnr_to_truth? - point.fidelity.psnr_to_truth?)
+        Some(self.curve.points[0].fidelity.psnr_to_truth? - point.fidelity.psnr_to_truth?)
     }
 
     pub fn text(&self, out: &Path) -> String {
@@ -57,15 +52,15 @@ impl Report<'_> {
             lines.push(String::new());
         }
         lines.push(format!("{curve}\n\n{}\n", self.curve()));
-        if let Some(chosen) = self.chosen {
-            let point = &self.points[chosen];
+        if let Some(chosen) = self.curve.chosen {
+            let point = &self.curve.points[chosen];
             let Fidelity { error, largest_difference, rms_difference, .. } = point.fidelity;
             lines.push(format!("Written: {}, marked *. {}", out.display(), self.changed(point)));
             lines.push(format!(
                 "Beside the original, on the same inputs: {:.2} ms instead of {:.2} ms, {:.2} times as fast; \
                  largest difference {largest_difference:.4}, root of the mean square {rms_difference:.5}, error {:.3} %.",
                 point.milliseconds,
-                self.points[0].milliseconds,
+                self.curve.points[0].milliseconds,
                 self.speed_up(point),
                 100.0 * error
             ));
@@ -73,7 +68,7 @@ impl Report<'_> {
                 lines.push(format!("Its pictures differ from the original's by a PSNR of {psnr:.2} dB."));
             }
             if let (Some(own), Some(original), Some(lost)) =
-                (point.fidelity.psnr_to_truth, self.points[0].fidelity.psnr_to_truth, self.decibels_lost(point))
+                (point.fidelity.psnr_to_truth, self.curve.points[0].fidelity.psnr_to_truth, self.decibels_lost(point))
             {
                 lines.push(format!(
                     "To the true pictures it has {own:.2} dB, the original {original:.2} dB: {lost:.2} dB lost."
@@ -106,8 +101,7 @@ impl Report<'_> {
                 format!("{} to {}, {} x {}", g.in_channels, g.out_channels, g.kernel_size.height, g.kernel_size.width),
                 format!("{:.2}", measured.milliseconds),
             ];
-            let form =
-                |form: &super::layers::Form| format!("{:.2}, {:.1} %", form.milliseconds, 100.0 * form.separated.error);
+            let form = |form: &Form| format!("{:.2}, {:.1} %", form.milliseconds, 100.0 * form.separated.error);
             cells.extend(measured.forms.iter().map(form));
             cells.resize(header.len(), String::new());
             table.add_row(cells);
@@ -116,7 +110,7 @@ impl Report<'_> {
     }
 
     fn curve(&self) -> Table {
-        let has = |value: fn(&Fidelity) -> Option<f64>| value(&self.points[0].fidelity).is_some();
+        let has = |value: fn(&Fidelity) -> Option<f64>| value(&self.curve.points[0].fidelity).is_some();
         let has_psnr = has(|fidelity| fidelity.psnr);
         let has_truth = has(|fidelity| fidelity.psnr_to_truth);
         let mut header = vec!["", "separable layers", "ms", "speed-up", "error"];
@@ -127,9 +121,9 @@ impl Report<'_> {
             header.extend(["dB to the truth", "dB lost"]);
         }
         let mut table = table(&header, 1..header.len());
-        for (index, point) in self.points.iter().enumerate() {
+        for (index, point) in self.curve.points.iter().enumerate() {
             let mut cells = vec![
-                if self.chosen == Some(index) { "*".to_owned() } else { String::new() },
+                if self.curve.chosen == Some(index) { "*".to_owned() } else { String::new() },
                 point.setting.iter().flatten().count().to_string(),
                 format!("{:.2}", point.milliseconds),
                 format!("{:.2}", self.speed_up(point)),
@@ -152,12 +146,12 @@ impl Report<'_> {
 
     /// Whether something was written, or why not.
     pub fn outcome(&self, out: &Path) -> Outcome {
-        if self.chosen.is_some() {
+        if self.curve.chosen.is_some() {
             return Ok(());
         }
-        let fastest = self.points.iter().map(|point| self.speed_up(point)).fold(0.0, f64::max);
+        let fastest = self.curve.points.iter().map(|point| self.speed_up(point)).fold(0.0, f64::max);
         let why = match self.goal {
-            _ if self.points.len() == 1
+            _ if self.curve.points.len() == 1
                 && self.measured.iter().all(|measured| measured.least() >= measured.milliseconds) =>
             {
                 "nothing is gained: on this device every layer is as fast as it is".to_owned()
@@ -208,10 +202,10 @@ impl Report<'_> {
         json!({
             "device": self.device,
             "calibrated": self.is_calibrated,
-            "layers": self.measured.iter().zip(&self.candidates).map(layer).collect::<Vec<_>>(),
+            "layers": self.measured.iter().zip(&self.curve.candidates).map(layer).collect::<Vec<_>>(),
             "unchanged": self.others.iter().map(|(name, reason)| json!({ "name": name, "reason": reason })).collect::<Vec<_>>(),
-            "curve": self.points.iter().map(point).collect::<Vec<_>>(),
-            "chosen": self.chosen,
+            "curve": self.curve.points.iter().map(point).collect::<Vec<_>>(),
+            "chosen": self.curve.chosen,
         })
     }
 }

@@ -6,6 +6,7 @@
 pub struct Way {
     /// How many filters each input channel has.
     pub multiplier: u32,
+    /// Its time.
     pub milliseconds: f64,
     /// What it loses: a share of energy. Losses of several layers add up.
     pub loss: f64,
@@ -16,6 +17,7 @@ pub struct Way {
 pub struct Candidate {
     /// The time of the normal layer.
     pub milliseconds: f64,
+    /// Their times and losses.
     pub ways: Vec<Way>,
 }
 
@@ -25,7 +27,9 @@ pub type Setting = Vec<Option<usize>>;
 /// What decides which setting is written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Goal {
+    /// The fastest whose error is at most this.
     MaxError(f64),
+    /// The one with the least error that is so many times as fast.
     SpeedUp(f64),
 }
 
@@ -33,7 +37,7 @@ pub enum Goal {
 const GAIN: f64 = 1.05;
 
 /// Settings from all layers normal, each with less time and more loss than the one before.
-pub fn settings(candidates: &[Candidate]) -> Vec<Setting> {
+pub(super) fn settings(candidates: &[Candidate]) -> Vec<Setting> {
     let mut settings = vec![vec![None; candidates.len()]];
     loop {
         let last = settings.last().expect("it begins with one");
@@ -59,13 +63,13 @@ fn next(candidate: &Candidate, now: Option<usize>) -> Option<(usize, f64)> {
 }
 
 /// What a setting takes of the candidates' time together, in milliseconds.
-pub fn milliseconds(candidates: &[Candidate], setting: &Setting) -> f64 {
+pub(super) fn milliseconds(candidates: &[Candidate], setting: &Setting) -> f64 {
     let each = candidates.iter().zip(setting);
     each.map(|(candidate, way)| way.map_or(candidate.milliseconds, |way| candidate.ways[way].milliseconds)).sum()
 }
 
 /// About `count` places of so many, evenly spread, the first and the last among them.
-pub fn spread(length: usize, count: usize) -> Vec<usize> {
+pub(super) fn spread(length: usize, count: usize) -> Vec<usize> {
     let last = length.saturating_sub(1);
     let mut places: Vec<usize> = (0..count).map(|at| at * last / count.saturating_sub(1).max(1)).collect();
     places.dedup();

@@ -2,21 +2,26 @@
 
 use std::time::Duration;
 
-use sepconv::{Bound, Context, Network};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::gpu::Bound;
+use crate::network::Network;
+use crate::on_device::{Array, OnDevice};
 
 use super::choose::Setting;
-use super::inputs::Sample;
 use super::layers::in_turn;
-use crate::failure::Outcome;
-use crate::on_device::{OnDevice, Output};
+use super::sample::Sample;
 
 /// A setting, measured.
+#[derive(Debug)]
 pub struct Point {
+    /// Which layers are separable.
     pub setting: Setting,
     /// What its layers that could change take together, by their own times.
     pub estimate: f64,
     /// What the whole network takes.
     pub milliseconds: f64,
+    /// What it loses.
     pub fidelity: Fidelity,
     /// The bytes of its file.
     pub file: Vec<u8>,
@@ -27,7 +32,9 @@ pub struct Point {
 pub struct Fidelity {
     /// The root of the mean square of the differences, as a part of that of the outputs.
     pub error: f64,
+    /// The largest difference of a value.
     pub largest_difference: f64,
+    /// The root of the mean square of the differences.
     pub rms_difference: f64,
     /// The peak signal-to-noise ratio to the original's outputs, in dB, where they are pictures.
     pub psnr: Option<f64>,
@@ -36,17 +43,22 @@ pub struct Fidelity {
 }
 
 /// The original network and what it makes of the inputs.
+#[derive(Debug)]
 pub struct Whole<'a> {
     context: &'a Context,
     samples: &'a [Sample],
-    original: Vec<Vec<Output>>,
+    original: Vec<Vec<Array>>,
     /// The largest value of a pixel.
     peak: Option<f64>,
 }
 
 impl<'a> Whole<'a> {
     /// `largest` is the largest value of the pixels of pictures that are given.
-    pub fn new(context: &'a Context, network: &Network, samples: &'a [Sample], largest: Option<f64>) -> Outcome<Self> {
+    ///
+    /// # Errors
+    /// Those of [`OnDevice::new`] and of running it; [`Error::Node`] for an upscaler whose output is not as large as the
+    /// picture that it should make.
+    pub fn new(context: &'a Context, network: &Network, samples: &'a [Sample], largest: Option<f64>) -> Result<Self> {
         let original = outputs(context, network, samples)?;
         for (sample, outputs) in samples.iter().zip(&original) {
             check_truth(sample, outputs)?;
@@ -56,7 +68,7 @@ impl<'a> Whole<'a> {
     }
 
     /// How near a network's outputs are to the original's.
-    pub fn fidelity(&self, network: &Network) -> Outcome<Fidelity> {
+    pub(super) fn fidelity(&self, network: &Network) -> Result<Fidelity> {
         let outputs = outputs(self.context, network, self.samples)?;
         let mut own = Difference::default();
         let mut truth = Difference::default();
@@ -79,9 +91,9 @@ impl<'a> Whole<'a> {
     }
 
     /// The times of networks on the first input, in turn, in milliseconds.
-    pub fn times(&self, networks: &[Network]) -> Outcome<Vec<f64>> {
-        let on_device = |network| OnDevice::new(self.context, network, &self.samples[0].given);
-        let on_device = networks.iter().map(on_device).collect::<Outcome<Vec<_>>>()?;
+    pub(super) fn times(&self, networks: &[Network]) -> Result<Vec<f64>> {
+        let on_device = |network| OnDevice::new(self.context, network, &self.samples[0].given, &|_, _, _| ());
+        let on_device = networks.iter().map(on_device).collect::<Result<Vec<_>>>()?;
         let bound: Vec<&Bound> = on_device.iter().map(OnDevice::bound).collect();
         in_turn(self.context, &bound, BUDGET)
     }
@@ -91,16 +103,16 @@ impl<'a> Whole<'a> {
 const BUDGET: Duration = Duration::from_millis(500);
 
 /// What a network makes of each of the inputs.
-fn outputs(context: &Context, network: &Network, samples: &[Sample]) -> Outcome<Vec<Vec<Output>>> {
+fn outputs(context: &Context, network: &Network, samples: &[Sample]) -> Result<Vec<Vec<Array>>> {
     let run = |Sample { given, .. }: &Sample| {
-        let on_device = OnDevice::new(context, network, given)?;
+        let on_device = OnDevice::new(context, network, given, &|_, _, _| ())?;
         Ok(on_device.outputs(on_device.once()?))
     };
     samples.iter().map(run).collect()
 }
 
 /// Refuses an upscaler whose output is not as large as the picture.
-fn check_truth(sample: &Sample, outputs: &[Output]) -> Outcome {
+fn check_truth(sample: &Sample, outputs: &[Array]) -> Result<()> {
     let Some(truth) = &sample.truth else { return Ok(()) };
     let shapes: Vec<String> = outputs.iter().map(|output| format!("{:?}", output.shape)).collect();
     if let [output] = outputs
@@ -108,16 +120,17 @@ fn check_truth(sample: &Sample, outputs: &[Output]) -> Outcome {
     {
         return Ok(());
     }
-    let message = format!(
-        "--upscaler: the network makes {} of an input of {:?}, and not one picture as many times as large",
+    let input = &sample.given[0];
+    let reason = format!(
+        "the network makes {} of an input of {:?}, and not one picture as many times as large",
         shapes.join(" and "),
-        sample.given[0].shape
+        input.shape
     );
-    Err(crate::failure::Failure::Request(message))
+    Err(Error::Node { node: input.name.clone(), reason })
 }
 
 /// Whether an output is planes of grey or of colours, with values of about this range.
-fn is_picture(output: &Output, largest: f64) -> bool {
+fn is_picture(output: &Array, largest: f64) -> bool {
     let fits = |&value: &f32| (-0.5 * largest..=1.5 * largest).contains(&f64::from(value));
     matches!(output.shape[..], [_, 1 | 3, _, _]) && output.values.iter().all(fits)
 }
