@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::device::Device;
-use super::pipelines::{Pipeline, shader_module};
+use super::pipelines::{Pipeline, key, shader_module};
 use crate::error::Result;
 use crate::program::{Binding, Step};
 
@@ -36,7 +36,7 @@ pub(crate) fn compile_all<'a>(
 pub(super) fn missing<'a>(device: &Device, steps: impl Iterator<Item = &'a Step>) -> Vec<&'a Step> {
     let mut seen = HashSet::new();
     let is_missing = |step: &&Step| {
-        let is_new = seen.insert((step.shader.name, step.entry_point, step.constants.clone(), step.loops_written_out));
+        let is_new = seen.insert(key(step));
         is_new && device.pipelines().get(step).is_none()
     };
     steps.filter(is_missing).collect()

@@ -37,7 +37,8 @@ impl Pipelines {
     }
 }
 
-fn key(step: &Step) -> Key {
+/// What a pipeline is known by.
+pub(super) fn key(step: &Step) -> Key {
     (step.shader.name, step.entry_point, step.constants.clone(), step.loops_written_out)
 }
 
