@@ -2,6 +2,7 @@
 import init, { Context, Conv2d, SeparableConv2d, Tensor } from "/package/sepconv.js";
 import * as ort from "./node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs";
 import { model } from "./onnx.js";
+import { median, once } from "./turns.js";
 
 const count = (shape) => shape.reduce((a, b) => a * b);
 const random = (shape) => ({ shape, values: Float32Array.from({ length: count(shape) }, () => 2 * Math.random() - 1) });
@@ -61,16 +62,6 @@ async function theirs({ x, bytes }) {
     },
   };
 }
-
-/** The milliseconds of one run, waited for. */
-async function once({ run, wait }) {
-  const start = performance.now();
-  await run();
-  await wait();
-  return performance.now() - start;
-}
-
-const median = (times) => times.sort((a, b) => a - b)[times.length >> 1];
 
 export async function compare(shape, milliseconds) {
   await init();

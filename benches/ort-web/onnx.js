@@ -95,15 +95,17 @@ function fields(message) {
   return found;
 }
 
-const nameOf = (message) => new TextDecoder().decode(fields(message).find(({ field }) => field === 1).content);
+const textOf = (message, wanted) => new TextDecoder().decode(fields(message).find(({ field }) => field === wanted).content);
 
-/** A model whose inputs have these shapes, and which declares none of any other tensor. */
+/**
+ * A model whose inputs have these shapes, and which declares none of any other tensor. Weights that are declared as inputs too
+ * are declared so no more: an engine could not compute with them ahead.
+ */
 export function restated(model, shapes) {
   const graph = (message) => fields(message).flatMap(({ field, content, whole }) => {
-    const shape = field === 11 ? shapes[nameOf(content)] : undefined;
-    if (shape) return [value(11, nameOf(content), shape)];
+    if (field === 11) return Object.entries(shapes).filter(([name]) => name === textOf(content, 1)).map(([name, shape]) => value(11, name, shape));
     if (field === 13) return [];
-    return field === 12 ? [bytes(12, [bytes(1, nameOf(content)), bytes(2, [bytes(1, [number(1, float)])])])] : [whole];
+    return field === 12 ? [bytes(12, [bytes(1, textOf(content, 1)), bytes(2, [bytes(1, [number(1, float)])])])] : [whole];
   });
   return joined(fields(model).map(({ field, content, whole }) => (field === 7 ? bytes(7, graph(content)) : whole)));
 }

@@ -3,6 +3,7 @@ import init from "./sepconv.js";
 import { animate } from "./animation.js";
 import { calculator } from "./calculator.js";
 import { measureSection } from "./measure.js";
+import { networkSection } from "./network.js";
 import { picture } from "./picture.js";
 import { fromHash, toHash } from "./settings.js";
 
@@ -11,7 +12,7 @@ const device = document.querySelector("#device");
 function trouble(text) {
   device.textContent = text;
   device.classList.add("trouble");
-  for (const element of document.querySelectorAll("#measure, #camera, #file")) element.disabled = true;
+  for (const element of document.querySelectorAll("#measure, #camera, #file, #network-run, #network-camera, #network-file")) element.disabled = true;
 }
 
 function opened({ device: { adapterInfo: { vendor, architecture, description, isFallbackAdapter } } }) {
@@ -40,6 +41,10 @@ if (!navigator.gpu) {
   trouble("This browser has no WebGPU, so nothing can run on your GPU here; the costs below are right all the same. "
     + "Chrome, Edge, Safari 26 and Firefox have it, on pages served by https or from localhost.");
 } else {
-  await picture(opened).catch((error) =>
+  const useDevice = networkSection();
+  await picture((context) => {
+    opened(context);
+    useDevice(context);
+  }).catch((error) =>
     trouble(`WebGPU is there but does not open a device: ${error.message}. The costs below are right all the same.`));
 }

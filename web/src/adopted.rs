@@ -23,7 +23,8 @@ pub async fn context(device: JsValue) -> Result<sepconv::Context> {
     let adapter = object(names.into_iter().chain([("requestDevice", request.as_ref().clone())]))?;
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let answer = move |_| Promise::resolve(&adapter).into();
-    let asked = instead(&gpu, "requestAdapter", answer, || instance.request_adapter(&Default::default()));
+    let asked =
+        instead(&gpu, "requestAdapter", answer, || instance.request_adapter(&wgpu::RequestAdapterOptions::default()));
     let adapter = asked.await.map_err(|error| thrown(sepconv::Error::NoAdapter { reason: error.to_string() }))?;
 
     // The library listens to what the device refuses, and the caller still does so too.
