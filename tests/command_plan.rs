@@ -42,7 +42,8 @@ fn the_index_names_every_shader() {
         let folder = folder();
         let index = index(folder.path(), &format!("--target {target}"));
         let of_a: Vec<_> = index.iter().filter(|step| step["id"] == "a").collect();
-        assert_eq!(of_a[0]["kernel"], kernel);
+        // The last step computes; one before it may pack the weight.
+        assert_eq!(of_a.last().unwrap()["kernel"], kernel);
         let named: BTreeSet<_> = index.iter().map(|step| step["file"].as_str().unwrap().to_owned()).collect();
         let mut there: BTreeSet<_> = files(&folder.path().join("out/shaders")).into_keys().collect();
         assert!(there.remove("index.json"));
@@ -90,7 +91,8 @@ fn a_target_is_a_file_of_limits_and_features() {
     let folder = folder();
     let kernel_of_a = |target: &Value| {
         std::fs::write(folder.path().join("t.json"), target.to_string()).unwrap();
-        index(folder.path(), "--target t.json")[0]["kernel"].clone()
+        let index = index(folder.path(), "--target t.json");
+        index.iter().rfind(|step| step["id"] == "a").unwrap()["kernel"].clone()
     };
     let default = json!({});
     assert_eq!(kernel_of_a(&default), "tiled_gemm");
