@@ -10,7 +10,8 @@
 //            per workgroup along the channels; each time, at stride and dilation 1 along a row, a four of z takes
 //            KERNEL_WIDTH + 3 values of each input row that it sees, and otherwise 4 KERNEL_WIDTH, through the cache. A
 //            mixing weight is read once per workgroup along the pixels. From workgroup memory an invocation reads
-//            4 + CHANNEL_TILE values per 4 * CHANNEL_TILE multiply-adds. Each output is written once.
+//            4 + CHANNEL_TILE values per 4 * CHANNEL_TILE multiply-adds; neighbours write to different banks of it. Each
+//            output is written once.
 // Needs      Workgroups of 256 invocations with 16 KiB of memory; 7 storage buffers; a depthwise weight that fits in a
 //            binding; M (KERNEL_HEIGHT * KERNEL_WIDTH + 1) of at most 16,384, where M is the depth multiplier.
 // Bound by   Arithmetic and reads of workgroup memory for many channels; memory for few.
