@@ -548,7 +548,7 @@ fn windows() -> Vec<Case> {
         }
     }
     // As many as there are plans of such a layer, so that each has its turn.
-    for stride in 1..=6 {
+    for stride in 1..=9 {
         for groups in [1, 2] {
             cases.push((Conv2d::new(2, 8, 1).stride(stride).groups(groups).residual(true), [2, 2, 23, 13]));
         }
