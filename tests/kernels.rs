@@ -72,8 +72,8 @@ fn sizes_around_every_tile() {
         let check = |case: &dyn Fn(u32) -> Case| {
             check_kernel(context, kernel.name, sizes_around_tiles(kernel, case).into_iter().map(case));
         };
-        // Every second of them, unless the sweep is to be whole.
-        let is_taken = |turn: usize| common::sweeps_whole() || (turn + index).is_multiple_of(2);
+        // Every third of them, unless the sweep is to be whole.
+        let is_taken = |turn: usize| common::sweeps_whole() || (turn + index).is_multiple_of(3);
         for (_, layer) in layers.into_iter().enumerate().filter(|(turn, _)| is_taken(*turn)) {
             check(&cases(layer, 2));
             check(&cases(layer, 3));
@@ -144,7 +144,7 @@ fn every_tile_of_pixels_and_channels() {
             let tile = ["PIXEL_TILES", "CHANNEL_TILES", "PIXEL_FOURS", "CHANNEL_TILE", "SPLIT"].map(constant);
             let times = ran.entry((choice.kernel.name, tile)).or_insert(0);
             // Each tile of each kernel once, and then in turn, unless the sweep is to be whole.
-            if *times == 0 || (turn + index).is_multiple_of(3) || common::sweeps_whole() {
+            if *times == 0 || (turn + index).is_multiple_of(16) || common::sweeps_whole() {
                 *times += 1;
                 let plan = layer.plan_with_choice(&context, shape, choice).unwrap();
                 common::check_plan(&context, &geometry, &plan, index as u64);
@@ -223,8 +223,8 @@ fn depthwise_rows() {
         };
         cases.iter().filter(|case| supports(case)).count()
     };
-    // Every third of them, unless the sweep is to be whole.
-    let step = if common::sweeps_whole() { 1 } else { 3 };
+    // Every twelfth of them, unless the sweep is to be whole.
+    let step = if common::sweeps_whole() { 1 } else { 12 };
     for (turn, kernel) in ["depthwise_fours", "depthwise_columns"].into_iter().enumerate() {
         check_kernel(context, kernel, cases.iter().copied().skip(turn).step_by(step));
     }
