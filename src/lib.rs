@@ -19,18 +19,19 @@ mod layers;
 mod loops;
 mod memory;
 pub mod network;
-#[cfg(feature = "unstable")]
+// These two block, as no browser may.
+#[cfg(all(feature = "unstable", not(target_arch = "wasm32")))]
 mod on_device;
 mod planner;
 mod pool;
-#[cfg(feature = "unstable")]
+#[cfg(all(feature = "unstable", not(target_arch = "wasm32")))]
 mod profile;
 mod program;
 pub mod reference;
 pub mod roofline;
 mod rounding;
 mod separable;
-#[cfg(all(feature = "unstable", feature = "onnx", feature = "decouple"))]
+#[cfg(all(feature = "unstable", feature = "onnx", feature = "decouple", not(target_arch = "wasm32")))]
 mod separation;
 mod shader;
 mod size;
@@ -76,8 +77,10 @@ pub mod unstable {
     pub use crate::describe::{Describe, Given};
     pub use crate::layer_tensors::LayerTensors;
     pub use crate::memory::Memory;
+    #[cfg(not(target_arch = "wasm32"))]
     pub use crate::on_device::{Array, OnDevice, Progress, inputs, layer_on, shapes, timed};
     pub use crate::planner::Planner;
+    #[cfg(not(target_arch = "wasm32"))]
     pub use crate::profile::{LayerProfile, Profile};
     pub use crate::program::{Binding, Buffer, Kind, Name, Program, Slice, Step};
     pub use crate::shader::{Shader, specialise};
@@ -91,7 +94,7 @@ pub mod unstable {
     pub use crate::network::onnx::separate;
 
     /// A network with separable layers in the place of normal ones.
-    #[cfg(all(feature = "onnx", feature = "decouple"))]
+    #[cfg(all(feature = "onnx", feature = "decouple", not(target_arch = "wasm32")))]
     pub mod separation {
         pub use crate::separation::*;
     }
