@@ -16,6 +16,8 @@ const layers = [
   [8, 24, [5, 3], { groups: 8, padding: "same-lower", stride: 3 }, [1, 8, 20, 22]],
   [4, 4, 3, { groups: 4, padding: 4, dilation: [3, 2], activation: "leaky-relu=0.1" }, [1, 4, 12, 14]],
   [2, 6, 3, { groups: 2, padding: 2, activation: "clamp=-0.75,1.5" }, [1, 2, 7, 9]],
+  [8, 8, 3, { groups: 8, padding: 1, residual: true }, [2, 8, 9, 16]],
+  [4, 8, 5, { groups: 4, padding: 2, activation: "relu6" }, [1, 4, 11, 12]],
   [17, 20, 3, { padding: 1, residual: true, activation: "relu" }, [2, 17, 9, 8]],
   [32, 36, 3, { padding: [2, 1, 0, 2], paddingMode: "reflect", groups: 2 }, [1, 32, 6, 5]],
   ...["zeros", "reflect", "replicate", "circular"].flatMap((paddingMode) => [
