@@ -12,20 +12,25 @@ use sepconv::{
     Unary, kernels,
 };
 
-/// At least one layer for each kernel, of odd sizes.
+/// At least one layer for each kernel, of odd sizes where the kernel takes them.
 fn layers() -> Vec<Layer> {
     let conv = |layer: Conv2d, shape| layer.residual(true).activation(Activation::Silu).geometry(shape).unwrap();
     let separable = SeparableConv2d::new(6, 20, 3).padding(1).activation(Activation::Relu);
     let mut transposed = ConvTranspose2d::new([1, 6, 5, 7], 10, 3).unwrap();
     transposed = transposed.with(1.into(), |layer| layer.stride = 2.into()).unwrap();
+    let without_overlap = ConvTranspose2d::new([1, 8, 5, 7], 10, 2).unwrap();
+    let without_overlap = without_overlap.with(0.into(), |layer| layer.stride = 2.into()).unwrap();
     vec![
         conv(Conv2d::new(10, 12, 3).padding(1), [2, 10, 9, 11]).into(),
         conv(Conv2d::new(16, 16, 3).padding(1), [1, 16, 12, 12]).into(),
         conv(Conv2d::new(6, 6, 3).groups(6).padding(1).stride([2, 1]), [1, 6, 19, 21]).into(),
+        conv(Conv2d::new(6, 6, 5).groups(6).padding(2), [1, 6, 19, 12]).into(),
         conv(Conv2d::new(34, 20, 1), [2, 34, 5, 7]).into(),
+        conv(Conv2d::new(34, 20, 1), [2, 34, 6, 6]).into(),
         separable.geometry([2, 6, 9, 11]).unwrap().into(),
         AveragePool2d::new(3).padding(1).geometry([1, 3, 9, 11]).unwrap().into(),
         transposed.into(),
+        without_overlap.into(),
         Resize2d::new(3, [5, 7].into(), [9, 13].into(), Coordinates::HalfPixel, Interpolation::Linear).unwrap().into(),
         Binary::new(BinaryOperation::Mul, [&[3, 4, 5], &[3, 1, 5]], Activation::None).unwrap().into(),
         Rearrange::new(24, &[Axis::new(4, 1), Axis::new(6, 4)]).unwrap().into(),
