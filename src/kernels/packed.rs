@@ -37,10 +37,21 @@ fn pack(program: &mut Program, weight: Slice, part: &Geometry, lowering: &Loweri
         Axis::new(terms, 1),
         Axis { size: channels.next_multiple_of(4), ..Axis::new(channels, terms) },
     ];
-    let layer = Rearrange::new(narrow(weight.length), &axes)?;
-    let packing = rearrange::KERNEL.lower(&layer.into(), 0, lowering)?;
-    let buffer = program.hidden(Kind::Packed, "packed weight", length(part))?;
+    pack_as(program, weight, "packed weight", &axes, lowering)
+}
+
+/// Packs this stretch of a parameter in the order that these axes say, into a buffer of its own.
+pub(super) fn pack_as(
+    program: &mut Program,
+    parameter: Slice,
+    name: &'static str,
+    axes: &[Axis],
+    lowering: &Lowering<'_>,
+) -> Result<Slice> {
+    let length = u32::try_from(parameter.length).expect("a parameter that fits in a binding");
+    let packing = rearrange::KERNEL.lower(&Rearrange::new(length, axes)?.into(), 0, lowering)?;
+    let buffer = program.hidden(Kind::Packed, name, axes.iter().map(|axis| u64::from(axis.size)).product())?;
     let (packed, [from, to]) = (program.whole(buffer), packing.ends());
-    program.prepare_by(packing, &[(from, weight), (to, packed)])?;
+    program.prepare_by(packing, &[(from, parameter), (to, packed)])?;
     Ok(packed)
 }

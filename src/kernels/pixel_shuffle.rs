@@ -4,14 +4,16 @@
 //! Shi et al., *Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural
 //! network*, 2016.
 
+use super::packed::pack_as;
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
 use crate::conv::Conv2d;
+use crate::describe::Describe;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::layer::Layer;
 use crate::layers::rearrange::{Axis, Rearrange};
 use crate::layers::transposed::ConvTranspose2d;
-use crate::program::{Kind, Program};
+use crate::program::{Kind, Program, Slice};
 use crate::size::{Sides, Size, values};
 use crate::target::Target;
 
@@ -47,14 +49,10 @@ fn supports(layer: &ConvTranspose2d, target: &Target) -> std::result::Result<(),
     if layer.batch == 0 {
         return Err("it needs an image");
     }
-    if values(output_shape(layer)) > target.binding_values() || product(layer).is_err() {
+    if values(layer.output_shape()) > target.binding_values() || product(layer).is_err() {
         return Err("it needs an output that fits in a binding");
     }
     Ok(())
-}
-
-fn output_shape(layer: &ConvTranspose2d) -> [u32; 4] {
-    [layer.batch, layer.out_channels, layer.output.height, layer.output.width]
 }
 
 /// The values of a window.
@@ -65,7 +63,7 @@ fn window(layer: &ConvTranspose2d) -> u32 {
 /// The 1 × 1 convolution: an output channel for each one of the layer and each value of a window.
 fn product(layer: &ConvTranspose2d) -> Result<Geometry> {
     let argument = "out_channels";
-    let overflow = Error::Overflow { argument, shape: output_shape(layer) };
+    let overflow = Error::Overflow { argument, shape: layer.output_shape() };
     let out_channels = layer.out_channels.checked_mul(window(layer)).ok_or(overflow)?;
     let product = Conv2d::new(layer.in_channels, out_channels, 1).groups(layer.groups).bias(layer.bias);
     product.activation(layer.activation).geometry(layer.input_shape())
@@ -77,20 +75,24 @@ fn lower(layer: &ConvTranspose2d, _: usize, lowering: &Lowering<'_>) -> Result<P
     let input = program.buffer(Kind::Input, "input", layer.input_shape());
     let weight = program.buffer(Kind::Parameter, "weight", layer.weight_shape());
     let bias = layer.bias.then(|| program.buffer(Kind::Parameter, "bias", [1, layer.out_channels, 1, 1]));
-    let output = program.buffer(Kind::Output, "output", output_shape(layer));
+    let output = program.buffer(Kind::Output, "output", layer.output_shape());
     let window = window(layer);
 
     // From [input channel, output channel of the group, place] to [output channel, place, input channel of the group].
     let (inputs, filters) = (geometry.in_channels_per_group(), geometry.out_channels_per_group());
     let axes = [Axis::new(layer.groups, inputs * filters), Axis::new(filters, 1), Axis::new(inputs, filters)];
-    let packed = pack(&mut program, weight, "packed weight", &axes, lowering)?;
+    let weight = program.whole(weight);
+    let packed = pack_as(&mut program, weight, "packed weight", &axes, lowering)?;
     let mut given = vec![(Kind::Parameter, "weight", packed)];
     if let Some(bias) = bias {
         let axes = [Axis::new(layer.out_channels, 1), Axis::new(window, 0)];
-        given.push((Kind::Parameter, "bias", pack(&mut program, bias, "packed bias", &axes, lowering)?));
+        let bias = program.whole(bias);
+        given.push((Kind::Parameter, "bias", pack_as(&mut program, bias, "packed bias", &axes, lowering)?));
     }
 
-    let between = program.hidden(Kind::Workspace, "between", values(output_shape(layer)))?;
+    let length = values(layer.output_shape());
+    let between = program.hidden(Kind::Workspace, "between", length)?;
+    let [input, between, output] = [input, between, output].map(|buffer| program.whole(buffer));
     given.extend([(Kind::Input, "input", input), (Kind::Output, "output", between)]);
     let product = (lowering.plan)(&Layer::Conv2d(geometry))?;
     append(&mut program, product, &given)?;
@@ -105,37 +107,15 @@ fn lower(layer: &ConvTranspose2d, _: usize, lowering: &Lowering<'_>) -> Result<P
         Axis::new(width, 1),
         Axis::new(layer.kernel_size.width, plane),
     ];
-    let shuffled = rearranged(&program, between, &shuffle, lowering)?;
+    let length = u32::try_from(length).expect("an output that fits in a binding");
+    let shuffled = (lowering.plan)(&Layer::Rearrange(Rearrange::new(length, &shuffle)?))?;
     append(&mut program, shuffled, &[(Kind::Input, "input", between), (Kind::Output, "output", output)])?;
     Ok(program)
 }
 
-/// Adds a tensor that has a parameter's values in another order, and packs it.
-fn pack(
-    program: &mut Program,
-    parameter: usize,
-    name: &'static str,
-    axes: &[Axis],
-    lowering: &Lowering<'_>,
-) -> Result<usize> {
-    let packed = program.hidden(Kind::Packed, name, axes.iter().map(|axis| u64::from(axis.size)).product())?;
-    let packing = rearranged(program, parameter, axes, lowering)?;
-    let [from, to] = packing.ends();
-    let given = [(from, program.whole(parameter)), (to, program.whole(packed))];
-    program.prepare_by(packing, &given)?;
-    Ok(packed)
-}
-
-/// The program that brings a tensor's values into another order.
-fn rearranged(program: &Program, buffer: usize, axes: &[Axis], lowering: &Lowering<'_>) -> Result<Program> {
-    let length = u32::try_from(program.buffers[buffer].length()).expect("its values were counted");
-    (lowering.plan)(&Layer::Rearrange(Rearrange::new(length, axes)?))
-}
-
 /// Appends a program, some of whose tensors are tensors of this one.
-fn append(program: &mut Program, other: Program, given: &[(Kind, &str, usize)]) -> Result<()> {
-    let places =
-        given.iter().filter_map(|&(kind, name, buffer)| Some((other.find(kind, name)?, program.whole(buffer))));
+fn append(program: &mut Program, other: Program, given: &[(Kind, &str, Slice)]) -> Result<()> {
+    let places = given.iter().filter_map(|&(kind, name, slice)| Some((other.find(kind, name)?, slice)));
     let places: Vec<_> = places.collect();
     program.append(other, &places).map(drop)
 }
