@@ -1,4 +1,5 @@
 // The section that runs whole networks: on a picture or on the camera, picture in, canvas out.
+import { takeDropped } from "./drop.js";
 import { Network } from "./sepconv.js";
 import { OwnScene, Scene, tasks } from "./scene.js";
 
@@ -190,16 +191,7 @@ export function networkSection() {
   for (const element of document.querySelectorAll("[name=task], #folded")) {
     element.addEventListener("change", () => isRunning && run());
   }
-  canvas.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    canvas.classList.add("dropping");
-  });
-  canvas.addEventListener("dragleave", () => canvas.classList.remove("dropping"));
-  canvas.addEventListener("drop", (event) => {
-    event.preventDefault();
-    canvas.classList.remove("dropping");
-    take(event.dataTransfer.files[0]);
-  });
+  takeDropped(canvas, take);
   camera.addEventListener("click", async () => {
     if (source?.srcObject) {
       const last = await createImageBitmap(source);

@@ -1,4 +1,5 @@
 // The live picture: texture in, canvas out, the library's kernels between, nothing read back.
+import { takeDropped } from "./drop.js";
 import { Context, Conv2d, Tensor } from "./sepconv.js";
 
 /** Height and width of every map; `picture.wgsl` has the same. */
@@ -213,16 +214,7 @@ export async function picture(opened) {
     }
   };
   document.querySelector("#file").addEventListener("change", ({ target }) => show(target.files[0]));
-  canvas.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    canvas.classList.add("dropping");
-  });
-  canvas.addEventListener("dragleave", () => canvas.classList.remove("dropping"));
-  canvas.addEventListener("drop", (event) => {
-    event.preventDefault();
-    canvas.classList.remove("dropping");
-    show(event.dataTransfer.files[0]);
-  });
+  takeDropped(canvas, show);
   camera.addEventListener("click", async () => {
     if (source.srcObject) {
       const last = await createImageBitmap(source);
