@@ -51,6 +51,7 @@ impl Network {
 
     /// The same network with these tensors of the file as its only outputs.
     #[wasm_bindgen(js_name = withOutputs)]
+    #[expect(clippy::needless_pass_by_value, reason = "an array of strings comes no other way")]
     pub fn with_outputs(&self, names: Vec<String>) -> Result<Network> {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         self.0.with_outputs(&names).map(Self).map_err(thrown)
@@ -222,7 +223,7 @@ impl NetworkPlan {
         let [given, wanted] =
             [&inputs, &outputs].map(|ends| ends.iter().map(|(name, tensor)| (&name[..], tensor)).collect::<Vec<_>>());
         let bound = self.plan.bind(&weights, &given, &wanted).map_err(thrown)?;
-        Ok(Bound { bound, inputs, outputs })
+        Ok(Bound { program: bound, inputs, outputs })
     }
 }
 

@@ -70,8 +70,8 @@ impl Plan {
             (weights, None) => weights.map(|weights| weights.0),
         };
         let bound = self.0.bind(&weights, Operands::new(&input, &output).residual(&residual)).map_err(thrown)?;
-        let named = |name: &str, tensor| vec![(name.to_owned(), tensor)];
-        Ok(Bound { bound, inputs: named("input", input), outputs: named("output", output) })
+        let alone = |name: &str, tensor| vec![(name.to_owned(), tensor)];
+        Ok(Bound { program: bound, inputs: alone("input", input), outputs: alone("output", output) })
     }
 }
 
@@ -122,7 +122,7 @@ impl Weights {
 /// A plan with its tensors.
 #[wasm_bindgen]
 pub struct Bound {
-    pub(crate) bound: sepconv::Bound,
+    pub(crate) program: sepconv::Bound,
     pub(crate) inputs: Vec<(String, sepconv::Tensor)>,
     pub(crate) outputs: Vec<(String, sepconv::Tensor)>,
 }
@@ -131,7 +131,7 @@ pub struct Bound {
 impl Bound {
     /// Submits all of it at once, without waiting for it: reading an output waits.
     pub fn run(&self) -> Result<()> {
-        self.bound.run().map_err(thrown)
+        self.program.run().map_err(thrown)
     }
 
     /// The tensor of an input; of the only one, if it is not named.

@@ -64,6 +64,6 @@ pub struct Timing {
 #[wasm_bindgen]
 pub async fn measure(context: &Context, bound: &Bound, milliseconds: f64) -> Result<Timing> {
     let budget = Duration::try_from_secs_f64(milliseconds / 1e3).unwrap_or_default();
-    let timing = timing::measure(&context.0, std::slice::from_ref(&bound.bound), budget).await.map_err(thrown)?;
+    let timing = timing::measure(&context.0, std::slice::from_ref(&bound.program), budget).await.map_err(thrown)?;
     Ok(Timing { wall: timing.wall.into(), device: timing.device.map(Into::into) })
 }
