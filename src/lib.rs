@@ -81,7 +81,7 @@ pub mod unstable {
     pub use crate::on_device::{Array, OnDevice, Progress, inputs, layer_on, shapes, timed};
     pub use crate::planner::Planner;
     #[cfg(not(target_arch = "wasm32"))]
-    pub use crate::profile::{LayerProfile, Profile};
+    pub use crate::profile::{LayerProfile, Profile, StepProfile};
     pub use crate::program::{Binding, Buffer, Kind, Name, Program, Slice, Step};
     pub use crate::shader::{Shader, specialise};
 

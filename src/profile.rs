@@ -1,14 +1,15 @@
-//! `Profile`: how long a whole network takes as a caller pays for it, and each of its layers by itself.
+//! `Profile`: how long a whole network takes as a caller pays for it, and each of its layers and their steps by itself.
 
 use std::time::Duration;
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::gpu::Bound;
 use crate::layer::Layer;
 use crate::network::{Network, ReferenceLayer};
 use crate::on_device::{self, Array, OnDevice, Progress};
 use crate::roofline::Roofline;
-use crate::timing::{self, Spread};
+use crate::timing::{self, Spread, Timing};
 
 /// For how long each layer is timed, and for how long the whole network.
 const LAYER_BUDGET: Duration = Duration::from_millis(150);
@@ -29,6 +30,17 @@ pub struct LayerProfile {
     pub floor_ms: f64,
     /// The largest error against the reference on the values that get there, as a multiple of its bound.
     pub error: f64,
+    /// Its steps, where it takes more than one.
+    pub steps: Vec<StepProfile>,
+}
+
+/// A step of a layer, timed by itself.
+#[derive(Debug, Clone)]
+pub struct StepProfile {
+    /// The shader that it runs.
+    pub name: String,
+    /// Milliseconds, by the clock that knows the kernels best.
+    pub median_ms: f64,
 }
 
 /// A network, timed.
@@ -91,6 +103,7 @@ impl Profile {
 
 fn row(context: &Context, layer: &ReferenceLayer<'_>, roofline: &Roofline) -> Result<LayerProfile> {
     let (plan, bound, error) = on_device::layer_on(context, layer)?;
+    let steps = steps(context, &bound)?;
     let timing = timing::measure_blocking(context, &[bound], LAYER_BUDGET)?;
     let values = layer.given.iter().map(|values| values.len() as u64).sum::<u64>() + layer.expected.values.len() as u64;
     Ok(LayerProfile {
@@ -100,5 +113,18 @@ fn row(context: &Context, layer: &ReferenceLayer<'_>, roofline: &Roofline) -> Re
         median_ms: timing.best().0.median,
         floor_ms: 1e3 * roofline.floor(4 * values, layer.layer.multiply_adds()),
         error,
+        steps,
     })
+}
+
+/// The steps of a layer that takes more than one. They take turns.
+fn steps(context: &Context, bound: &Bound) -> Result<Vec<StepProfile>> {
+    let (names, steps): (Vec<_>, Vec<_>) = bound.steps().unzip();
+    if steps.len() < 2 {
+        return Ok(Vec::new());
+    }
+    let sets: Vec<&[Bound]> = steps.iter().map(std::slice::from_ref).collect();
+    let timings = pollster::block_on(timing::measure_in_turn(context, &sets, LAYER_BUDGET))?;
+    let profile = |(name, timing): (String, Timing)| StepProfile { name, median_ms: timing.best().0.median };
+    Ok(names.into_iter().zip(timings).map(profile).collect())
 }

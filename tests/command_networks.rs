@@ -95,5 +95,13 @@ fn bench_times_a_network() {
             .all(|layer| layer["error"].as_f64().unwrap() <= 1.0 && layer["median_ms"].as_f64().unwrap() > 0.0)
     );
     assert!(json["network"]["median_ms"].as_f64().unwrap() > 0.0);
+    let steps = |layer: &serde_json::Value| layer["steps"].as_array().unwrap().len();
+    let in_layers: usize = layers.iter().map(|layer| steps(layer).max(1)).sum();
+    assert_eq!(in_layers, json["network"]["steps"]);
+    let transposed = layers.iter().find(|layer| layer["name"] == "ConvTranspose_135").unwrap();
+    assert_eq!(
+        (transposed["kernel"].as_str(), transposed["steps"][1]["name"].as_str()),
+        (Some("pixel_shuffle"), Some("rearrange"))
+    );
     assert!(std::fs::read_to_string(folder.path().join("o.svg")).unwrap().contains("ConvTranspose_135"));
 }

@@ -16,6 +16,8 @@ pub struct Bound {
 
 #[derive(Debug, Clone)]
 struct Dispatch {
+    /// The shader's name, and its entry point's.
+    names: [&'static str; 2],
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
     workgroups: [u32; 3],
@@ -121,7 +123,8 @@ impl Bound {
                     entries: &entries,
                 });
                 let pipeline = call.pipeline.pipeline.clone();
-                dispatches.push(Dispatch { pipeline, bind_group, workgroups: call.step.grid });
+                let names = [call.step.shader.name, call.step.entry_point];
+                dispatches.push(Dispatch { names, pipeline, bind_group, workgroups: call.step.grid });
             }
             drop(view);
             uniforms.unmap();
@@ -156,6 +159,17 @@ impl Bound {
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             self.encode(&mut encoder);
             self.device.queue().submit([encoder.finish()]);
+        })
+    }
+
+    /// Each step by itself, with its shader's name and, where that has several, its entry point's.
+    pub(crate) fn steps(&self) -> impl ExactSizeIterator<Item = (String, Self)> {
+        self.dispatches.iter().map(|dispatch| {
+            let name = match dispatch.names {
+                [shader, "main"] => shader.to_owned(),
+                names => names.join(" "),
+            };
+            (name, Self { device: self.device.clone(), dispatches: vec![dispatch.clone()] })
         })
     }
 

@@ -1,4 +1,4 @@
-//! `sepconv bench MODEL.onnx`: a whole network as a caller pays for it, and each of its layers by itprofile.
+//! `sepconv bench MODEL.onnx`: a whole network as a caller pays for it, and each of its layers and their steps by itself.
 
 use sepconv::roofline::Roofline;
 use sepconv::timing::Spread;
@@ -39,6 +39,16 @@ pub fn text(profile: &Profile, heading: &str) -> String {
             format!("{:.3}", layer.floor_ms),
             format!("{:.3}", layer.error),
         ]);
+        for step in &layer.steps {
+            let share = format!("{:.1}", 100.0 * step.median_ms / sum);
+            table.add_row([
+                String::new(),
+                "  step".to_owned(),
+                step.name.clone(),
+                format!("{:.3}", step.median_ms),
+                share,
+            ]);
+        }
     }
     let Spread { median, p10, p90, .. } = profile.caller;
     [
@@ -49,7 +59,8 @@ pub fn text(profile: &Profile, heading: &str) -> String {
             format!("Steps                        {}", profile.steps),
             format!("Memory                       {} of weights, {} between layers", megabytes(profile.weight_bytes), megabytes(profile.workspace_bytes)),
             "Each layer was compared with the reference on the values that get there. Its floor is the larger of its\n\
-             operations over the device's rate and its bytes over the device's bandwidth."
+             operations over the device's rate and its bytes over the device's bandwidth. Under a layer of several steps\n\
+             stands each of them, timed by itself."
                 .to_owned(),
         ]
         .join("\n")
@@ -78,6 +89,11 @@ pub fn json(profile: &Profile) -> Value {
             "share_percent": 100.0 * layer.median_ms / sum,
             "floor_ms": layer.floor_ms,
             "error": layer.error,
+            "steps": layer.steps.iter().map(|step| json!({
+                "name": step.name,
+                "median_ms": step.median_ms,
+                "share_percent": 100.0 * step.median_ms / sum,
+            })).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
     })
 }
