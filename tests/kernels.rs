@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::{
     ACTIVATIONS, Case, check, check_all, check_kernel, check_pool, check_separable, check_separable_as_planned,
@@ -152,6 +152,37 @@ fn every_tile_of_pixels_and_channels() {
         }
     }
     assert_eq!(ran.len(), 2 * 7, "two kernels of seven tiles: {ran:?}");
+}
+
+/// Sums in 2, 4, 8 and 16 parts: of groups, of several images, of planes that are fours of pixels and of others, of windows,
+/// and with all that follows a sum.
+#[test]
+fn sums_split_over_workgroups() {
+    let Some(context) = context() else { return };
+    let context = context.with_software(false);
+    let cases = [
+        (Conv2d::new(1024, 20, 1).residual(true).activation(Activation::Silu), [2, 1024, 3, 4]),
+        (Conv2d::new(528, 13, 1).bias(false), [1, 528, 7, 7]),
+        (Conv2d::new(96, 24, 3).groups(3).padding(1).activation(Activation::Relu), [2, 96, 5, 6]),
+        (Conv2d::new(32, 9, 3).padding(1).stride(2).padding_mode(PaddingMode::Reflect), [1, 32, 9, 8]),
+    ];
+    let kernel = kernels::by_name("split_sums").unwrap();
+    let mut parts_seen = BTreeSet::new();
+    for ((layer, shape), seed) in cases.into_iter().zip(1..) {
+        let geometry = layer.geometry(shape).unwrap();
+        for (index, variant) in kernel.variants(&geometry.into(), context.target()).into_iter().enumerate() {
+            let parts = variant.constants.iter().find(|(name, _)| *name == "PARTS").unwrap().1;
+            parts_seen.insert(parts);
+            let plan = layer.plan_with_choice(&context, shape, Choice::new(kernel, index)).unwrap();
+            assert_eq!(plan.program().steps.last().unwrap().shader.name, "split_sums");
+            let parts_of_sums = u64::from(parts) * common::count(geometry.output_shape()) as u64;
+            assert_eq!(plan.workspace_bytes(), 4 * parts_of_sums);
+            common::check_plan(&context, &geometry, &plan, seed);
+        }
+    }
+    assert_eq!(parts_seen, [2, 4, 8, 16].into());
+    let odd = Conv2d::new(45, 20, 1).geometry([1, 45, 4, 4]).unwrap();
+    assert!(kernel.supports(&odd.into(), context.target()).unwrap_err().contains("even number of input channels"));
 }
 
 #[test]
@@ -567,7 +598,7 @@ fn every_kernel_but_the_last_refuses_something_and_takes_something() {
             _ => fast += 1,
         }
     }
-    assert_eq!((last.as_slice(), fast), (&["direct"][..], 10));
+    assert_eq!((last.as_slice(), fast), (&["direct"][..], 11));
     if let Some(context) = context() {
         check_all(context, layers);
     }

@@ -254,11 +254,12 @@ fn sums_that_are_cut_are_among_the_variants() {
     for Shader { name, wgsl, sources, .. } in shaders() {
         let has = |text: &str| sources.iter().any(|source| source.contains(text));
         for declared in ["const CONTINUES: bool", "const FINISHES: bool"].iter().filter(|text| wgsl.contains(**text)) {
-            // Winograd's sums are its product's, a transposed convolution's are refused where they are too long, and those of
-            // depthwise_fours are short.
+            // Winograd's sums are its product's, and those of split_sums its convolution's; a transposed convolution's are
+            // refused where they are too long, and those of depthwise_fours are short.
             let both = ["true", "false"].iter().all(|value| has(&format!("{declared} = {value};")));
             assert!(
-                both || ["winograd", "subgroup_pointwise", "transposed", "depthwise_fours"].contains(name),
+                both || ["winograd", "split_sums", "subgroup_pointwise", "transposed", "depthwise_fours"]
+                    .contains(name),
                 "{name}: {declared}"
             );
         }

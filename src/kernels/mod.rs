@@ -25,6 +25,7 @@ mod separable;
 mod simple;
 mod softmax;
 mod software;
+mod split_sums;
 mod team;
 mod tiled_gemm;
 mod tiled_pointwise;
@@ -51,6 +52,7 @@ pub static ALL: &[&Kernel] = &[
     &depthwise_columns::KERNEL,
     &depthwise::KERNEL,
     &winograd::KERNEL,
+    &split_sums::KERNEL,
     &tiled_pointwise::KERNEL,
     &tiled_gemm::KERNEL,
     &pointwise::KERNEL,

@@ -84,7 +84,12 @@ const TILINGS: [Tiling; 7] = [
 ];
 
 /// Workgroups that fill a large GPU.
-const MANY_WORKGROUPS: u64 = 256;
+pub(super) const MANY_WORKGROUPS: u64 = 256;
+
+/// How many tiles of 64 pixels and 64 channels a layer has.
+pub(super) fn large_tiles(geometry: &Geometry) -> u64 {
+    Tiling::new(16, 8, 8).grid(geometry).iter().product()
+}
 
 /// The variants of a kernel with these constants besides its tiles': first the largest tile that fills a device.
 pub(super) fn variants(geometry: &Geometry, constants: &[(&'static str, u32)]) -> Vec<Variant> {

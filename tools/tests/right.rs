@@ -37,6 +37,7 @@ fn convolutions() -> Vec<Layer> {
         (Conv2d::new(4, 4, 3).groups(4).dilation(2).padding(2).padding_mode(PaddingMode::Reflect), [1, 4, 8, 12]),
         (Conv2d::new(3, 8, 3).dilation([1, 2]).padding(2).padding_mode(PaddingMode::Circular), [1, 3, 6, 7]),
         (Conv2d::new(32, 36, 3).padding(1).padding_mode(PaddingMode::Replicate).residual(true), [1, 32, 6, 6]),
+        (Conv2d::new(128, 10, 1).residual(true).activation(Activation::Silu), [2, 128, 3, 5]),
     ];
     let mut all: Vec<Layer> = layers.iter().map(|(layer, shape)| layer.geometry(*shape).unwrap().into()).collect();
     // Rounding fast, for Winograd's method. Its 18 tiles are no multiple of 4.

@@ -41,6 +41,10 @@ pub fn winograd() -> Layer {
     conv(Conv2d::new(16, 16, 3).padding(1), [1, 16, 16, 16])
 }
 
+pub fn long_sums() -> Layer {
+    conv(Conv2d::new(512, 16, 1), [2, 512, 4, 8])
+}
+
 pub fn pool() -> Layer {
     MaxPool2d::new(3).stride(2).geometry([1, 4, 33, 33]).unwrap().into()
 }

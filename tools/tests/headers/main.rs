@@ -141,6 +141,10 @@ const CLAIMS: &[Claim] = &[
     claim("winograd", winograd, "and transform_output the other, once",
         |case| case.steps[2].of("output").stores.values, Case::outputs),
 
+    claim("split_sums", long_sums, "Each part of a sum is read once.",
+        |case| case.steps[1].of("input").loads.values, |case| case.the("PARTS") * case.outputs()),
+    claim("split_sums", long_sums, ONCE, |case| case.steps[1].of("output").stores.values, Case::outputs),
+
     claim("pool", pool, "Each input value is read once per window that it lies in, through the cache.",
         |case| case.loaded("input"), |case| case.outputs() * taps(case)),
     claim("pool", pool, ONCE, Case::stored, Case::outputs),

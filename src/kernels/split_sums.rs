@@ -1,0 +1,158 @@
+//! The row of convolutions with few outputs and long sums: the sums are cut into parts that different workgroups make, and
+//! `shaders/split_sums.wgsl` adds the parts up.
+//!
+//! The parts are a convolution of as many times more groups, each of which reads some of a group's input channels and makes
+//! all of its output channels: by `tiled_pointwise` where that can, else by `tiled_gemm`. Matrix products call this split-K.
+
+use super::convolution::{SUMS, Tensors, epilogue, extent, shader, tile_cost};
+use super::packed::pack_as;
+use super::parts::by_images;
+use super::row::{Kernel, Lowering, Rank, Rules, Variant};
+use super::{tiled_gemm, tiled_pointwise, tiling};
+use crate::activation::Activation;
+use crate::error::Result;
+use crate::geometry::Geometry;
+use crate::layer::Layer;
+use crate::layers::rearrange::Axis;
+use crate::program::{Binding, Kind, Program, Step};
+use crate::shader::Shader;
+use crate::size::values;
+use crate::target::Target;
+
+pub(super) static KERNEL: Kernel = Kernel {
+    name: "split_sums",
+    summary: "a convolution of more groups, each of which has a part of every sum, and a step that adds the parts up",
+    chosen: "where tiles of 64 pixels and 64 channels are too few for a GPU",
+    bound_by: "what its convolution is bound by; memory for the last step",
+    rank: Rank::Special,
+    shader: Some(Shader { name: "split_sums", own: include_str!("../../shaders/split_sums.wgsl"), parts: &[&SUMS] }),
+    rules: &Rules::<Geometry> { supports, suits, variants, cost, lower },
+};
+
+const WORKGROUP_SIZE: u32 = 64;
+
+/// Into how many parts a sum may be cut.
+const PARTS: [u32; 4] = [2, 4, 8, 16];
+
+/// A shorter part of a sum is over before its workgroup has started.
+const FEWEST_TERMS: u64 = 64;
+
+/// The numbers of parts that a layer's sums can be cut into: no more than it takes to fill a large GPU with tiles.
+fn numbers(geometry: &Geometry) -> impl DoubleEndedIterator<Item = u32> {
+    let (channels, terms) = (geometry.in_channels_per_group(), geometry.terms());
+    let wanted = tiling::MANY_WORKGROUPS.div_ceil(tiling::large_tiles(geometry).max(1)).next_power_of_two();
+    let can_be = move |&parts: &u32| {
+        channels.is_multiple_of(parts) && terms >= FEWEST_TERMS * u64::from(parts) && u64::from(parts) <= wanted
+    };
+    PARTS.into_iter().filter(can_be)
+}
+
+fn supports(geometry: &Geometry, target: &Target) -> std::result::Result<(), &'static str> {
+    let Some(most) = numbers(geometry).next_back() else {
+        return Err("it needs few outputs, an even number of input channels per group and sums of 128 terms");
+    };
+    if geometry.batch == 0 {
+        return Err("it needs an image");
+    }
+    let bound = target.binding_values().min(target.limits.max_buffer_size / 4);
+    let largest = [geometry.weight_shape(), geometry.input_shape()].map(values).into_iter().max().unwrap_or(0);
+    let between = values(geometry.output_shape()).saturating_mul(most.into());
+    let Some(cut) = cut_into(geometry, most).filter(|_| largest.max(between) <= bound) else {
+        return Err("it needs tensors, and the parts of all sums, that fit in a binding");
+    };
+    tiled_gemm::supports(&cut, target)
+}
+
+/// Where parts are shorter, or are two, another step costs more than it saves. A guess.
+const SHORT_PART: u64 = 128;
+
+fn best(geometry: &Geometry) -> Option<u32> {
+    numbers(geometry).rfind(|&parts| geometry.terms() >= SHORT_PART * u64::from(parts))
+}
+
+fn suits(geometry: &Geometry, target: &Target) -> bool {
+    tiled_gemm::suits(geometry, target) && best(geometry) > Some(2)
+}
+
+fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
+    let mut numbers: Vec<u32> = numbers(geometry).collect();
+    let best = numbers.iter().position(|&parts| Some(parts) == best(geometry)).unwrap_or(0);
+    numbers[..=best].rotate_right(1);
+    let grid = [values(geometry.output_shape()).div_ceil(WORKGROUP_SIZE.into()), 1, 1];
+    let constants =
+        |parts| epilogue(geometry).into_iter().chain([("PARTS", parts), ("WORKGROUP_SIZE", WORKGROUP_SIZE)]);
+    numbers.into_iter().map(|parts| Variant::new(constants(parts), grid)).collect()
+}
+
+/// What its convolution costs. The last step is left to a measurement.
+fn cost(geometry: &Geometry, variant: &Variant, lowering: &Lowering<'_>) -> f64 {
+    let parts = parts_of(variant);
+    let planned = cut_into(geometry, parts).and_then(|cut| lower_cut(cut, lowering).ok());
+    planned.map_or(f64::INFINITY, |program| {
+        let workgroups = program.steps.iter().map(|step| step.grid.map(f64::from).iter().product::<f64>()).sum();
+        tile_cost(values(geometry.output_shape()) as f64 * f64::from(parts), workgroups, lowering.target)
+            / f64::from(parts)
+    })
+}
+
+fn parts_of(variant: &Variant) -> u32 {
+    let parts = variant.constants.iter().find(|(name, _)| *name == "PARTS");
+    parts.expect("a number of parts in every variant").1
+}
+
+/// The convolution that makes the parts; none if its sizes are past what a layer may have.
+fn cut_into(geometry: &Geometry, parts: u32) -> Option<Geometry> {
+    let cut = Geometry {
+        out_channels: geometry.out_channels.checked_mul(parts)?,
+        groups: geometry.groups.checked_mul(parts)?,
+        bias: false,
+        residual: false,
+        activation: Activation::None,
+        ..*geometry
+    };
+    Layer::Conv2d(cut).check().ok().map(|()| cut)
+}
+
+/// The planner is not asked: it might cut the sums once more.
+fn lower_cut(cut: Geometry, lowering: &Lowering<'_>) -> Result<Program> {
+    let layer = Layer::Conv2d(cut);
+    let in_fours = tiled_pointwise::KERNEL.supports(&layer, lowering.target).is_ok();
+    let kernel = if in_fours { &tiled_pointwise::KERNEL } else { &tiled_gemm::KERNEL };
+    kernel.lower(&layer, 0, lowering)
+}
+
+fn lower(whole: &Geometry, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
+    let target = lowering.target;
+    let mut program = Program::new(KERNEL.name);
+    let tensors = Tensors::add(&mut program, whole, target)?;
+    let variant = KERNEL.variant(&Layer::Conv2d(*whole), target, variant);
+    let parts = parts_of(&variant);
+    let cut = cut_into(whole, parts).expect("a layer that can be cut into so many parts");
+
+    // From [output channel, term] to [group, part, output channel of the group, term of the part].
+    let narrow = |size: u64| u32::try_from(size).expect("a size of a weight that fits in a binding");
+    let (terms, channels) = (narrow(whole.terms()), whole.out_channels_per_group());
+    let axes = [
+        Axis::new(whole.groups, channels * terms),
+        Axis::new(parts, terms / parts),
+        Axis::new(channels, terms),
+        Axis::new(terms / parts, 1),
+    ];
+    let weight = program.whole(tensors.weight);
+    let weight_of_parts = pack_as(&mut program, weight, "weight of the parts", &axes, lowering)?;
+
+    let between = program.hidden(Kind::Workspace, "parts of the sums", values(cut.output_shape()))?;
+    let between = program.whole(between);
+    let planned = lower_cut(cut, lowering)?;
+    let [from, to] = planned.ends();
+    let own = planned.find(Kind::Parameter, "weight").expect("a convolution has a weight");
+    let input = program.whole(tensors.input);
+    program.append(planned, &[(from, input), (own, weight_of_parts), (to, between)])?;
+
+    let all_images = by_images(whole, whole.batch.into())?.swap_remove(0);
+    let mut bindings = tensors.bindings(&all_images, weight);
+    bindings[0] = Binding::read(1, between);
+    let step = Step::new(shader(&KERNEL), "main", variant.constants, extent(&all_images).words(), bindings);
+    program.dispatch(step, variant.grid, &target.limits)?;
+    Ok(program)
+}
