@@ -15,6 +15,8 @@ mod gpu;
 pub mod kernels;
 mod layer;
 mod layer_tensors;
+#[cfg(feature = "unstable")]
+mod layer_text;
 mod layers;
 mod loops;
 mod memory;
@@ -102,5 +104,10 @@ pub mod unstable {
     /// Layers' arguments as text.
     pub mod text {
         pub use crate::text::*;
+    }
+
+    /// Layers of any kind as text.
+    pub mod layer_text {
+        pub use crate::layer_text::*;
     }
 }

@@ -30,6 +30,14 @@ pub fn number(text: &str) -> Result<u32, String> {
     }
 }
 
+/// `true` or `false`.
+///
+/// # Errors
+/// What it must be.
+pub fn flag(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "it must be true or false".to_owned())
+}
+
 /// Whole numbers with commas between them.
 ///
 /// # Errors

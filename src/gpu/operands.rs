@@ -31,6 +31,12 @@ impl<'a> Parameters<'a> {
         self.with(None, "bias", bias)
     }
 
+    /// What a [`Normalise`](crate::Normalise) layer multiplies its rows by; takes a tensor or an `Option` of one.
+    #[must_use]
+    pub fn scale(self, scale: impl Into<Option<&'a Tensor>>) -> Self {
+        self.with(None, "scale", scale)
+    }
+
     /// One value per channel between the parts of a separable layer; takes a tensor or an `Option` of one.
     #[must_use]
     pub fn depthwise_bias(self, bias: impl Into<Option<&'a Tensor>>) -> Self {

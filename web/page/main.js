@@ -12,7 +12,7 @@ const device = document.querySelector("#device");
 function trouble(text) {
   device.textContent = text;
   device.classList.add("trouble");
-  for (const element of document.querySelectorAll("#measure, #camera, #file, #network-run, #network-camera, #network-file")) element.disabled = true;
+  for (const element of document.querySelectorAll("#measure, #camera, #file, [aria-labelledby=network-title] :is(input, button)")) element.disabled = true;
 }
 
 function opened({ device: { adapterInfo: { vendor, architecture, description, isFallbackAdapter } } }) {

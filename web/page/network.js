@@ -84,7 +84,8 @@ export function networkSection() {
     const [load, run, draw] = parts.map((ms) => number.format(ms));
     find("#network-parts").textContent = `picture in ${load}, network ${run}, drawing ${draw}`;
     const count = await current.count();
-    if (count !== undefined) status(`Running. ${words(count)}`);
+    // What went wrong stays to be read.
+    if (count !== undefined && !find("#network-status.trouble")) status(`Running. ${words(count)}`);
   };
 
   const failed = (error) => {
@@ -96,7 +97,7 @@ export function networkSection() {
   /** Frames for as long as the source moves, and this is what was asked for last. */
   const live = async (turn) => {
     let [frames, since, measured] = [0, performance.now(), -Infinity];
-    while (turn === asked && source.srcObject) {
+    while (turn === asked && scene && source?.srcObject) {
       await new Promise(requestAnimationFrame);
       const now = performance.now();
       const isTimed = now - measured > measuredEvery;
@@ -112,51 +113,55 @@ export function networkSection() {
     }
   };
 
+  /** Plans what is chosen and draws its first frame. */
+  const prepare = async (turn) => {
+    const isLate = () => turn !== asked;
+    if (!context) return;
+    source ??= await createImageBitmap(await (await fetch("astronaut.jpg")).blob());
+    shader ??= await (await fetch("scene.wgsl")).text();
+    status("Reading the network …");
+    const task = choice();
+    const loaded = await load(task, own);
+    if (isLate()) return;
+    const network = find("#folded").checked ? loaded.network.folded() : loaded.network;
+    const progress = find("#network-progress");
+    Object.assign(progress, { hidden: false, value: 0 });
+    const plan = await network.plan(context, task === "own" ? pictureShape(network) : undefined, (done, of) => {
+      if (isLate()) return;
+      Object.assign(progress, { max: of, value: done });
+      status(`Compiling: ${done} of ${of} …`);
+    });
+    if (isLate()) return;
+    progress.hidden = true;
+    describe(plan);
+    const bound = plan.bind();
+    scene = task === "own" ? new OwnScene(context, canvas, plan, bound) : new Scene(context, shader, canvas, tasks[task], bound);
+    find("#network-figures").hidden = false;
+    find("#network-rate").textContent = "–";
+    // The first frame also does what a driver puts off until then.
+    await frame(scene, false);
+    if (isLate()) return;
+    status(`Running ${loaded.name}.`);
+    if (source.srcObject) return;
+    const start = performance.now();
+    await frame(scene, true);
+    find("#network-rate").textContent = `${number.format(1000 / (performance.now() - start))} if it moved`;
+    const count = await scene.count();
+    status(`Done: ${loaded.name}. ${words(count)}`);
+    canvas.dataset.frames = Number(canvas.dataset.frames ?? 0) + 1;
+  };
+
   const run = async () => {
     const turn = (asked += 1);
-    const isLate = () => turn !== asked;
     isRunning = true;
-    try {
-      if (!context) return;
-      source ??= await createImageBitmap(await (await fetch("astronaut.jpg")).blob());
-      shader ??= await (await fetch("scene.wgsl")).text();
-      status("Reading the network …");
-      const task = choice();
-      const loaded = await load(task, own);
-      if (isLate()) return;
-      const network = find("#folded").checked ? loaded.network.folded() : loaded.network;
-      const progress = find("#network-progress");
-      Object.assign(progress, { hidden: false, value: 0 });
-      const plan = await network.plan(context, task === "own" ? pictureShape(network) : undefined, (done, of) => {
-        if (isLate()) return;
-        Object.assign(progress, { max: of, value: done });
-        status(`Compiling: ${done} of ${of} …`);
-      });
-      if (isLate()) return;
-      progress.hidden = true;
-      describe(plan);
-      const bound = plan.bind();
-      scene = task === "own" ? new OwnScene(context, canvas, plan, bound) : new Scene(context, shader, canvas, tasks[task], bound);
-      find("#network-figures").hidden = false;
-      find("#network-rate").textContent = "–";
-      // The first frame also does what a driver puts off until then.
-      await frame(scene, false);
-      if (isLate()) return;
-      status(`Running ${loaded.name}.`);
-      if (source.srcObject) {
-        await live(turn);
-      } else {
-        const start = performance.now();
-        await frame(scene, true);
-        find("#network-rate").textContent = `${number.format(1000 / (performance.now() - start))} if it moved`;
-        const count = await scene.count();
-        status(`Done: ${loaded.name}. ${words(count)}`);
-        canvas.dataset.frames = Number(canvas.dataset.frames ?? 0) + 1;
+    // Where what is chosen cannot run, the camera goes on with what ran before.
+    for (const part of [prepare, live]) {
+      try {
+        if (turn === asked) await part(turn);
+      } catch (error) {
+        if (turn === asked) failed(error);
       }
-    } catch (error) {
-      if (!isLate()) failed(error);
-    } finally {
-      if (!isLate()) find("#network-progress").hidden = true;
+      if (turn === asked) find("#network-progress").hidden = true;
     }
   };
 
@@ -215,7 +220,7 @@ export function networkSection() {
   });
 
   return (opened) => {
-    context = opened;
+    [context, scene] = [opened, undefined];
     if (isRunning) run();
   };
 }

@@ -1,13 +1,13 @@
 //! The layers and their geometry.
 
-use js_sys::{Array, Float32Array};
-use sepconv::unstable::text;
-use sepconv::{reference, verify};
-use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
+use js_sys::Array;
+use sepconv::unstable::text::{self, flag};
+use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
+use crate::any_layer;
 use crate::context::Context;
 use crate::plan::{self, Plan};
-use crate::value::{Fields, Result, flag, read, refused, shape, thrown};
+use crate::value::{Fields, Result, read, shape, thrown};
 
 /// A layer with those options that are given. Of each: its name, what reads it, the layer's own method.
 macro_rules! with_options {
@@ -22,9 +22,9 @@ macro_rules! with_options {
     }};
 }
 
-/// What each kind of layer has, to be planned on a context.
+/// What each kind of layer has, to be planned on a context; its type of values is for TypeScript.
 macro_rules! planned {
-    ($($layer:ident)*) => {
+    ($($layer:ident $values:tt,)*) => {
         $(
             #[wasm_bindgen]
             impl $layer {
@@ -47,12 +47,24 @@ macro_rules! planned {
                 ) -> Result<Plan> {
                     Plan::of(context, self.0.geometry(shape("inputShape", input_shape)?).map_err(thrown)?, way)
                 }
+
+                /// The largest error of a result as a multiple of what rounding allows; a right result has at most 1.
+                #[wasm_bindgen(js_name = largestError)]
+                pub fn largest_error(
+                    &self,
+                    #[wasm_bindgen(unchecked_param_type = "Shape", js_name = inputShape)] input_shape: &JsValue,
+                    #[wasm_bindgen(unchecked_param_type = $values)] values: &JsValue,
+                    output: &[f32],
+                ) -> Result<f64> {
+                    let geometry = self.0.geometry(shape("inputShape", input_shape)?).map_err(thrown)?;
+                    any_layer::largest_error(geometry, values, output)
+                }
             }
         )*
     };
 }
 
-planned! { Conv2d SeparableConv2d MaxPool2d }
+planned! { Conv2d "Values", SeparableConv2d "SeparableValues", MaxPool2d "PoolValues", }
 
 /// One convolution with every size known.
 #[wasm_bindgen]
@@ -198,24 +210,6 @@ impl Conv2d {
     ) -> Result<Geometry> {
         self.0.geometry(shape("inputShape", input_shape)?).map(Geometry).map_err(thrown)
     }
-
-    /// The largest error of a result as a multiple of what rounding allows; a right result has at most 1.
-    #[wasm_bindgen(js_name = largestError)]
-    pub fn largest_error(
-        &self,
-        #[wasm_bindgen(unchecked_param_type = "Shape", js_name = inputShape)] input_shape: &JsValue,
-        #[wasm_bindgen(unchecked_param_type = "Values")] values: &JsValue,
-        output: &[f32],
-    ) -> Result<f64> {
-        let g = self.0.geometry(shape("inputShape", input_shape)?).map_err(thrown)?;
-        let fields = Fields::new("values", values, &["input", "weight", "bias", "residual"])?;
-        let input = floats(&fields, "input", true, g.input_shape())?.unwrap_or_default();
-        let weight = floats(&fields, "weight", true, g.weight_shape())?.unwrap_or_default();
-        let bias = floats(&fields, "bias", g.bias, g.bias_shape())?;
-        let residual = floats(&fields, "residual", g.residual, g.output_shape())?;
-        let expected = reference::conv2d(&g, &input, &weight, bias.as_deref(), residual.as_deref());
-        Ok(verify::largest_error(&expected, g.activation, g.terms(), output))
-    }
 }
 
 /// A depthwise-separable convolution: one filter per input channel, then a 1 × 1 convolution.
@@ -262,28 +256,6 @@ impl SeparableConv2d {
         let (depthwise, pointwise) = self.0.geometry(shape("inputShape", input_shape)?).map_err(thrown)?;
         Ok(SeparableGeometry(depthwise, pointwise))
     }
-
-    /// The largest error of a result as a multiple of what rounding allows; a right result has at most 1.
-    #[wasm_bindgen(js_name = largestError)]
-    pub fn largest_error(
-        &self,
-        #[wasm_bindgen(unchecked_param_type = "Shape", js_name = inputShape)] input_shape: &JsValue,
-        #[wasm_bindgen(unchecked_param_type = "SeparableValues")] values: &JsValue,
-        output: &[f32],
-    ) -> Result<f64> {
-        let (d, p) = self.0.geometry(shape("inputShape", input_shape)?).map_err(thrown)?;
-        let names = ["input", "depthwiseWeight", "depthwiseBias", "pointwiseWeight", "pointwiseBias", "residual"];
-        let fields = Fields::new("values", values, &names)?;
-        let input = floats(&fields, "input", true, d.input_shape())?.unwrap_or_default();
-        let d_weight = floats(&fields, "depthwiseWeight", true, d.weight_shape())?.unwrap_or_default();
-        let d_bias = floats(&fields, "depthwiseBias", d.bias, d.bias_shape())?;
-        let p_weight = floats(&fields, "pointwiseWeight", true, p.weight_shape())?.unwrap_or_default();
-        let p_bias = floats(&fields, "pointwiseBias", p.bias, p.bias_shape())?;
-        let residual = floats(&fields, "residual", p.residual, p.output_shape())?;
-        let (depthwise, pointwise) = ((&d_weight[..], d_bias.as_deref()), (&p_weight[..], p_bias.as_deref()));
-        let expected = verify::separable_reference((&d, &p), &input, depthwise, pointwise, residual.as_deref());
-        Ok(verify::largest_error(&expected, p.activation, d.terms() + p.terms(), output))
-    }
 }
 
 /// A max pool in PyTorch's words.
@@ -314,39 +286,4 @@ impl MaxPool2d {
     ) -> Result<PoolGeometry> {
         self.0.geometry(shape("inputShape", input_shape)?).map(PoolGeometry).map_err(thrown)
     }
-
-    /// 0 for a result that is right, which is exact; otherwise infinity.
-    #[wasm_bindgen(js_name = largestError)]
-    #[expect(clippy::float_cmp, reason = "nothing is rounded")]
-    pub fn largest_error(
-        &self,
-        #[wasm_bindgen(unchecked_param_type = "Shape", js_name = inputShape)] input_shape: &JsValue,
-        #[wasm_bindgen(unchecked_param_type = "PoolValues")] values: &JsValue,
-        output: &[f32],
-    ) -> Result<f64> {
-        let g = self.0.geometry(shape("inputShape", input_shape)?).map_err(thrown)?;
-        let fields = Fields::new("values", values, &["input"])?;
-        let expected = reference::max_pool2d(&g, &floats(&fields, "input", true, g.input_shape())?.unwrap_or_default());
-        let is_same = |(a, b): (&f32, &f32)| a == b || (a.is_nan() && b.is_nan());
-        let is_right = expected.len() == output.len() && expected.iter().zip(output).all(is_same);
-        Ok(if is_right { 0.0 } else { f64::INFINITY })
-    }
-}
-
-/// The numbers of a tensor that a layer has or has not, as many as its shape takes.
-fn floats(fields: &Fields, name: &'static str, wanted: bool, shape: [u32; 4]) -> Result<Option<Vec<f32>>> {
-    let value = fields.value(name)?;
-    match (wanted, &value) {
-        (true, None) => return Err(thrown(sepconv::Error::Missing { argument: name })),
-        (false, Some(_)) => return Err(thrown(sepconv::Error::Unexpected { argument: name })),
-        _ => {}
-    }
-    let Some(value) = value else { return Ok(None) };
-    let array = value.dyn_ref::<Float32Array>();
-    let values = array.ok_or_else(|| refused(&format!("{name} must be a Float32Array")))?.to_vec();
-    let (length, expected) = (values.len(), shape.map(u64::from).iter().product());
-    if length as u64 != expected {
-        return Err(thrown(sepconv::Error::Length { argument: name, length, shape, expected }));
-    }
-    Ok(Some(values))
 }

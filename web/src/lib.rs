@@ -1,6 +1,7 @@
 //! sepconv for JavaScript: the library's own types under their own names. `package/README.md` is its documentation.
 
 mod adopted;
+mod any_layer;
 mod context;
 mod layer;
 mod network;

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::HashSet;
 
-use js_sys::{Array, ArrayBuffer, Function, Object, Uint8Array};
+use js_sys::{Array, ArrayBuffer, Function, Uint8Array};
 use sepconv::network::{PlannedLayer, Port};
 use sepconv::unstable::text;
 use sepconv::{Geometry, Layer, tune};
@@ -11,7 +11,7 @@ use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 
 use crate::context::Context;
 use crate::plan::{Bound, Held, Weights, held};
-use crate::value::{Fields, Result, object, read, refused, thrown};
+use crate::value::{Fields, Result, entries, object, read, refused, sizes, thrown};
 
 /// A network: operations over named tensors.
 #[wasm_bindgen]
@@ -115,13 +115,11 @@ fn teller(progress: JsValue) -> Result<impl Fn(usize, usize)> {
 
 /// Shapes by name.
 fn named_shapes(value: &JsValue) -> Result<Vec<(String, Vec<u32>)>> {
-    if value.is_undefined() {
-        return Ok(Vec::new());
-    }
-    let shapes = value.dyn_ref::<Object>().ok_or_else(|| refused("shapes must be an object"))?;
-    let entries = Object::entries(shapes).into_iter().map(|entry| Array::from(&entry));
-    let named = entries.map(|entry| (entry.get(0).as_string().unwrap_or_default(), entry.get(1)));
-    named.map(|(name, shape)| Ok((name.clone(), read(&name, &shape, text::numbers)?))).collect()
+    let shape = |(name, shape): (String, JsValue)| {
+        let sizes = read(&name, &shape, text::numbers)?;
+        Ok((name, sizes))
+    };
+    entries("shapes", value)?.into_iter().map(shape).collect()
 }
 
 fn borrowed(shapes: &[(String, Vec<u32>)]) -> Vec<(&str, &[u32])> {
@@ -228,7 +226,6 @@ impl NetworkPlan {
 }
 
 fn ports(ports: &[Port]) -> Result<Array> {
-    let sizes = |shape: &[u32]| JsValue::from(shape.iter().map(|&size| JsValue::from(size)).collect::<Array>());
     let port = |port: &Port| {
         object([
             ("name", JsValue::from(&port.name[..])),

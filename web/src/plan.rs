@@ -13,8 +13,8 @@ use crate::value::{Fields, Result, object, refused, thrown};
 pub struct Plan(sepconv::Plan);
 
 /// What the weights and biases of any kind of layer are called.
-const PARAMETERS: [&str; 6] =
-    ["weight", "bias", "depthwiseWeight", "depthwiseBias", "pointwiseWeight", "pointwiseBias"];
+const PARAMETERS: [&str; 7] =
+    ["weight", "bias", "depthwiseWeight", "depthwiseBias", "pointwiseWeight", "pointwiseBias", "scale"];
 
 #[wasm_bindgen]
 impl Plan {
@@ -55,9 +55,9 @@ impl Plan {
     /// Checks these tensors against the plan and makes everything that running it takes. Weights and biases that are
     /// given one by one are packed first.
     pub fn bind(&self, #[wasm_bindgen(unchecked_param_type = "Operands")] operands: &JsValue) -> Result<Bound> {
-        let names = ["input", "residual", "output", "weights"];
+        let names = ["input", "residual", "other", "output", "weights"];
         let fields = Fields::new("operands", operands, &[&names[..], &PARAMETERS].concat())?;
-        let [input, residual, output] = tensors(&fields, ["input", "residual", "output"])?;
+        let [input, residual, other, output] = tensors(&fields, ["input", "residual", "other", "output"])?;
         let missing = |name| move || refused(&format!("{name} is missing; it must be a Tensor"));
         let (input, output) = (input.ok_or_else(missing("input"))?, output.ok_or_else(missing("output"))?);
         let parameters = tensors(&fields, PARAMETERS)?;
@@ -69,7 +69,8 @@ impl Plan {
             (None, Some(_)) => Some(self.pack(&parameters)?),
             (weights, None) => weights.map(|weights| weights.0),
         };
-        let bound = self.0.bind(&weights, Operands::new(&input, &output).residual(&residual)).map_err(thrown)?;
+        let operands = Operands::new(&input, &output).residual(&residual).other(&other);
+        let bound = self.0.bind(&weights, operands).map_err(thrown)?;
         let alone = |name: &str, tensor| vec![(name.to_owned(), tensor)];
         Ok(Bound { program: bound, inputs: alone("input", input), outputs: alone("output", output) })
     }
@@ -88,15 +89,16 @@ impl Plan {
     }
 
     /// Packs what has a tensor of the [`PARAMETERS`].
-    fn pack(&self, tensors: &[Option<sepconv::Tensor>; 6]) -> Result<sepconv::Weights> {
-        let [weight, bias, depthwise_weight, depthwise_bias, pointwise_weight, pointwise_bias] = tensors;
+    fn pack(&self, tensors: &[Option<sepconv::Tensor>; 7]) -> Result<sepconv::Weights> {
+        let [weight, bias, depthwise_weight, depthwise_bias, pointwise_weight, pointwise_bias, scale] = tensors;
         let parameters = match (weight, depthwise_weight, pointwise_weight) {
             (None, None, None) => Parameters::default(),
             (Some(weight), None, None) => Parameters::new(weight),
             (None, Some(depthwise), Some(pointwise)) => Parameters::separable(depthwise, pointwise),
             _ => return Err(refused("a layer takes weight, or else both depthwiseWeight and pointwiseWeight")),
         };
-        let parameters = parameters.bias(bias).depthwise_bias(depthwise_bias).pointwise_bias(pointwise_bias);
+        let parameters = parameters.bias(bias).scale(scale);
+        let parameters = parameters.depthwise_bias(depthwise_bias).pointwise_bias(pointwise_bias);
         self.0.weights(&parameters).map_err(thrown)
     }
 }

@@ -58,6 +58,80 @@ export interface MaxPool2dOptions {
   dilation?: Size;
 }
 
+/** A picture or several: how many, their channels, height and width. */
+export interface Planes {
+  /** Default 1. */
+  n?: number;
+  c: number;
+  h: number;
+  w: number;
+}
+
+/** A window that is moved over planes: its size, step, padding and distance between taps. */
+export interface Window {
+  k: Size;
+  /** Default 1; of a pool what `k` is. */
+  s?: Size;
+  /** Default 0. */
+  p?: Padding;
+  /** Default 1. */
+  d?: Size;
+}
+
+/** What convolutions have: output channels, groups (default 1), and whether there is a bias (default true). */
+export interface Channels {
+  oc: number;
+  g?: number;
+  bias?: boolean;
+}
+
+/** What a result passes through last; default `none`. */
+export interface Activated {
+  activation?: Activation;
+}
+
+/** Any letters of `nchw`, each once. */
+export type Axes = string;
+
+/**
+ * A layer of any kind with the sizes of what it is given, as in a shapes file of the command `sepconv`, whose `bench --help`
+ * explains the words. `id` is yours.
+ */
+export type LayerDescription = { id?: string } & (
+  | { kind: "conv"; residual?: boolean; rounding?: "fast" | "exact" } & Planes & Window & Channels & Activated
+  | { kind: "sep"; oc: number; bias?: boolean; residual?: boolean; m?: number } & Planes & Window & Activated
+  | { kind: "conv_transpose"; output_padding?: Size } & Planes & Window & Channels & Activated
+  | { kind: "max_pool" | "average_pool" } & Planes & Window
+  | {
+      kind: "resize"; size: Size; mode?: "linear" | "nearest" | "cubic";
+      coordinates?: "half_pixel" | "pytorch_half_pixel" | "align_corners" | "asymmetric";
+    } & Planes
+  /** `n` products of `rows` × `depth` and `depth` × `columns`. */
+  | { kind: "matmul"; n?: number; rows: number; depth: number; columns: number } & Activated
+  /** Along neighbouring axes, by default `hw`. */
+  | {
+      kind: "reduce"; axes?: Axes;
+      reduction?: "mean" | "sum" | "max" | "min" | "product" | "sum_of_squares" | "sum_of_absolutes";
+    } & Planes & Activated
+  /** Along neighbouring axes, by default `c`. */
+  | { kind: "softmax"; axes?: Axes } & Planes
+  /** As many groups as channels, the default, are an instance norm. */
+  | { kind: "group_norm"; g?: number } & Planes & Activated
+  /** Along the last axes, by default `chw`. */
+  | { kind: "layer_norm"; axes?: Axes } & Planes & Activated
+  /** `axes` are those that the second tensor has; the others it has once. Default `nchw`. */
+  | { kind: "binary"; operation?: "add" | "sub" | "mul" | "div" | "pow" | "min" | "max" | "prelu"; axes?: Axes } & Planes & Activated
+  | { kind: "unary" } & Planes & Activated
+  /** `order` is another order of `nchw`, such as `nhwc`. */
+  | { kind: "transpose"; order: string } & Planes
+);
+
+/** A tensor that a layer is bound to: what `plan.bind` calls it, and its shape. */
+export interface Given {
+  name: string;
+  shape: number[];
+}
+
 /** One way to compute a layer: a kernel by its name, and which of its variants, from 0, the best guess. */
 export interface Way {
   kernel: string;
@@ -78,13 +152,21 @@ export interface SeparableConv2dParameters {
   pointwiseBias?: Tensor;
 }
 
-/** The weights and biases of a layer; a `MaxPool2d` has none. */
-export type LayerParameters = Conv2dParameters | SeparableConv2dParameters;
+/** What a norm multiplies its rows by, and what it adds. */
+export interface NormParameters {
+  scale: Tensor;
+  bias: Tensor;
+}
+
+/** The weights and biases of a layer; most kinds have none. */
+export type LayerParameters = Conv2dParameters | SeparableConv2dParameters | NormParameters | { bias?: Tensor };
 
 /** The tensors of one run. The output needs a buffer that none of the others is in. */
 export interface RunTensors {
   input: Tensor;
   residual?: Tensor;
+  /** The second tensor of a layer that computes with two. */
+  other?: Tensor;
   output: Tensor;
 }
 

@@ -29,7 +29,7 @@ pub fn refused(words: &str) -> JsValue {
 }
 
 /// A value as `String(value)` writes it: a list as its items with commas between them.
-fn written(value: &JsValue) -> String {
+pub fn written(value: &JsValue) -> String {
     if let Some(text) = value.as_string() {
         text
     } else if let Some(number) = value.as_f64() {
@@ -55,9 +55,19 @@ pub fn shape(argument: &str, value: &JsValue) -> Result<[u32; 4]> {
     read(argument, value, text::shape)
 }
 
-/// `true` or `false`.
-pub fn flag(text: &str) -> std::result::Result<bool, String> {
-    text.parse().map_err(|_| "it must be true or false".to_owned())
+/// Sizes as JavaScript has them.
+pub fn sizes(shape: &[u32]) -> JsValue {
+    shape.iter().map(|&size| JsValue::from(size)).collect::<Array>().into()
+}
+
+/// The properties of an object; `undefined` has none.
+pub fn entries(argument: &str, value: &JsValue) -> Result<Vec<(String, JsValue)>> {
+    if value.is_undefined() {
+        return Ok(Vec::new());
+    }
+    let object = value.dyn_ref::<Object>().ok_or_else(|| refused(&format!("{argument} must be an object")))?;
+    let entries = Object::entries(object).into_iter().map(|entry| Array::from(&entry));
+    Ok(entries.map(|entry| (entry.get(0).as_string().unwrap_or_default(), entry.get(1))).collect())
 }
 
 #[wasm_bindgen(typescript_custom_section)]

@@ -48,7 +48,7 @@ const pools = [
 const inEveryVariant = 2;
 
 /** Numbers from -1 to 1 that are the same in every run. */
-function numbers(count, state) {
+export function numbers(count, state) {
   return Float32Array.from({ length: count }, () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return state / 2 ** 31 - 1;

@@ -12,12 +12,12 @@ const call = (module, name) => chromium.page.evaluate(
   ([module, name]) => import(`/web/tests/${module}.js`).then((functions) => functions[name]()), [module, name],
 );
 
-/** Each kernel ran, but for those that need subgroups: wgpu gives a browser's device none. */
-// Of the kernels whose layers JavaScript can make.
-const ELSEWHERE = ["pixel_shuffle", "transposed", "resize", "binary", "rearrange", "matmul", "reduce", "softmax", "normalise", "unary"];
+/** Those of the layers that `sweep` has none of: `everyKind` runs them. */
+const otherKinds = ["pixel_shuffle", "transposed", "resize", "binary", "rearrange", "matmul", "reduce", "softmax", "normalise", "unary"];
 
+/** Each kernel ran, but for those that need subgroups: wgpu gives a browser's device none. */
 function everyKernelRan(runs, kernels) {
-  const expected = kernels.filter((kernel) => !kernel.startsWith("subgroup_") && !ELSEWHERE.includes(kernel));
+  const expected = kernels.filter((kernel) => !kernel.startsWith("subgroup_") && !otherKinds.includes(kernel));
   assert.deepEqual(Object.keys(runs).sort(), expected.sort());
 }
 
@@ -38,6 +38,53 @@ test("every kernel against the reference, with a GPU's tiles and a software devi
   assert.deepEqual(failures, []);
   everyKernelRan(runs, kernels);
   assert.deepEqual(chromium.errors, []);
+});
+
+test("a layer of every kind, described, against the reference, with every kernel that computes it", async (t) => {
+  const { runs, kinds, failures } = await call("layers", "everyKind");
+  t.diagnostic(`layers run: ${JSON.stringify(runs)}`);
+  assert.deepEqual(failures, []);
+  assert.deepEqual(otherKinds.filter((kernel) => !runs[kernel]), []);
+  assert.ok(kinds.length === 14, `${kinds}`);
+  assert.deepEqual(chromium.errors, []);
+});
+
+test("what a description says is what is computed", async () => {
+  const { transposed, shares, scaled, normal } = await call("layers", "byHand");
+  assert.deepEqual(transposed, [0, 4, 1, 5, 2, 6, 3, 7]);
+  shares.forEach((share, index) => assert.ok(Math.abs(share - [0.25, 0.75, 0.5, 0.5][index]) < 1e-6, `${shares}`));
+  assert.deepEqual(scaled, [0, 2, 4, 6, 40, 50, 60, 70]);
+  normal.forEach((value, index) => assert.ok(Math.abs(value - [7, 13, 7, 13][index]) < 1e-3, `${normal}`));
+});
+
+test("a layer of any kind without an image gives nothing, or says that it cannot be", async (t) => {
+  const results = await call("layers", "withoutImages");
+  t.diagnostic(results.join("; "));
+  for (const result of results) assert.match(result, /: (0 values|RangeError: .*)$/);
+});
+
+test("what is wrong with a description is refused by name", async () => {
+  const words = await call("layers", "refusals");
+  const expected = {
+    nothing: /RangeError: description must be an object/,
+    noKind: /RangeError: kind is missing; it must be "conv", "sep", /,
+    kind: /RangeError: kind is "shuffle": it must be "conv", "sep", /,
+    missing: /RangeError: c is missing; it must be a whole number/,
+    fraction: /RangeError: h is "1.5": it must be a whole number/,
+    elsewhere: /RangeError: k is "3"; a softmax has none/,
+    misspelt: /RangeError: "axis" is no key of a softmax; its keys are id, kind, n, c, h, w, axes/,
+    word: /RangeError: reduction is "median": it must be "mean", /,
+    flag: /RangeError: bias is "1": it must be true or false/,
+    sizes: /RangeError: in_channels is 3; it must be a multiple of groups/,
+    tooLarge: /RangeError: input needs 14400000000 bytes|RangeError: .*too large/,
+    noOther: /RangeError: other is missing/,
+    noScale: /RangeError: scale is missing/,
+    unexpected: /RangeError: scale was given/,
+    values: /RangeError: input has 3 values; its shape \[1, 1, 2, 2\] takes 4/,
+    noValues: /RangeError: input is missing; it must be a Float32Array/,
+    valuesName: /RangeError: values has "weight"; it may have input/,
+  };
+  for (const [name, pattern] of Object.entries(expected)) assert.match(words[name], pattern, name);
 });
 
 test("weights are packed once for two bindings, and again when they have changed", async () => {
@@ -107,5 +154,5 @@ test("a lost device is an error of every call, and a new context works", async (
 });
 
 test("the README's examples print what they say", async () => {
-  assert.deepEqual(await call("readme", "examples"), [13.5, 27]);
+  assert.deepEqual(await call("readme", "examples"), [13.5, 27, 13.5]);
 });

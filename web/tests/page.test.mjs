@@ -119,7 +119,10 @@ for (const [what, options, script, words] of [
     const { page, close } = await visit({ ...options, script });
     t.after(close);
     assert.match(await text(page, "#device"), words);
-    assert.ok(await page.isDisabled("#measure"));
+    for (const control of ["#measure", "#camera", "#file", "#network-run", "#network-camera", "#network-file", "#folded", "[value=person]", "[value=faces]"]) {
+      assert.ok(await page.isDisabled(control), control);
+    }
+    assert.ok(await page.isHidden("#network-figures"));
     assert.match(await text(page, "#cost tbody"), /parameters11246/);
     await page.focus("#slider-kernel");
     await page.keyboard.press("ArrowRight");

@@ -53,11 +53,12 @@ export function unlabelled() {
     .filter((element) => !element.closest("label") && !element.ariaLabel && !element.textContent.trim()).map((element) => element.outerHTML);
 }
 
-/** Keeps what the scene looks like from the task that draws it: a canvas can be read only then. */
+/** Keeps what the scene looks like from the task that draws it, unless `keepsScene` is false: a canvas can be read only then. */
 export const keepScene = () => {
+  window.keepsScene = true;
   const { getCurrentTexture } = GPUCanvasContext.prototype;
   GPUCanvasContext.prototype.getCurrentTexture = function () {
-    if (this.canvas.id === "scene") {
+    if (this.canvas.id === "scene" && window.keepsScene) {
       queueMicrotask(() => { window.scene = this.canvas.toDataURL(); });
     }
     return getCurrentTexture.call(this);
