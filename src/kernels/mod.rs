@@ -25,6 +25,7 @@ mod separable;
 mod simple;
 mod softmax;
 mod software;
+mod sums;
 mod team;
 mod tiled_gemm;
 mod tiled_pointwise;
