@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::gpu::{Device, Plan};
 use crate::kernels;
@@ -60,8 +61,8 @@ impl Context {
         pollster::block_on(Self::new())
     }
 
-    /// Opens a device on this adapter, with all its limits, and with timestamp queries, subgroups, 64-bit integers in
-    /// shaders and pipeline caches where it has them.
+    /// Opens a device on this adapter, with all its limits, and with timestamp queries, subgroups, 64-bit integers and
+    /// 16-bit numbers in shaders and pipeline caches where it has them.
     ///
     /// # Errors
     /// [`Error::NoDevice`] if it does not open; [`Error::OutOfRange`], which names the limit, if a limit is below what the
@@ -109,6 +110,21 @@ impl Context {
         Self { planner: self.planner.clone().with_target(target), ..self.clone() }
     }
 
+    /// The same device, with tensors of this type from now on: those that are made with this context, and all of the plans
+    /// that it makes. Sums are `f32` in any case. Default: [`DType::F32`].
+    ///
+    /// Values are given and read as `f32`; each is rounded where it is stored.
+    ///
+    /// # Errors
+    /// [`Error::NoF16`], which names the device, if that was opened without [`wgpu::Features::SHADER_F16`].
+    pub fn with_dtype(&self, dtype: DType) -> Result<Self> {
+        if dtype == DType::F16 && !self.target().shader_f16 {
+            return Err(Error::NoF16 { device: self.adapter_info().name });
+        }
+        let planner = self.planner.clone().with_target(self.target().of(dtype));
+        Ok(Self { device: self.device.with_dtype(dtype), planner, ..self.clone() })
+    }
+
     /// The same device, with loops over constants written out in every shader that is planned from now on, or not: see
     /// [`Planner::with_loops_written_out`].
     #[cfg(feature = "unstable")]
@@ -145,7 +161,7 @@ impl Context {
         self.device.pipeline_cache()?.data()
     }
 
-    /// What plans are made for: the device's limits, and whether it runs shaders in software.
+    /// What plans are made for: the device's limits, whether it runs shaders in software, what tensors hold.
     #[must_use]
     pub fn target(&self) -> &Target {
         self.planner.target()

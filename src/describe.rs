@@ -67,13 +67,16 @@ pub trait Describe {
 }
 
 /// Every output value with the magnitude that bounds its rounding error.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Reference {
     /// The outputs, NCHW.
     pub values: Vec<f64>,
     /// Σ|x·w| + |b| + |residual| of each output, before the activation.
     pub magnitudes: Vec<f64>,
+    /// Σ|w| (|z| + 2⁻¹⁴) of each output, z being what one part of a separable layer stores for the other: how much of its
+    /// rounding gets to the output. Empty for layers that store nothing in between.
+    pub between: Vec<f64>,
 }
 
 /// Which index along an axis of `size` stands for `position`, which may lie in the padding.

@@ -1,5 +1,7 @@
 //! The one error type: what was asked for, what it was and what it may be.
 
+use crate::dtype::DType;
+
 /// Everything that can go wrong, in words that name the argument.
 ///
 /// [`Error::is_request`] tells a mistake in the request (fix the argument) from a failure of the computation (the
@@ -179,6 +181,22 @@ pub enum Error {
     OtherLayout {
         /// The plan's kernel.
         kernel: String,
+    },
+    /// A tensor that holds other values than the plan's tensors.
+    #[error("{argument} holds {dtype}; this plan's tensors hold {expected}, so make it with the plan's context")]
+    OtherType {
+        /// The argument's name.
+        argument: &'static str,
+        /// What it holds.
+        dtype: DType,
+        /// What it must hold.
+        expected: DType,
+    },
+    /// Tensors of `f16` on a device whose shaders have none.
+    #[error("dtype is f16; {device} was opened without it in shaders (wgpu's SHADER_F16), so it must be f32")]
+    NoF16 {
+        /// The device's name.
+        device: String,
     },
     /// A kernel name that is not in [`kernels::ALL`](crate::kernels::ALL).
     #[error("kernel is {name:?}; it must be one of {known}")]

@@ -8,6 +8,7 @@ mod crop;
 #[cfg(feature = "decouple")]
 pub mod decouple;
 mod describe;
+mod dtype;
 mod error;
 mod extent;
 mod geometry;
@@ -49,6 +50,7 @@ pub mod verify;
 pub use activation::Activation;
 pub use context::{Context, adapters};
 pub use conv::Conv2d;
+pub use dtype::DType;
 pub use error::{Error, Result};
 pub use geometry::Geometry;
 pub use gpu::{Bound, Device, Operands, Parameters, Plan, Shape, Tensor, Weights, Workspace};
@@ -85,7 +87,7 @@ pub mod unstable {
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::profile::{LayerProfile, Profile, StepProfile};
     pub use crate::program::{Binding, Buffer, Kind, Name, Program, Slice, Step};
-    pub use crate::shader::{Shader, specialise};
+    pub use crate::shader::{Elements, Shader, specialise};
 
     /// What `wgpu` lacks in a browser.
     #[cfg(target_arch = "wasm32")]

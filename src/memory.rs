@@ -37,7 +37,7 @@ impl Memory {
     pub fn new(program: &Program) -> Self {
         let mut plan = Self { arenas: Vec::new(), places: vec![None; program.buffers.len()] };
         let workspaces = program.buffers.iter().enumerate().filter(|(_, buffer)| buffer.kind == Kind::Workspace);
-        let mut sizes: Vec<(usize, u64)> = workspaces.map(|(index, buffer)| (index, 4 * buffer.length())).collect();
+        let mut sizes: Vec<(usize, u64)> = workspaces.map(|(index, buffer)| (index, buffer.bytes())).collect();
         sizes.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
         let uses = uses(program);
         let mut tenants: Vec<Tenant> = Vec::new();
@@ -113,12 +113,13 @@ fn lowest_gap(tenants: &[Tenant], arena: usize, lifetime: &RangeInclusive<usize>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dtype::DType;
     use crate::program::{Binding, OFFSETS, Step};
     use crate::shader::Shader;
 
     /// A chain of steps: each reads a tensor and writes the next. The tensors have these lengths.
     fn chain(lengths: &[u32]) -> Program {
-        let mut program = Program::new("chain");
+        let mut program = Program::new("chain", DType::F32);
         let last = lengths.len() - 1;
         for (index, &length) in lengths.iter().enumerate() {
             let kind = if index == 0 {

@@ -157,6 +157,6 @@ pub fn layer_on(context: &Context, layer: &ReferenceLayer<'_>) -> Result<(Plan, 
     let bound = LayerTensors::new(context, layer.layer, layer.given)?.bind(&plan, &output)?;
     bound.run()?;
     let (activation, terms) = (layer.layer.describe().activation(), layer.layer.describe().terms());
-    let error = verify::largest_error(layer.expected, activation, terms, &output.read_blocking()?);
+    let error = verify::largest_error_of(context.dtype(), layer.expected, activation, terms, &output.read_blocking()?);
     Ok((plan, bound, error))
 }

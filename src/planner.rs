@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernels::{self, Lowering};
 use crate::layer::Layer;
@@ -75,7 +76,7 @@ impl Planner {
     /// compute it.
     pub fn plan_with(&self, layer: &Layer, Choice { kernel, variant, .. }: Choice) -> Result<Program> {
         self.target.check()?;
-        let lowering = Lowering { target: &self.target, plan: &|layer| self.plan(layer) };
+        let lowering = Lowering { target: &self.target, planner: &|layer, dtype| self.plan_as(layer, dtype) };
         let mut program = kernel.lower(layer, variant, &lowering)?;
         let written_out = self.loops_written_out.unwrap_or(!self.target.software);
         for step in program.prepare.iter_mut().chain(&mut program.steps) {
@@ -87,7 +88,7 @@ impl Planner {
     /// Every candidate for a layer: the planner's own choice first, then the others, from the one that should cost the
     /// least.
     pub(crate) fn ranked(&self, layer: &Layer) -> Vec<Choice> {
-        let lowering = Lowering { target: &self.target, plan: &|layer| self.plan(layer) };
+        let lowering = Lowering { target: &self.target, planner: &|layer, dtype| self.plan_as(layer, dtype) };
         let ways = Choice::all(layer, &self.target).into_iter();
         let mut costs: Vec<_> = ways.map(|(way, made)| (way, way.kernel.cost(layer, &made, &lowering))).collect();
         if let Some((_, others)) = costs.split_first_mut() {
@@ -99,19 +100,28 @@ impl Planner {
     /// The layers that a layer's candidates plan in their turn, each once.
     pub(crate) fn inner_layers(&self, layer: &Layer) -> Vec<Layer> {
         let inner = RefCell::new(Vec::new());
-        let plan = |layer: &Layer| {
-            let is_new = !inner.borrow().contains(layer);
+        let plan = |layer: &Layer, dtype: DType| {
+            // One of another type is for another table's planner.
+            let is_new = dtype == self.target.dtype && !inner.borrow().contains(layer);
             if is_new {
                 inner.borrow_mut().push(*layer);
             }
-            self.plan(layer)
+            self.plan_as(layer, dtype)
         };
-        let lowering = Lowering { target: &self.target, plan: &plan };
+        let lowering = Lowering { target: &self.target, planner: &plan };
         for (Choice { kernel, variant, .. }, _) in Choice::all(layer, &self.target) {
             // What cannot be lowered has no layers to tune.
             let _ = kernel.lower(layer, variant, &lowering);
         }
         inner.into_inner()
+    }
+
+    /// Plans a layer of such tensors.
+    fn plan_as(&self, layer: &Layer, dtype: DType) -> Result<Program> {
+        if dtype == self.target.dtype {
+            return self.plan(layer);
+        }
+        self.clone().with_target(self.target.of(dtype)).plan(layer)
     }
 
     /// The choice that seems best.

@@ -292,7 +292,7 @@ impl Describe for PoolGeometry {
     fn reference(&self, given: &[&[f32]]) -> Reference {
         let Pooling::Average { count_padding } = self.pooling else {
             let values: Vec<f64> = max_pool2d(self, given[0]).into_iter().map(f64::from).collect();
-            return Reference { magnitudes: vec![0.0; values.len()], values };
+            return Reference { magnitudes: vec![0.0; values.len()], values, ..Reference::default() };
         };
         // How many places along an axis count: those in the padded input, or in the input itself.
         let counted = |windows: Vec<Vec<i64>>, size: u32, [before, after]: [u32; 2]| -> Vec<usize> {
@@ -304,7 +304,7 @@ impl Describe for PoolGeometry {
         let rows = counted(rows, self.input.height, [top, bottom]);
         let columns = counted(columns, self.input.width, [left, right]);
         let counts: Vec<_> = rows.iter().flat_map(|row| columns.iter().map(move |column| row * column)).collect();
-        let mut reference = Reference { values: Vec::new(), magnitudes: Vec::new() };
+        let mut reference = Reference::default();
         self.each_window(given[0], |index, values| {
             let count = counts[index % counts.len()].max(1) as f64;
             let (sum, size) =

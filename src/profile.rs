@@ -76,7 +76,7 @@ impl Profile {
     ) -> Result<Self> {
         let (on_device, _, first_ms) = OnDevice::first_run(context, network, given, progress)?;
         let (plan, mut layers) = (on_device.plan(), Vec::new());
-        network.reference(&on_device::inputs(given), |layer| {
+        network.reference_of(context.dtype(), &on_device::inputs(given), |layer| {
             progress(layer.name, layers.len(), plan.layers().len());
             layers.push(row(context, layer, roofline)?);
             Ok(())
@@ -111,7 +111,7 @@ fn row(context: &Context, layer: &ReferenceLayer<'_>, roofline: &Roofline) -> Re
         layer: *layer.layer,
         kernel: plan.kernel().to_owned(),
         median_ms: timing.best().0.median,
-        floor_ms: 1e3 * roofline.floor(4 * values, layer.layer.multiply_adds()),
+        floor_ms: 1e3 * roofline.floor(context.dtype().bytes() * values, layer.layer.multiply_adds()),
         error,
         steps,
     })

@@ -1,8 +1,9 @@
 //! `Program`: what will run, as plain data. It needs no device and knows no layer.
 
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::loops;
-use crate::shader::{Shader, specialise};
+use crate::shader::{Elements, Shader, specialise};
 use crate::size::values;
 
 /// The buffers of one or more layers, the steps that pack their weights once, and the steps of one run.
@@ -10,6 +11,8 @@ use crate::size::values;
 pub struct Program {
     /// The kernels that lowered the layers, for a reader.
     pub kernel: String,
+    /// What its tensors hold, but for those between steps that hold sums.
+    pub dtype: DType,
     /// Every tensor that a step reads or writes.
     pub buffers: Vec<Buffer>,
     /// What packs the weights, in this order: once, and again when they have changed.
@@ -33,6 +36,8 @@ pub struct Buffer {
     pub kind: Kind,
     /// Batch, channels, height, width.
     pub shape: [u32; 4],
+    /// What it holds.
+    pub dtype: DType,
 }
 
 /// The name of a layer's tensor, and of the layer's part that it belongs to.
@@ -77,6 +82,8 @@ pub struct Step {
     pub grid: [u32; 3],
     /// Which part of the layers it computes.
     pub part: usize,
+    /// What the tensors hold that it reads and writes.
+    pub elements: Elements,
     /// Whether its shader's loops over constants are written out.
     pub loops_written_out: bool,
 }
@@ -148,13 +155,14 @@ impl Step {
         uniform: Vec<u32>,
         bindings: Vec<Binding>,
     ) -> Self {
-        Self { shader, entry_point, constants, uniform, bindings, grid: [0; 3], part: 0, loops_written_out: false }
+        let (elements, loops_written_out) = (Elements::default(), false);
+        Self { shader, entry_point, constants, uniform, bindings, grid: [0; 3], part: 0, elements, loops_written_out }
     }
 
     /// The whole text that is compiled for it.
     #[must_use]
     pub fn wgsl(&self) -> String {
-        let rolled = specialise(&self.shader.wgsl(), &self.constants);
+        let rolled = self.elements.put_into(&specialise(&self.shader.wgsl(), &self.constants));
         if self.loops_written_out { loops::write_out(&rolled) } else { rolled }
     }
 
@@ -176,6 +184,12 @@ impl Buffer {
     pub fn length(&self) -> u64 {
         values(self.shape)
     }
+
+    /// How many bytes it takes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.dtype.bytes_of(self.length())
+    }
 }
 
 impl Binding {
@@ -191,10 +205,11 @@ impl Binding {
 }
 
 impl Program {
-    /// A program without steps.
-    pub(crate) fn new(kernel: &str) -> Self {
+    /// A program without steps, whose tensors hold this.
+    pub(crate) fn new(kernel: &str, dtype: DType) -> Self {
         Self {
             kernel: kernel.to_owned(),
+            dtype,
             buffers: Vec::new(),
             prepare: Vec::new(),
             steps: Vec::new(),
@@ -205,7 +220,7 @@ impl Program {
 
     /// Adds a tensor and returns its index.
     pub(crate) fn buffer(&mut self, kind: Kind, name: impl Into<Name>, shape: [u32; 4]) -> usize {
-        self.buffers.push(Buffer { name: name.into(), kind, shape });
+        self.buffers.push(Buffer { name: name.into(), kind, shape, dtype: self.dtype });
         self.buffers.len() - 1
     }
 
@@ -214,6 +229,20 @@ impl Program {
         let shape = [1, 1, 1, u32::MAX];
         let length = u32::try_from(length).map_err(|_| Error::Overflow { argument: name, shape })?;
         Ok(self.buffer(kind, name, [1, 1, 1, length]))
+    }
+
+    /// Adds a tensor of sums, which nobody outside of the program sees.
+    pub(crate) fn sums(&mut self, kind: Kind, name: &'static str, length: u64) -> Result<usize> {
+        let buffer = self.hidden(kind, name, length)?;
+        self.buffers[buffer].dtype = DType::F32;
+        Ok(buffer)
+    }
+
+    /// Has a tensor hold sums.
+    pub(crate) fn have_sums(&mut self, buffer: usize) {
+        self.buffers[buffer].dtype = DType::F32;
+        let elements: Vec<_> = self.steps.iter().map(|step| self.elements(step)).collect();
+        self.steps.iter_mut().zip(elements).for_each(|(step, elements)| step.elements = elements);
     }
 
     /// All of a tensor.
@@ -225,7 +254,7 @@ impl Program {
     #[must_use]
     pub fn packed_weight_bytes(&self) -> u64 {
         let packed = self.buffers.iter().filter(|buffer| buffer.kind == Kind::Packed);
-        packed.map(|buffer| 4 * buffer.length()).sum()
+        packed.map(Buffer::bytes).sum()
     }
 
     /// The tensor of this kind and name; none if there is none.
@@ -251,13 +280,29 @@ impl Program {
     /// [`Error::TooManyDispatches`].
     pub(crate) fn dispatch(&mut self, mut step: Step, grid: [u64; 3], limits: &wgpu::Limits) -> Result<()> {
         step.part = self.parts;
+        step.elements = self.elements(&step);
         self.parts += 1;
         fold_into(&mut self.steps, &step, grid, limits)
     }
 
     /// [`dispatch`](Self::dispatch) of a step that packs weights.
-    pub(crate) fn prepare(&mut self, step: &Step, grid: [u64; 3], limits: &wgpu::Limits) -> Result<()> {
-        fold_into(&mut self.prepare, step, grid, limits)
+    pub(crate) fn prepare(&mut self, mut step: Step, grid: [u64; 3], limits: &wgpu::Limits) -> Result<()> {
+        step.elements = self.elements(&step);
+        fold_into(&mut self.prepare, &step, grid, limits)
+    }
+
+    /// What the tensors hold that a step reads and writes: all but the first and the written one the same.
+    pub(crate) fn elements(&self, step: &Step) -> Elements {
+        let mut elements = Elements::all(self.dtype);
+        for Binding { number, slice, .. } in &step.bindings {
+            let dtype = self.buffers[slice.buffer].dtype;
+            match number {
+                1 => elements.input = dtype,
+                5 => elements.output = dtype,
+                _ => elements.others = dtype,
+            }
+        }
+        elements
     }
 
     /// Says which part of a layer its tensors belong to.
@@ -277,6 +322,7 @@ impl Program {
         let mut places = Vec::new();
         for (index, buffer) in other.buffers.into_iter().enumerate() {
             let place = given.iter().find(|(theirs, _)| *theirs == index).map(|(_, slice)| *slice);
+            debug_assert!(place.is_none_or(|place| self.buffers[place.buffer].dtype == buffer.dtype), "{buffer:?}");
             places.push(place.unwrap_or_else(|| {
                 self.buffers.push(buffer);
                 self.whole(self.buffers.len() - 1)
@@ -314,7 +360,8 @@ impl Program {
         if shape != expected {
             return Err(Error::Shape { argument: "input", shape, expected });
         }
-        self.buffers[between] = Buffer { name: "between".into(), kind: Kind::Workspace, shape };
+        let between_buffer = &mut self.buffers[between];
+        (between_buffer.name, between_buffer.kind) = ("between".into(), Kind::Workspace);
         self.kernel = format!("{} + {}", self.kernel, next.kernel);
         let between = self.whole(between);
         self.append(next, &[(input, between)])?;
@@ -355,7 +402,7 @@ mod tests {
 
     fn fold(grid: [u64; 3], maximum: u32) -> Result<Vec<Step>> {
         let limits = wgpu::Limits { max_compute_workgroups_per_dimension: maximum, ..Default::default() };
-        let mut program = Program::new("none");
+        let mut program = Program::new("none", DType::F32);
         program.dispatch(step(), grid, &limits)?;
         Ok(program.steps)
     }
@@ -379,7 +426,7 @@ mod tests {
     #[test]
     fn what_follows_reads_what_came_before() {
         let program = |input: &'static str, shape: [u32; 4], output: [u32; 4]| {
-            let mut program = Program::new(input);
+            let mut program = Program::new(input, DType::F32);
             let buffers = [program.buffer(Kind::Input, "input", shape), program.buffer(Kind::Output, "output", output)];
             let [input, output] = buffers.map(|buffer| program.whole(buffer));
             let step = Step { bindings: vec![Binding::read(1, input), Binding::write(5, output)], ..step() };

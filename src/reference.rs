@@ -53,7 +53,7 @@ pub fn conv2d_at<T: Copy + Into<f64>>(
     let columns =
         sources(g.output.width, kernel.width, g.stride.width, g.dilation.width, g.padding.left, g.input.width);
 
-    let mut result = Reference { values: Vec::new(), magnitudes: Vec::new() };
+    let mut result = Reference::default();
     for output in outputs {
         let (line, column) = (output / columns.len(), output % columns.len());
         let (plane, row) = (line / rows.len(), line % rows.len());

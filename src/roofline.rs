@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use web_time::Instant;
 
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
 use crate::gpu::{Bound, Device, Operands, Plan, Tensor};
@@ -85,12 +86,13 @@ fn bound(device: &Device, shader: Shader, bytes: u64, [x, y]: [u32; 2]) -> Resul
         return Err(Error::Limit { argument: "the measured buffer", bytes, limit, maximum });
     }
     let shape = [1, 1, 1, u32::try_from(bytes / 4).expect("less than 2^31 bytes")];
-    let mut program = Program::new(shader.name);
+    let mut program = Program::new(shader.name, DType::F32);
     let buffers = [program.buffer(Kind::Input, "input", shape), program.buffer(Kind::Output, "output", shape)];
     let [input, output] = buffers.map(|buffer| program.whole(buffer));
     let bindings = vec![Binding::read(1, input), Binding::write(5, output)];
     let step = Step::new(shader, "main", Vec::new(), Extent::default().words(), bindings);
     program.dispatch(step, [x, y, 1].map(u64::from), device.limits())?;
+    let device = &device.with_dtype(DType::F32);
     let [input, output] = [Tensor::zeros(device, shape)?, Tensor::zeros(device, shape)?];
     Plan::new(device, program)?.bind(None, Operands::new(&input, &output))
 }

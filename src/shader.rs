@@ -1,5 +1,7 @@
 //! `Shader`: a kernel's WGSL (its own file and the shared parts that it takes), and the constants put into it.
 
+use crate::dtype::DType;
+
 /// A shader. Its constants have the defaults of its text.
 #[derive(Debug, Clone, Copy)]
 pub struct Shader {
@@ -65,6 +67,47 @@ pub mod part {
     }
 }
 
+/// What the tensors hold that a shader reads and writes: see `shaders/shared/element.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Elements {
+    /// The tensor at binding 1.
+    pub input: DType,
+    /// The tensor at binding 5.
+    pub output: DType,
+    /// The others.
+    pub others: DType,
+}
+
+impl Elements {
+    /// All the same.
+    #[must_use]
+    pub fn all(dtype: DType) -> Self {
+        Self { input: dtype, output: dtype, others: dtype }
+    }
+
+    /// What the tensor at a binding holds.
+    #[must_use]
+    pub fn at(self, binding: u32) -> DType {
+        match binding {
+            1 => self.input,
+            5 => self.output,
+            _ => self.others,
+        }
+    }
+
+    /// A shader whose tensors hold this. Every line stays where it was.
+    #[must_use]
+    pub fn put_into(self, wgsl: &str) -> String {
+        let Self { input, output, others } = self;
+        let names = [("InputElement", input), ("OutputElement", output), ("Element", others)];
+        let typed = names.iter().fold(wgsl.to_owned(), |text, (name, dtype)| {
+            text.replace(&format!("alias {name} = f32;"), &format!("alias {name} = {dtype};"))
+        });
+        // A directive comes before all declarations.
+        if names.iter().any(|(_, dtype)| *dtype == DType::F16) { format!("enable f16;  {typed}") } else { typed }
+    }
+}
+
 /// Replaces the values of `const NAME: TYPE = value;` in a shader, and nothing else: every line stays where it was.
 ///
 /// A `bool` constant becomes true for any value but 0.
@@ -95,13 +138,23 @@ pub(crate) fn hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::specialise;
+    use super::{DType, Elements, specialise};
 
     #[test]
     fn only_the_named_values_change() {
         let wgsl = "const A: u32 = 3u;  // a\nconst AB: u32 = A * 2u;\nconst C: bool = true;\n";
         let expected = "const A: u32 = 7u;  // a\nconst AB: u32 = A * 2u;\nconst C: bool = false;\n";
         assert_eq!(specialise(wgsl, &[("A", 7), ("C", 0)]), expected);
+    }
+
+    #[test]
+    fn each_tensor_has_its_type() {
+        let wgsl = "// x\nalias InputElement = f32;  // in\nalias OutputElement = f32;\nalias Element = f32;\n";
+        let elements = Elements { input: DType::F16, ..Elements::default() };
+        assert_eq!(elements.put_into(wgsl), format!("enable f16;  {}", wgsl.replacen("f32", "f16", 1)));
+        assert_eq!(Elements::all(DType::F16).put_into(wgsl), format!("enable f16;  {}", wgsl.replace("f32", "f16")));
+        assert_eq!(Elements::default().put_into(wgsl), wgsl);
+        assert_eq!([1, 2, 5, 6].map(|binding| elements.at(binding) == DType::F16), [true, false, false, false]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `Target`: what planning knows of a device.
 
-use crate::error::Result;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
 use crate::size::check_range;
 
 /// What planning knows of a device: its limits, and the few facts by which kernels are chosen.
@@ -18,6 +19,10 @@ pub struct Target {
     pub subgroup_size: Option<u32>,
     /// Whether its shaders may have integers of 64 bits ([`wgpu::Features::SHADER_INT64`]).
     pub shader_int64: bool,
+    /// Whether its shaders may have numbers of 16 bits ([`wgpu::Features::SHADER_F16`]).
+    pub shader_f16: bool,
+    /// What tensors hold.
+    pub dtype: DType,
 }
 
 /// Vulkan and DX12 read no further than this into a binding, whatever limit the adapter reports.
@@ -32,18 +37,34 @@ impl Target {
             software: info.device_type == wgpu::DeviceType::Cpu,
             subgroup_size: has_subgroups.then_some(info.subgroup_min_size),
             shader_int64: features.contains(wgpu::Features::SHADER_INT64),
+            shader_f16: features.contains(wgpu::Features::SHADER_F16),
+            dtype: DType::F32,
         }
     }
 
-    /// The most `f32` values of a tensor that a binding can hold, wherever in its buffer they start.
-    pub(crate) fn binding_values(&self) -> u64 {
-        // They may start where a binding may not: then the binding starts before them.
-        let slack = u64::from(self.limits.min_storage_buffer_offset_alignment);
-        self.limits.max_storage_buffer_binding_size.min(MAXIMUM_BINDING).saturating_sub(slack) / 4
+    /// The same target for tensors of another type.
+    pub(crate) fn of(&self, dtype: DType) -> Self {
+        Self { dtype, ..self.clone() }
     }
 
-    /// Refuses limits below what the kernels need.
+    /// The most values of a tensor that is cut which a binding can hold. Whatever tensors hold, these are of `f32`: so are
+    /// the sums of one that is cut.
+    pub(crate) fn binding_values(&self) -> u64 {
+        self.binding_bytes() / 4
+    }
+
+    /// The most bytes of a tensor that a binding can hold, wherever in its buffer they start.
+    pub(crate) fn binding_bytes(&self) -> u64 {
+        // They may start where a binding may not: then the binding starts before them.
+        let slack = u64::from(self.limits.min_storage_buffer_offset_alignment);
+        self.limits.max_storage_buffer_binding_size.min(MAXIMUM_BINDING).saturating_sub(slack)
+    }
+
+    /// Refuses limits below what the kernels need, and tensors of a type that shaders may not have.
     pub(crate) fn check(&self) -> Result<()> {
+        if self.dtype == DType::F16 && !self.shader_f16 {
+            return Err(Error::NoF16 { device: "the target".to_owned() });
+        }
         let limits = &self.limits;
         for (limit, value, least) in [
             ("max_bind_groups", u64::from(limits.max_bind_groups), 1),
@@ -79,8 +100,8 @@ impl From<&wgpu::Adapter> for Target {
 }
 
 impl From<wgpu::Limits> for Target {
-    /// A GPU with these limits, without subgroups and 64-bit integers.
+    /// A GPU with these limits, without subgroups, 64-bit integers and numbers of 16 bits.
     fn from(limits: wgpu::Limits) -> Self {
-        Self { limits, software: false, subgroup_size: None, shader_int64: false }
+        Self { limits, software: false, subgroup_size: None, shader_int64: false, shader_f16: false, dtype: DType::F32 }
     }
 }

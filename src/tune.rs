@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::activation::Activation;
 use crate::context::Context;
 use crate::conv;
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::gpu::{Bound, Tensor};
@@ -154,7 +155,9 @@ struct Data {
 impl Data {
     fn new(context: &Context, layer: &Layer) -> Result<Self> {
         let given = layer.describe().given();
-        let values: Vec<_> = (1..).zip(&given).map(|(number, given)| data(number, given.shape)).collect();
+        let rounded = |values: Vec<f32>| values.into_iter().map(|value| context.dtype().round(value)).collect();
+        let values: Vec<Vec<f32>> =
+            (1..).zip(&given).map(|(number, given)| rounded(data(number, given.shape))).collect();
         let tensors = LayerTensors::new(context, layer, &values)?;
         Ok(Self { layer: *layer, tensors, sample: Sample::new(layer, &values) })
     }
@@ -176,7 +179,7 @@ impl Data {
             Err(error) => return Err(error),
         };
         bound.run()?;
-        let error = self.sample.error(&output.read().await?);
+        let error = self.sample.error(context.dtype(), &output.read().await?);
         let stopwatch = Stopwatch::wall(context);
         let mut milliseconds = f64::INFINITY;
         for _ in 0..FIRST_RUNS {
@@ -235,21 +238,21 @@ impl Sample {
     fn separable(parts: &(Geometry, Geometry), given: &[&[f32]]) -> Self {
         let (d, p) = parts;
         let (input, residual, [depthwise, pointwise]) = separable::taken_apart(parts, given);
-        // For each pixel the pointwise part is computed twice: for values and for magnitudes.
-        let multiply_adds = values(d.weight_shape()).saturating_add(2 * values(p.weight_shape()));
+        // For each pixel the pointwise part is computed three times: for values, and for two sorts of magnitudes.
+        let multiply_adds = values(d.weight_shape()).saturating_add(3 * values(p.weight_shape()));
         let all_pixels = values([d.batch, 1, d.output.height, d.output.width]);
         let pixels = spread(all_pixels, MULTIPLY_ADDS / multiply_adds);
         let expected = verify::separable_reference_at((d, p), &pixels, input, depthwise, pointwise, residual);
         Self::of(&Layer::SeparableConv2d(*parts), verify::outputs_at(p, &pixels), expected)
     }
 
-    fn error(&self, actual: &[f32]) -> f64 {
+    fn error(&self, dtype: DType, actual: &[f32]) -> f64 {
         // All values are finite, so a NaN is an output that was not written.
         if actual.iter().any(|value| value.is_nan()) {
             return f64::INFINITY;
         }
         let sampled: Vec<f32> = self.outputs.iter().map(|&output| actual[output]).collect();
-        verify::largest_error(&self.expected, self.activation, self.terms, &sampled)
+        verify::largest_error_of(dtype, &self.expected, self.activation, self.terms, &sampled)
     }
 }
 
@@ -389,12 +392,12 @@ mod tests {
         for (&output, value) in sample.outputs.iter().zip(&right) {
             whole[output] = *value;
         }
-        assert!(sample.error(&whole) <= 1.0);
+        assert!(sample.error(DType::F32, &whole) <= 1.0);
         for index in [0, 100, whole.len() - 1] {
             for wrong in [f32::NAN, whole[index] + 1e-3] {
                 let mut actual = whole.clone();
                 actual[index] = wrong;
-                assert!(sample.error(&actual) > 1.0, "{index} is {wrong}");
+                assert!(sample.error(DType::F32, &actual) > 1.0, "{index} is {wrong}");
             }
         }
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernels::{self, Kernel, Variant};
 use crate::layer::Layer;
@@ -61,7 +62,7 @@ impl fmt::Display for Choice {
 pub struct Tuning {
     /// What it is for: the lines up to the empty one.
     head: String,
-    /// From a layer's sizes to its kernel with the constants.
+    /// From what its tensors hold and a layer's sizes to its kernel with the constants.
     entries: BTreeMap<String, String>,
 }
 
@@ -111,16 +112,24 @@ impl Tuning {
     /// Keeps a choice for a layer, in place of an earlier one. A choice that this target does not have is not kept.
     pub fn insert(&mut self, layer: &Layer, target: &Target, choice: Choice) {
         if let Some((_, variant)) = Choice::all(layer, target).into_iter().find(|(way, _)| *way == choice) {
-            self.entries.insert(layer.text(), choice_text(choice.kernel.name, &variant));
+            self.entries.insert(key(layer, target), choice_text(choice.kernel.name, &variant));
         }
     }
 
     /// The choice that was kept for a layer; none if nothing was kept, or if this target does not have it.
     #[must_use]
     pub fn choice(&self, layer: &Layer, target: &Target) -> Option<Choice> {
-        let kept = self.entries.get(&layer.text())?;
+        let kept = self.entries.get(&key(layer, target))?;
         let ways = Choice::all(layer, target).into_iter();
         ways.filter(|(way, variant)| choice_text(way.kernel.name, variant) == *kept).map(|(way, _)| way).next()
+    }
+}
+
+/// What a table knows a layer by: what its tensors hold, if it is no `f32`, and its sizes.
+fn key(layer: &Layer, target: &Target) -> String {
+    match target.dtype {
+        DType::F32 => layer.text(),
+        dtype => format!("{dtype} {}", layer.text()),
     }
 }
 

@@ -4,12 +4,20 @@
 //! the unit roundoff (Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.1).
 
 use crate::activation::Activation;
+use crate::dtype::DType;
 use crate::geometry::Geometry;
 use crate::reference::{self, Reference};
 use crate::size::Size;
 
 /// Half the distance from 1 to the next `f32`.
 const UNIT_ROUNDOFF: f64 = f32::EPSILON as f64 / 2.0;
+
+/// Half the distance from 1 to the next `f16`, and half of the least one.
+const F16_ROUNDOFF: f64 = 1.0 / 2048.0;
+const F16_LEAST: f64 = 1.0 / 33_554_432.0;
+
+/// The largest `f16`.
+const F16_LARGEST: f64 = 65_504.0;
 
 /// Roundings besides those of the sum: bias, residual, and the store.
 const EXTRA_ROUNDINGS: u64 = 3;
@@ -20,8 +28,24 @@ const EXTRA_ROUNDINGS: u64 = 3;
 /// `terms` is the length of the reduction: [`Geometry::terms`], for a separable layer the sum of both parts'. A NaN,
 /// or an infinity where none is expected, counts as an infinite error; so does a result of the wrong length.
 #[must_use]
-#[expect(clippy::cast_possible_truncation, clippy::float_cmp, reason = "the one nearest f32 is no error at all")]
 pub fn largest_error(reference: &Reference, activation: Activation, terms: u64, actual: &[f32]) -> f64 {
+    largest_error_of(DType::F32, reference, activation, terms, actual)
+}
+
+/// [`largest_error`] of a result of this type. The reference must be that of the values which the layer's tensors hold: of
+/// [rounded](DType::round) ones.
+///
+/// Then a result of `f16` is off by what one of `f32` may be off by, and by its own rounding: 2⁻¹¹ of its size, or 2⁻²⁵ near
+/// 0. To a separable layer comes what rounding in between may bring. Past 65,504 a result may be that or infinite.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, clippy::float_cmp, reason = "the one nearest value is no error at all")]
+pub fn largest_error_of(
+    dtype: DType,
+    reference: &Reference,
+    activation: Activation,
+    terms: u64,
+    actual: &[f32],
+) -> f64 {
     if actual.len() != reference.values.len() {
         return f64::INFINITY;
     }
@@ -29,19 +53,29 @@ pub fn largest_error(reference: &Reference, activation: Activation, terms: u64, 
     let relative = slope * (terms + EXTRA_ROUNDINGS + roundings) as f64 * UNIT_ROUNDOFF;
     // A device may flush each product that is too small for a normal number to zero.
     let absolute = (terms + EXTRA_ROUNDINGS) as f64 * f64::from(f32::MIN_POSITIVE) + constant * UNIT_ROUNDOFF;
-    let errors =
-        reference.values.iter().zip(&reference.magnitudes).zip(actual).map(|((&expected, magnitude), &actual)| {
+    let between = reference.between.iter().copied().chain(std::iter::repeat(0.0));
+    let errors = reference.values.iter().zip(&reference.magnitudes).zip(between).zip(actual).map(
+        |(((&expected, magnitude), between), &actual)| {
             let of_its_own = (own + growth * magnitude) * UNIT_ROUNDOFF * expected.abs();
-            let bound = relative * magnitude + of_its_own + absolute;
+            let mut bound = relative * magnitude + of_its_own + absolute;
+            let mut is_past = false;
+            if dtype == DType::F16 {
+                bound += slope * F16_ROUNDOFF * between;
+                bound += F16_ROUNDOFF * (expected.abs() + bound) + F16_LEAST;
+                let is_largest =
+                    f64::from(actual.abs()) >= F16_LARGEST && actual.is_sign_negative() == (expected < 0.0);
+                is_past = is_largest && expected.is_finite() && expected.abs() + bound > F16_LARGEST;
+            }
             let error = (f64::from(actual) - expected).abs();
-            if actual == expected as f32 || (actual.is_nan() && expected.is_nan()) {
+            if is_past || actual == dtype.round(expected as f32) || (actual.is_nan() && expected.is_nan()) {
                 0.0
             } else if error.is_finite() && bound.is_finite() {
                 error / bound
             } else {
                 f64::INFINITY
             }
-        });
+        },
+    );
     errors.fold(0.0, f64::max)
 }
 
@@ -159,7 +193,10 @@ fn mixed(
     let sums = between.magnitudes.iter().zip(&between.values);
     let carried: Vec<f64> = sums.map(|(magnitude, value)| (slope * magnitude).max(value.abs())).collect();
     let magnitudes = convolve(&carried, &absolute(weight), bias.map(absolute).as_deref()).magnitudes;
-    Reference { values, magnitudes }
+    let unbiased = Geometry { bias: false, residual: false, ..*pointwise };
+    let stored: Vec<f64> = between.values.iter().map(|value| value.abs() + F16_LEAST / F16_ROUNDOFF).collect();
+    let between = reference::conv2d(&unbiased, &stored, &absolute(weight), None, None).magnitudes;
+    Reference { values, magnitudes, between }
 }
 
 #[cfg(test)]
@@ -167,7 +204,7 @@ mod tests {
     use super::*;
 
     fn error(expected: f64, magnitude: f64, actual: &[f32]) -> f64 {
-        let reference = Reference { values: vec![expected], magnitudes: vec![magnitude] };
+        let reference = Reference { values: vec![expected], magnitudes: vec![magnitude], ..Reference::default() };
         largest_error(&reference, Activation::None, 9, actual)
     }
 
@@ -219,6 +256,35 @@ mod tests {
         assert!(error(f64::NAN, 2.0, &[f32::NAN]) <= 0.0);
         assert!(error(f64::INFINITY, f64::INFINITY, &[f32::INFINITY]) <= 0.0);
         assert!(error(1e39, 1e39, &[f32::INFINITY]) <= 0.0);
+    }
+
+    /// The error of a result of `f16`, with so much in between.
+    fn half_error(expected: f64, between: f64, actual: f32) -> f64 {
+        let reference = Reference { values: vec![expected], magnitudes: vec![1.0], between: vec![between] };
+        largest_error_of(DType::F16, &reference, Activation::None, 9, &[actual])
+    }
+
+    #[test]
+    fn a_result_of_f16_is_off_by_half_of_its_last_place() {
+        let place = 2.0_f64.powi(-10);
+        for (expected, between, actual, is_right) in [
+            (1.0 + 0.49 * place, 0.0, 1.0, true),
+            (1.0 + 0.51 * place, 0.0, 1.0, false),
+            (1.0 + 0.98 * place, 1.0, 1.0, true),
+            (1.0 + 1.02 * place, 1.0, 1.0, false),
+            // Past the largest.
+            (1e5, 0.0, f32::INFINITY, true),
+            (1e5, 0.0, 65_504.0, true),
+            (-1e5, 0.0, f32::NEG_INFINITY, true),
+            (-1e5, 0.0, f32::INFINITY, false),
+            (1e5, 0.0, 65_472.0, false),
+            (65_000.0, 0.0, f32::INFINITY, false),
+            (f64::INFINITY, 0.0, 65_504.0, false),
+            (f64::NAN, 0.0, f32::INFINITY, false),
+        ] {
+            let error = half_error(expected, between, actual);
+            assert_eq!(error <= 1.0, is_right, "{actual} for {expected}: {error}");
+        }
     }
 
     #[test]

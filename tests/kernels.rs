@@ -155,7 +155,7 @@ fn every_tile_of_pixels_and_channels() {
 }
 
 /// Sums in 2, 4, 8 and 16 parts: of groups, of several images, of planes that are fours of pixels and of others, of windows,
-/// and with all that follows a sum.
+/// and with all that follows a sum. The parts are f32 whatever tensors hold.
 #[test]
 fn sums_split_over_workgroups() {
     let Some(context) = context() else { return };
@@ -168,16 +168,18 @@ fn sums_split_over_workgroups() {
     ];
     let kernel = kernels::by_name("split_sums").unwrap();
     let mut parts_seen = BTreeSet::new();
-    for ((layer, shape), seed) in cases.into_iter().zip(1..) {
+    let contexts = [Some(context.clone()), common::half(&context)];
+    let runs = contexts.iter().flatten().flat_map(|context| cases.into_iter().zip(1..).map(move |run| (context, run)));
+    for (context, ((layer, shape), seed)) in runs {
         let geometry = layer.geometry(shape).unwrap();
         for (index, variant) in kernel.variants(&geometry.into(), context.target()).into_iter().enumerate() {
             let parts = variant.constants.iter().find(|(name, _)| *name == "PARTS").unwrap().1;
             parts_seen.insert(parts);
-            let plan = layer.plan_with_choice(&context, shape, Choice::new(kernel, index)).unwrap();
+            let plan = layer.plan_with_choice(context, shape, Choice::new(kernel, index)).unwrap();
             assert_eq!(plan.program().steps.last().unwrap().shader.name, "split_sums");
             let parts_of_sums = u64::from(parts) * common::count(geometry.output_shape()) as u64;
             assert_eq!(plan.workspace_bytes(), 4 * parts_of_sums);
-            common::check_plan(&context, &geometry, &plan, seed);
+            common::check_plan(context, &geometry, &plan, seed);
         }
     }
     assert_eq!(parts_seen, [2, 4, 8, 16].into());

@@ -9,17 +9,17 @@ use common::{FUNCTIONS, OPERATIONS, Random, context};
 use sepconv::reference::Reference;
 use sepconv::unstable::{Describe, Given, LayerTensors};
 use sepconv::{
-    Activation, AveragePool2d, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Coordinates, Error,
-    Interpolation, Layer, MatMul, MaxPool2d, Nearest, Normalise, Padding, PaddingMode, Rearrange, Reduce, Reduction,
-    Resize2d, Sides, Softmax, Tensor, Unary, verify,
+    Activation, AveragePool2d, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Coordinates, DType,
+    Error, Interpolation, Layer, MatMul, MaxPool2d, Nearest, Normalise, Padding, PaddingMode, Rearrange, Reduce,
+    Reduction, Resize2d, Sides, Softmax, Tensor, Unary, verify,
 };
 
-/// A tensor behind so many other values of its buffer, with as many behind it.
+/// A tensor behind so many other values of its buffer, a multiple of 4 bytes, with as many behind it.
 fn placed(context: &Context, offset: usize, shape: [u32; 4], values: &[f32]) -> Tensor {
     let margin = vec![f32::NAN; offset];
     let all = [&margin, values, &margin].concat();
     let whole = Tensor::from_slice(context, [u32::try_from(all.len()).unwrap(), 1, 1, 1], &all).unwrap();
-    Tensor::from_buffer(context, whole.buffer(), 4 * offset as u64, shape).unwrap()
+    Tensor::from_buffer(context, whole.buffer(), context.dtype().bytes() * offset as u64, shape).unwrap()
 }
 
 /// How many layers were asked for. Where a sweep is not whole, every other one is computed: in its first variant and in one of
@@ -35,13 +35,15 @@ fn compute(
     compare: impl Fn(&Reference, &[f32], &str),
 ) {
     let given = layer.describe().given();
-    let values: Vec<_> = given.iter().map(|given| fill(given, common::count(given.shape))).collect();
+    let dtype = context.dtype();
+    let values: Vec<_> =
+        given.iter().map(|given| common::rounded(dtype, &fill(given, common::count(given.shape)))).collect();
     let slices: Vec<_> = values.iter().map(Vec::as_slice).collect();
     let expected = layer.describe().reference(&slices);
     let choices = Choice::all(&layer, context.target());
     assert!(!choices.is_empty(), "no kernel for {}", layer.text());
     let (asked, count) = (TURN.fetch_add(1, Ordering::Relaxed), choices.len());
-    if !common::sweeps_whole() && asked % 2 == 1 {
+    if !common::sweeps_whole() && dtype == DType::F32 && asked % 2 == 1 {
         return;
     }
     let turn = asked / 2;
@@ -52,7 +54,11 @@ fn compute(
                 continue;
             }
             let context = &context.with_runtime_checks(checks);
-            let offset = if checks { 3 } else { 0 };
+            let offset = match dtype {
+                _ if !checks => 0,
+                DType::F32 => 3,
+                _ => 6,
+            };
             let plan = context.plan_with(layer, choice).unwrap();
             assert!(plan.kernel().contains(choice.kernel.name), "{} is planned as {}", layer.text(), plan.kernel());
             let given = given.iter().zip(&values);
@@ -63,7 +69,7 @@ fn compute(
                 let output = placed(context, offset, layer.output_shape(), &poison);
                 tensors.bind(&plan, &output).unwrap().run().unwrap();
                 compare(&expected, &output.read_blocking().unwrap(), choice.kernel.name);
-                for place in [0, 4 * (offset + poison.len()) as u64] {
+                for place in [0, (dtype.bytes() * (offset + poison.len()) as u64).next_multiple_of(4)] {
                     let margin = Tensor::from_buffer(context, output.buffer(), place, [1, 1, 1, 3]);
                     let is_left = |values: Vec<f32>| values.iter().all(|value| value.is_nan());
                     assert!(offset == 0 || is_left(margin.unwrap().read_blocking().unwrap()), "{}", layer.text());
@@ -77,7 +83,7 @@ fn compute(
 fn check_with(context: &Context, layer: Layer, fill: impl FnMut(&Given, usize) -> Vec<f32>) {
     let (activation, terms) = (layer.describe().activation(), layer.describe().terms());
     compute(context, layer, fill, |expected, actual, kernel| {
-        let error = verify::largest_error(expected, activation, terms, actual);
+        let error = verify::largest_error_of(context.dtype(), expected, activation, terms, actual);
         assert!(error <= 1.0, "{kernel} of {}: {error} of the bound", layer.text());
     });
 }
@@ -90,7 +96,8 @@ fn check_exact(context: &Context, layer: impl Into<Layer>, seed: u64) {
         layer,
         |_, count| random.integers(count),
         |expected, actual, kernel| {
-            assert_eq!(actual, common::narrow(&expected.values), "{kernel} of {}", layer.text());
+            let expected = common::rounded(context.dtype(), &common::narrow(&expected.values));
+            assert_eq!(actual, expected, "{kernel} of {}", layer.text());
         },
     );
 }
@@ -683,7 +690,8 @@ fn reductions_of_whole_numbers_are_exact() {
         let mut power = || [-1.0, 0.5, 2.0, 1.0][usize::try_from(random.next() % 4).unwrap()];
         let powers = |_: &Given, count| (0..count).map(|_| power()).collect();
         compute(context, layer.into(), powers, |expected, actual, kernel| {
-            assert_eq!(actual, common::narrow(&expected.values), "{kernel} of {}", layer.text());
+            let expected = common::rounded(context.dtype(), &common::narrow(&expected.values));
+            assert_eq!(actual, expected, "{kernel} of {}", layer.text());
         });
     }
 }
@@ -1213,4 +1221,55 @@ fn resizing_out_of_range_is_refused() {
     let mut far = new(1, [1, 1], [1, 1 << 20], half_pixel).unwrap();
     far.scale[1] = 1.0 / 4096.0;
     assert_eq!(argument(far.check().map(|()| far)), "place");
+}
+
+/// Each kind of layer with tensors of f16. A long product is cut, and what its parts store stays f32.
+#[test]
+fn tensors_of_f16() {
+    let Some(half) = context().and_then(common::half) else { return };
+    let context = &half;
+    for (shape, seed) in [([1, 1, 1, 1], 1), ([1, 3, 5, 7], 2)] {
+        check(context, Unary::new(shape, Activation::Gelu).unwrap(), seed);
+    }
+    for (operation, seed) in OPERATIONS.into_iter().zip(1..) {
+        check(context, Binary::new(operation, [&[2, 3, 5, 7], &[1, 3, 1, 1]], Activation::None).unwrap(), seed);
+    }
+    for (transposed, seed) in TRANSPOSED.into_iter().zip(1..).step_by(if common::sweeps_whole() { 1 } else { 4 }) {
+        let (shape, channels, kernel, more, change) = transposed;
+        let layer = ConvTranspose2d::new(shape, channels, kernel).unwrap().with(more.into(), change).unwrap();
+        check_sums(context, layer, seed);
+    }
+    for (reduction, sizes) in REDUCTIONS.into_iter().zip(ALONG_AN_AXIS.into_iter().rev()) {
+        check(context, Reduce::new(reduction, sizes).unwrap(), 3);
+    }
+    for sizes in [[5, 7, 9], [33, 5, 129], [3, 8193, 5]] {
+        let mut layer = MatMul::new(sizes).unwrap();
+        (layer.bias, layer.transposed[1]) = (true, sizes[0] == 5);
+        check(context, layer, 4);
+    }
+    for is_log in [false, true] {
+        check_scaled(context, Softmax::new([3, 67, 7], is_log).unwrap(), 5, 20.0);
+    }
+    for layer in norms().into_iter().step_by(3) {
+        check(context, layer, 6);
+    }
+    for interpolation in interpolations().step_by(2) {
+        let layer = Resize2d::new(7, [13, 17].into(), [5, 4].into(), Coordinates::HalfPixel, interpolation).unwrap();
+        check(context, layer, 7);
+    }
+    let transpose = Rearrange::new(105, &[Axis::new(7, 1), Axis::new(5, 7), Axis::new(3, 35)]).unwrap();
+    check_exact(context, transpose, 8);
+    check(context, MaxPool2d::new(2).geometry([1, 3, 5, 7]).unwrap(), 9);
+}
+
+/// The ends of an `f32`, of which many are past what an `f16` holds, and the ends of that.
+#[test]
+fn functions_at_the_ends_of_f16() {
+    let Some(half) = context().and_then(common::half) else { return };
+    let own = [65_504.0, -65_504.0, 60_000.0, 2.0_f32.powi(-14), 6e-8, -6e-8, 11.0, 12.0, -11.0, 250.0, 256.0];
+    let values: Vec<f32> = common::ENDS.into_iter().chain(own).collect();
+    let shape = [1, 1, 1, u32::try_from(values.len()).unwrap()];
+    for activation in FUNCTIONS {
+        check_with(&half, Unary::new(shape, activation).unwrap().into(), |_, _| values.clone());
+    }
 }

@@ -9,11 +9,11 @@ use std::sync::OnceLock;
 
 use common::FUNCTIONS;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use sepconv::unstable::{Planner, Step, specialise};
+use sepconv::unstable::{Elements, Planner, Step, specialise};
 use sepconv::{
-    Activation, AveragePool2d, Axis, Binary, Choice, Conv2d, ConvTranspose2d, Coordinates, Geometry, Interpolation,
-    Layer, MatMul, MaxPool2d, Nearest, Normalise, PaddingMode, Rearrange, Reduce, Reduction, Resize2d, Softmax, Unary,
-    kernels,
+    Activation, AveragePool2d, Axis, Binary, Choice, Conv2d, ConvTranspose2d, Coordinates, DType, Geometry,
+    Interpolation, Layer, MatMul, MaxPool2d, Nearest, Normalise, PaddingMode, Rearrange, Reduce, Reduction, Resize2d,
+    Softmax, Unary, kernels,
 };
 
 const SHADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
@@ -236,14 +236,24 @@ fn every_variant_is_valid() {
     for Shader { name, entries, sources, .. } in shaders() {
         println!("{name}: {} variants", sources.len());
         assert!(sources.len() >= 10 || *name == HELPER, "{name} has only {} variants here", sources.len());
-        for source in sources {
-            let module = naga::front::wgsl::parse_str(source);
-            let module = module.unwrap_or_else(|error| panic!("{}", error.emit_to_string(source)));
-            let result = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP | Capabilities::SHADER_INT64)
-                .validate(&module);
-            result.unwrap_or_else(|error| panic!("{}", error.emit_to_string(source)));
-            let declared: BTreeSet<_> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
-            assert_eq!(declared, *entries, "the entry points of {name}, and those that steps begin at");
+        let halves = Elements::all(DType::F16);
+        let sums_of_halves = Elements { output: DType::F32, ..halves };
+        let halves_of_sums = Elements { input: DType::F32, ..halves };
+        for (turn, source) in sources.iter().enumerate() {
+            // Unless the sweep is to be whole, each tenth variant has one of these as well, in turn.
+            let is_taken = |way: usize| common::sweeps_whole() || turn % 30 == 10 * way;
+            let others =
+                [halves, sums_of_halves, halves_of_sums].into_iter().enumerate().filter(|(way, _)| is_taken(*way));
+            for elements in std::iter::once(Elements::default()).chain(others.map(|(_, elements)| elements)) {
+                let source = &elements.put_into(source);
+                let module = naga::front::wgsl::parse_str(source);
+                let module = module.unwrap_or_else(|error| panic!("{}", error.emit_to_string(source)));
+                let capabilities = Capabilities::SUBGROUP | Capabilities::SHADER_INT64 | Capabilities::SHADER_FLOAT16;
+                let result = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
+                result.unwrap_or_else(|error| panic!("{}", error.emit_to_string(source)));
+                let declared: BTreeSet<_> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
+                assert_eq!(declared, *entries, "the entry points of {name}, and those that steps begin at");
+            }
         }
     }
 }

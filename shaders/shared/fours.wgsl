@@ -1,9 +1,9 @@
 // fours: tensors that are read and written four neighbours of a row at a time. Each tensor starts at a multiple of four
 // values, and so does each row.
 
-@group(0) @binding(1) var<storage, read> input: array<Four>;
+@group(0) @binding(1) var<storage, read> input: array<InputFour>;
 @group(0) @binding(4) var<storage, read> residual: array<Four>;
-@group(0) @binding(5) var<storage, read_write> output: array<Four>;
+@group(0) @binding(5) var<storage, read_write> output: array<OutputFour>;
 
 fn input_four(index: u32) -> vec4f { return vec4f(input[index / 4u]); }
 
@@ -19,5 +19,5 @@ fn finish_row(sums: vec4f, index: u32, other: u32, is_stored: bool) {
             y[t] = activate(y[t], ACTIVATION, extent.activation_low, extent.activation_high);
         }
     }
-    if is_stored { output[index] = Four(y); }
+    if is_stored { output[index] = OutputFour(y); }
 }

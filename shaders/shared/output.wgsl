@@ -1,5 +1,5 @@
 // output: the tensor that every kernel writes.
 
-@group(0) @binding(5) var<storage, read_write> output: array<Element>;
+@group(0) @binding(5) var<storage, read_write> output: array<OutputElement>;
 
-fn store(value: f32, index: u32) { output[extent.output_offset + index] = Element(value); }
+fn store(value: f32, index: u32) { output[extent.output_offset + index] = OutputElement(value); }

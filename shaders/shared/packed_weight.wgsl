@@ -3,7 +3,7 @@
 
 const SPLIT: u32 = 1u;  // teams along the sum, of which each has DEPTH terms in workgroup memory
 
-@group(0) @binding(2) var<storage, read> packed_weight: array<vec4<Element>>;
+@group(0) @binding(2) var<storage, read> packed_weight: array<Four>;
 
 // Per team: input values by term and pixel, weights by term and channel.
 var<workgroup> values: array<array<array<vec4f, FOURS>, DEPTH>, SPLIT>;

@@ -44,6 +44,6 @@ fn finish_pixels(sums: vec4f, pixels: Pixels, group: u32, channel_in_group: u32)
     for (var t = 0u; t < 4u; t++) {
         let y = finished(sums[t] + first, places[t]);
         let place = extent.output_offset + places[t];
-        if t < select(0u, pixels.count, channel_in_group < channels) { output[place] = Element(y); }
+        if t < select(0u, pixels.count, channel_in_group < channels) { output[place] = OutputElement(y); }
     }
 }

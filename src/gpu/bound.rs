@@ -4,8 +4,9 @@ use super::compile::pipeline;
 use super::device::Device;
 use super::pipelines::Pipeline;
 use crate::crop;
+use crate::dtype::DType;
 use crate::error::Result;
-use crate::program::{Binding, Program, Slice, Step};
+use crate::program::{Binding, Kind, Program, Slice, Step};
 
 /// A plan with its tensors: recording it allocates nothing and touches no queue.
 #[derive(Debug, Clone)]
@@ -48,8 +49,9 @@ impl Bound {
         for step in steps {
             let mut places_of_step = Vec::new();
             for binding in &step.bindings {
-                let place = stretch(places, binding.slice);
-                if is_aligned(&place, binding) {
+                let dtype = step.elements.at(binding.number);
+                let place = stretch(places, binding.slice, dtype);
+                if is_aligned(&place, binding, dtype) {
                     places_of_step.push(place);
                     continue;
                 }
@@ -66,8 +68,9 @@ impl Bound {
             calls.push(Call { step, pipeline: pipeline(device, step)?, places: places_of_step });
             for written in step.bindings.iter().filter(|binding| binding.writes) {
                 current.retain(|slice| slice.buffer != written.slice.buffer);
-                let place = stretch(places, written.slice);
-                if !is_aligned(&place, written) {
+                let dtype = step.elements.at(written.number);
+                let place = stretch(places, written.slice, dtype);
+                if !is_aligned(&place, written, dtype) {
                     let (copy, steps) = copies.of(written.slice);
                     current.push(written.slice);
                     for step in steps {
@@ -106,13 +109,14 @@ impl Bound {
                 let mut entries = vec![entry(0, uniform)];
                 for (binding, place) in call.step.bindings.iter().zip(&call.places) {
                     let before = place.offset % storage_alignment;
-                    words[2 + binding.number as usize] = offset(before, binding.skipped);
+                    let dtype = call.step.elements.at(binding.number);
+                    words[2 + binding.number as usize] = offset(before / dtype.bytes(), binding.skipped);
                     entries.push(entry(
                         binding.number,
                         wgpu::BufferBinding {
                             buffer: &place.buffer,
                             offset: place.offset - before,
-                            size: wgpu::BufferSize::new(before + 4 * binding.slice.length),
+                            size: wgpu::BufferSize::new(dtype.bytes_of(before / dtype.bytes() + binding.slice.length)),
                         },
                     ));
                 }
@@ -185,17 +189,17 @@ fn entry(binding: u32, buffer: wgpu::BufferBinding<'_>) -> wgpu::BindGroupEntry<
 /// Where a tensor starts in its binding, in values, below zero if it starts before: the shader adds with wrapping.
 #[expect(clippy::cast_possible_truncation, reason = "what wraps keeps its lower 32 bits")]
 fn offset(before: u64, skipped: u64) -> u32 {
-    (before / 4).wrapping_sub(skipped) as u32
+    before.wrapping_sub(skipped) as u32
 }
 
-/// Where a stretch of a buffer lies.
-fn stretch(places: &[Option<Place>], slice: Slice) -> Place {
+/// Where a stretch of a buffer of such values lies.
+fn stretch(places: &[Option<Place>], slice: Slice, dtype: DType) -> Place {
     let Place { buffer, offset } = places[slice.buffer].clone().expect("a place for every buffer that a step binds");
-    Place { buffer, offset: offset + 4 * slice.start }
+    Place { buffer, offset: offset + dtype.bytes() * slice.start }
 }
 
-fn is_aligned(place: &Place, binding: &Binding) -> bool {
-    (place.offset / 4).is_multiple_of(binding.alignment)
+fn is_aligned(place: &Place, binding: &Binding, dtype: DType) -> bool {
+    (place.offset / dtype.bytes()).is_multiple_of(binding.alignment)
 }
 
 /// Copies of the stretches that do not start where a step needs them to. A step that writes one of them is followed by a copy
@@ -207,12 +211,17 @@ struct Copies {
 impl Copies {
     fn new(device: &Device, steps: &[Step], places: &[Option<Place>]) -> Result<Self> {
         let mut made: Vec<(Slice, Place, Vec<Step>)> = Vec::new();
-        for binding in steps.iter().flat_map(|step| &step.bindings) {
+        let bindings = steps
+            .iter()
+            .flat_map(|step| step.bindings.iter().map(|binding| (binding, step.elements.at(binding.number))));
+        for (binding, dtype) in bindings {
             let slice = binding.slice;
-            if is_aligned(&stretch(places, slice), binding) || made.iter().any(|(other, ..)| *other == slice) {
+            if is_aligned(&stretch(places, slice, dtype), binding, dtype)
+                || made.iter().any(|(other, ..)| *other == slice)
+            {
                 continue;
             }
-            let bytes = 4 * slice.length;
+            let bytes = dtype.bytes_of(slice.length);
             let buffer = device.guarded("an aligned copy", bytes, || {
                 device.device().create_buffer(&wgpu::BufferDescriptor {
                     label: Some("sepconv aligned copy"),
@@ -221,8 +230,10 @@ impl Copies {
                     mapped_at_creation: false,
                 })
             })?;
-            let (step, grid) = crop::copy(slice, slice)?;
-            let mut program = Program::new("copy");
+            let mut program = Program::new("copy", dtype);
+            let length = slice.length;
+            let [from, to] = [Kind::Input, Kind::Output].map(|kind| program.hidden(kind, "tensor", length));
+            let (step, grid) = crop::copy(program.whole(from?), program.whole(to?))?;
             program.dispatch(step, grid, device.limits())?;
             made.push((slice, Place { buffer, offset: 0 }, program.steps));
         }

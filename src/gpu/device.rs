@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::pipelines::{PipelineCache, Pipelines};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 
 /// A `wgpu` device with its queue and the pipelines compiled so far. Tensors, timing and measurements take it. A
@@ -23,6 +24,8 @@ struct Shared {
     device: wgpu::Device,
     queue: wgpu::Queue,
     limits: wgpu::Limits,
+    /// What the tensors hold that are made with it.
+    dtype: DType,
     runtime_checks: bool,
     zeroed_workgroup_memory: bool,
     pipelines: Arc<Pipelines>,
@@ -61,12 +64,13 @@ fn lock(words: &Mutex<Option<String>>) -> std::sync::MutexGuard<'_, Option<Strin
 }
 
 impl Device {
-    /// Opens a device on this adapter, with all its limits, and with timestamp queries, subgroups, 64-bit integers in
-    /// shaders and pipeline caches where it has them.
+    /// Opens a device on this adapter, with all its limits, and with timestamp queries, subgroups, 64-bit integers and
+    /// 16-bit numbers in shaders and pipeline caches where it has them.
     pub(crate) async fn open(adapter: &wgpu::Adapter) -> Result<Self> {
         let wanted = wgpu::Features::TIMESTAMP_QUERY
             | wgpu::Features::SUBGROUP
             | wgpu::Features::SHADER_INT64
+            | wgpu::Features::SHADER_F16
             | wgpu::Features::PIPELINE_CACHE;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("sepconv"),
@@ -95,6 +99,7 @@ impl Device {
     pub(crate) fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let shared = Shared {
             limits: device.limits(),
+            dtype: DType::F32,
             runtime_checks: false,
             zeroed_workgroup_memory: false,
             pipelines: Arc::default(),
@@ -104,6 +109,10 @@ impl Device {
             queue,
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    pub(crate) fn with_dtype(&self, dtype: DType) -> Self {
+        self.with(|shared| shared.dtype = dtype)
     }
 
     pub(crate) fn with_runtime_checks(&self, runtime_checks: bool) -> Self {
@@ -150,6 +159,12 @@ impl Device {
     #[must_use]
     pub fn limits(&self) -> &wgpu::Limits {
         &self.shared.limits
+    }
+
+    /// What the tensors hold that are made with it: see [`Context::with_dtype`](crate::Context::with_dtype).
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.shared.dtype
     }
 
     /// Which adapter, driver and backend the device is on.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::program::Step;
-use crate::shader::hash;
+use crate::shader::{Elements, hash};
 
 /// A pipeline and the layout of its bindings.
 #[derive(Debug, Clone)]
@@ -13,9 +13,10 @@ pub(crate) struct Pipeline {
     pub layout: wgpu::BindGroupLayout,
 }
 
-type Key = (&'static str, &'static str, Vec<(&'static str, u32)>, bool);
+type Key = (&'static str, &'static str, Vec<(&'static str, u32)>, Elements, bool);
 
-/// The pipelines of one device, by shader, entry point, constants, and whether loops are written out.
+/// The pipelines of one device, by shader, entry point, constants, what tensors hold, and whether loops are written
+/// out.
 #[derive(Debug, Default)]
 pub(crate) struct Pipelines {
     made: Mutex<HashMap<Key, Pipeline>>,
@@ -39,7 +40,7 @@ impl Pipelines {
 
 /// What a pipeline is known by.
 pub(super) fn key(step: &Step) -> Key {
-    (step.shader.name, step.entry_point, step.constants.clone(), step.loops_written_out)
+    (step.shader.name, step.entry_point, step.constants.clone(), step.elements, step.loops_written_out)
 }
 
 /// What a device's driver keeps of the pipelines that it compiled.

@@ -9,6 +9,7 @@ use super::operands::{Operands, Parameters};
 use super::tensor::Tensor;
 use super::weights::{Layout, Weights};
 use super::workspace::Workspace;
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::memory::Memory;
 use crate::program::{Buffer, Kind, Program};
@@ -72,6 +73,12 @@ impl Plan {
         self.end(1)
     }
 
+    /// What its tensors hold.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.shared.program.dtype
+    }
+
     fn end(&self, end: usize) -> [u32; 4] {
         let program = &self.shared.program;
         program.buffers[program.ends()[end]].shape
@@ -94,7 +101,8 @@ impl Plan {
     /// anything is to be packed. Bind them as often as you like, to this plan or to any that reads the same layout.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::Missing`], [`Error::Unexpected`] or [`Error::OtherContext`], by the tensor's name;
+    /// [`Error::Shape`], [`Error::OtherType`], [`Error::Missing`], [`Error::Unexpected`] or [`Error::OtherContext`], by
+    /// the tensor's name;
     /// [`Error::OutOfMemory`] or [`Error::DeviceLost`].
     pub fn weights(&self, parameters: &Parameters<'_>) -> Result<Weights> {
         let weights = self.unpacked(parameters)?;
@@ -134,8 +142,8 @@ impl Plan {
     /// where it does, in each run, and an output is copied back: the result is the same, but it comes later.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::Missing`], [`Error::Unexpected`], [`Error::SharedBuffer`] or [`Error::OtherContext`],
-    /// by the tensor's name; [`Error::OtherLayout`] for weights packed in a layout that this plan does not read;
+    /// [`Error::Shape`], [`Error::OtherType`], [`Error::Missing`], [`Error::Unexpected`], [`Error::SharedBuffer`] or
+    /// [`Error::OtherContext`], by the tensor's name; [`Error::OtherLayout`] for weights packed in a layout that this plan does not read;
     /// [`Error::OutsideBuffer`] for a workspace that is too small; [`Error::OutOfMemory`] or [`Error::DeviceLost`].
     pub fn bind<'a>(&self, weights: impl Into<Option<&'a Weights>>, operands: Operands<'_>) -> Result<Bound> {
         let weights = self.check_weights(weights.into())?;
@@ -268,7 +276,7 @@ impl Workspace {
     }
 }
 
-/// The tensor, if it is there, has the wanted shape, and is of this device.
+/// The tensor, if it is there, has the wanted shape, holds the wanted values, and is of this device.
 fn check<'a>(device: &Device, wanted: &Buffer, tensor: Option<&'a Tensor>) -> Result<&'a Tensor> {
     let (argument, expected) = (wanted.name.name, wanted.shape);
     let check = || {
@@ -276,6 +284,9 @@ fn check<'a>(device: &Device, wanted: &Buffer, tensor: Option<&'a Tensor>) -> Re
         let shape = tensor.shape();
         if shape != expected {
             return Err(Error::Shape { argument, shape, expected });
+        }
+        if tensor.dtype() != wanted.dtype {
+            return Err(Error::OtherType { argument, dtype: tensor.dtype(), expected: wanted.dtype });
         }
         tensor.check_device(argument, device)?;
         Ok(tensor)

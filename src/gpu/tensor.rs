@@ -1,6 +1,7 @@
 //! `Tensor`: a stretch of a storage buffer with a shape.
 
 use super::device::{Device, Wait};
+use crate::dtype::{DType, widen};
 use crate::error::{Error, Result};
 use crate::size::{MAXIMUM_EXTENT, check_range, element_count, extent, values};
 
@@ -23,12 +24,14 @@ impl From<[u32; 1]> for Shape {
     }
 }
 
-/// `f32` values in NCHW order in a buffer on the device. A clone is another handle to the same memory.
+/// Values in NCHW order in a buffer on the device: `f32`, or those of the context that it is made with
+/// ([`Context::with_dtype`](crate::Context::with_dtype)). A clone is another handle to the same memory.
 #[derive(Debug, Clone)]
 pub struct Tensor {
     buffer: wgpu::Buffer,
     offset: u64,
     shape: [u32; 4],
+    dtype: DType,
     device: Device,
 }
 
@@ -36,18 +39,18 @@ pub struct Tensor {
 const USAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
 
-/// The bytes that a shape takes, if they are below 2⁶³. The batch may be 0, the other sizes may not.
-fn byte_size([batch, sizes @ ..]: [u32; 4]) -> Result<u64> {
+/// The values that a shape takes, if their bytes are below 2⁶³. The batch may be 0, the other sizes may not.
+fn length([batch, sizes @ ..]: [u32; 4]) -> Result<u64> {
     check_range("tensor size", batch.into(), 0, MAXIMUM_EXTENT)?;
     for size in sizes {
         extent("tensor size", size.into())?;
     }
     let [channels, height, width] = sizes;
-    Ok(4 * element_count("tensor", [batch, channels, height, width])?)
+    element_count("tensor", [batch, channels, height, width])
 }
 
-fn check_length(length: usize, shape: [u32; 4]) -> Result<()> {
-    let expected = byte_size(shape)? / 4;
+fn check_length(given: usize, shape: [u32; 4]) -> Result<()> {
+    let (expected, length) = (length(shape)?, given);
     if length as u64 == expected { Ok(()) } else { Err(Error::Length { argument: "tensor", length, shape, expected }) }
 }
 
@@ -71,7 +74,8 @@ impl Tensor {
         Self::allocate(device, shape.into().0, &[])
     }
 
-    /// A tensor in the caller's buffer, starting at a byte offset that is a multiple of 4.
+    /// A tensor in the caller's buffer, starting at a byte offset that is a multiple of 4. It takes a multiple of 4 bytes, so
+    /// that the two after an odd number of `f16` values belong to it.
     ///
     /// # Errors
     /// [`Error::Misaligned`], [`Error::OutsideBuffer`], [`Error::Usage`] if the buffer has no `STORAGE` usage, or
@@ -84,7 +88,8 @@ impl Tensor {
     /// that device's uncaptured errors, and the one that it brings panics.
     pub fn from_buffer(device: &Device, buffer: &wgpu::Buffer, offset: u64, shape: impl Into<Shape>) -> Result<Self> {
         let Shape(shape) = shape.into();
-        let bytes = byte_size(shape)?;
+        let dtype = device.dtype();
+        let bytes = dtype.bytes_of(length(shape)?);
         if !offset.is_multiple_of(4) {
             return Err(Error::Misaligned { argument: "tensor", offset, alignment: 4 });
         }
@@ -92,7 +97,7 @@ impl Tensor {
         if end > buffer.size() {
             return Err(Error::OutsideBuffer { argument: "tensor", end, size: buffer.size() });
         }
-        let tensor = Self { buffer: buffer.clone(), offset, shape, device: device.clone() };
+        let tensor = Self { buffer: buffer.clone(), offset, shape, dtype, device: device.clone() };
         tensor.check_usage(wgpu::BufferUsages::STORAGE)?;
         #[cfg(not(target_arch = "wasm32"))]
         if !device.owns(buffer)? {
@@ -113,7 +118,8 @@ impl Tensor {
 
     /// A buffer with these values, or of zeros if there are none.
     fn allocate(device: &Device, shape: [u32; 4], data: &[f32]) -> Result<Self> {
-        let bytes = byte_size(shape)?;
+        let dtype = device.dtype();
+        let bytes = dtype.bytes_of(length(shape)?);
         let maximum = device.limits().max_buffer_size;
         if bytes > maximum {
             return Err(Error::Limit { argument: "tensor", bytes, limit: "max_buffer_size", maximum });
@@ -129,11 +135,11 @@ impl Tensor {
         if !data.is_empty() {
             let view = buffer.slice(..).get_mapped_range_mut();
             let mut view = view.map_err(|error| device.mark_lost(error.to_string()))?;
-            view.copy_from_slice(bytemuck::cast_slice(data));
+            view.copy_from_slice(&dtype.encode(data));
             drop(view);
             buffer.unmap();
         }
-        Ok(Self { buffer, offset: 0, shape, device: device.clone() })
+        Ok(Self { buffer, offset: 0, shape, dtype, device: device.clone() })
     }
 
     /// Replaces the values, before whatever is submitted after this call.
@@ -144,8 +150,8 @@ impl Tensor {
     pub fn write(&self, values: &[f32]) -> Result<()> {
         check_length(values.len(), self.shape)?;
         self.check_usage(wgpu::BufferUsages::COPY_DST)?;
-        let bytes = bytemuck::cast_slice(values);
-        let write = || self.device.queue().write_buffer(&self.buffer, self.offset, bytes);
+        let bytes = self.dtype.encode(values);
+        let write = || self.device.queue().write_buffer(&self.buffer, self.offset, &bytes);
         self.device.guarded("a write", bytes.len() as u64, write)
     }
 
@@ -171,7 +177,8 @@ impl Tensor {
     pub(crate) async fn read_by(&self, wait: Wait) -> Result<Vec<f32>> {
         self.device.check_alive()?;
         self.check_usage(wgpu::BufferUsages::COPY_SRC)?;
-        let bytes = 4 * values(self.shape);
+        let count = values(self.shape);
+        let bytes = self.dtype.bytes_of(count);
         if bytes == 0 {
             return Ok(Vec::new());
         }
@@ -188,13 +195,25 @@ impl Tensor {
             let submission = self.device.queue().submit([encoder.finish()]);
             (staging, submission)
         })?;
-        self.device.download(&staging, submission, wait).await
+        if self.dtype == DType::F32 {
+            return self.device.download(&staging, submission, wait).await;
+        }
+        let mut values = widen(&self.device.download::<u16>(&staging, submission, wait).await?);
+        // What makes an odd number even is no value.
+        values.truncate(usize::try_from(count).expect("a count of values in memory"));
+        Ok(values)
     }
 
     /// Batch, channels, height, width.
     #[must_use]
     pub fn shape(&self) -> [u32; 4] {
         self.shape
+    }
+
+    /// What its values are.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 
     /// The buffer that holds it.

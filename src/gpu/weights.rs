@@ -56,8 +56,8 @@ impl Weights {
         let mut packed_bytes = 0;
         let mut place = |buffer: &Buffer| {
             if buffer.kind == Kind::Packed {
-                packed_bytes += 4 * buffer.length();
-                let packed = Tensor::zeros(device, buffer.shape)?;
+                packed_bytes += buffer.bytes();
+                let packed = Tensor::zeros(&device.with_dtype(buffer.dtype), buffer.shape)?;
                 return Ok(Place { buffer: packed.buffer().clone(), offset: 0 });
             }
             let tensor = given.next().expect("a tensor for every parameter");

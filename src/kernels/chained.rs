@@ -24,7 +24,7 @@ pub(super) static KERNEL: Kernel = Kernel {
 
 fn lower(parts: &(Geometry, Geometry), _: usize, lowering: &Lowering<'_>) -> Result<Program> {
     let [first, second] = [("depthwise", parts.0), ("pointwise", parts.1)].map(|(part, geometry)| {
-        let program = (lowering.plan)(&Layer::Conv2d(geometry));
+        let program = lowering.plan(&Layer::Conv2d(geometry));
         program.map(|program| program.within(part)).map_err(Error::within(part))
     });
     first?.then(second?)

@@ -98,7 +98,7 @@ pub(super) fn check_buffers(geometry: &Geometry, target: &Target) -> Result<()> 
     for (argument, shape) in
         [("input", geometry.input_shape()), ("weight", geometry.weight_shape()), ("output", geometry.output_shape())]
     {
-        let bytes = 4 * values(shape);
+        let bytes = target.dtype.bytes_of(values(shape));
         if bytes > maximum {
             return Err(Error::Limit { argument, bytes, limit, maximum });
         }
@@ -230,7 +230,7 @@ pub(super) fn lower_as(
     lowering: &Lowering<'_>,
 ) -> Result<Program> {
     let target = lowering.target;
-    let mut program = Program::new(kernel.name);
+    let mut program = Program::new(kernel.name, target.dtype);
     let tensors = Tensors::add(&mut program, whole, target)?;
     let sum = Sum { filter: whole.terms(), terms: whole.kernel_size.area(), channels: layout.channels };
     let mut weights = Weights { tensors: &tensors, windows: Vec::new() };
@@ -302,7 +302,7 @@ impl Weights<'_> {
                 |buffer, size: Size| (Slice { buffer, start: first * size.area(), length: planes * size.area() }, size);
             let (from, to) = (slice(self.tensors.weight, whole.kernel_size), slice(buffer, size));
             let (step, grid) = crop::step(from, to, [window.rows.start, window.columns.start], planes)?;
-            program.prepare(&step, grid, &target.limits)?;
+            program.prepare(step, grid, &target.limits)?;
         }
         self.windows.push((window.clone(), buffer));
         Ok(buffer)

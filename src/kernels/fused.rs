@@ -64,7 +64,7 @@ pub(super) fn lower(
     lowering: &Lowering<'_>,
 ) -> Result<Program> {
     let target = lowering.target;
-    let mut program = Program::new(kernel.name);
+    let mut program = Program::new(kernel.name, lowering.target.dtype);
     // It is cut as the normal convolution from the first input to the last output would be.
     let whole = Geometry {
         groups: 1,

@@ -26,6 +26,7 @@ mod simple;
 mod softmax;
 mod software;
 mod split_sums;
+mod sums;
 mod team;
 mod tiled_gemm;
 mod tiled_pointwise;

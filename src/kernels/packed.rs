@@ -22,7 +22,8 @@ fn length(geometry: &Geometry) -> u64 {
 /// What such a kernel needs of a layer.
 pub(super) fn check(geometry: &Geometry, target: &Target) -> std::result::Result<(), &'static str> {
     let fits = 4 * geometry.terms() <= target.binding_values();
-    if !fits || length(geometry) > (target.limits.max_buffer_size / 4).min(MAXIMUM_EXTENT) {
+    let length = length(geometry);
+    if !fits || target.dtype.bytes_of(length) > target.limits.max_buffer_size || length > MAXIMUM_EXTENT {
         return Err("it needs 4 filters in a binding, and its weight in a buffer once channels are padded to fours");
     }
     Ok(())

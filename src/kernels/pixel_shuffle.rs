@@ -70,7 +70,7 @@ fn product(layer: &ConvTranspose2d) -> Result<Geometry> {
 }
 
 fn lower(layer: &ConvTranspose2d, _: usize, lowering: &Lowering<'_>) -> Result<Program> {
-    let mut program = Program::new(KERNEL.name);
+    let mut program = Program::new(KERNEL.name, lowering.target.dtype);
     let geometry = product(layer)?;
     let input = program.buffer(Kind::Input, "input", layer.input_shape());
     let weight = program.buffer(Kind::Parameter, "weight", layer.weight_shape());
@@ -94,7 +94,7 @@ fn lower(layer: &ConvTranspose2d, _: usize, lowering: &Lowering<'_>) -> Result<P
     let between = program.hidden(Kind::Workspace, "between", length)?;
     let [input, between, output] = [input, between, output].map(|buffer| program.whole(buffer));
     given.extend([(Kind::Input, "input", input), (Kind::Output, "output", between)]);
-    let product = (lowering.plan)(&Layer::Conv2d(geometry))?;
+    let product = lowering.plan(&Layer::Conv2d(geometry))?;
     append(&mut program, product, &given)?;
 
     // From [image and channel, row and column in a window, row, column] to [.., row, row in a window, column, ..].
@@ -108,7 +108,7 @@ fn lower(layer: &ConvTranspose2d, _: usize, lowering: &Lowering<'_>) -> Result<P
         Axis::new(layer.kernel_size.width, plane),
     ];
     let length = u32::try_from(length).expect("an output that fits in a binding");
-    let shuffled = (lowering.plan)(&Layer::Rearrange(Rearrange::new(length, &shuffle)?))?;
+    let shuffled = lowering.plan(&Layer::Rearrange(Rearrange::new(length, &shuffle)?))?;
     append(&mut program, shuffled, &[(Kind::Input, "input", between), (Kind::Output, "output", output)])?;
     Ok(program)
 }

@@ -95,7 +95,7 @@ fn lower(pool: &PoolGeometry, _: usize, lowering: &Lowering<'_>) -> Result<Progr
     let target = lowering.target;
     let whole = as_convolution(pool);
     check_buffers(&whole, target)?;
-    let mut program = Program::new(KERNEL.name);
+    let mut program = Program::new(KERNEL.name, lowering.target.dtype);
     let input = program.buffer(Kind::Input, "input", pool.input_shape());
     let output = program.buffer(Kind::Output, "output", pool.output_shape());
     let [rows, row] = [pool.output.height, pool.output.width].map(u64::from);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::sums;
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layer::{Layer, Sizes};
 use crate::program::Program;
@@ -66,8 +68,20 @@ impl Variant {
 pub(crate) struct Lowering<'a> {
     /// The device.
     pub target: &'a Target,
-    /// Plans a layer that is inside another one, as the planner plans any layer.
-    pub plan: &'a dyn Fn(&Layer) -> Result<Program>,
+    /// Plans a layer of such tensors that is inside another one, as the planner plans any layer.
+    pub planner: &'a dyn Fn(&Layer, DType) -> Result<Program>,
+}
+
+impl Lowering<'_> {
+    /// Plans a layer inside another one.
+    pub fn plan(&self, layer: &Layer) -> Result<Program> {
+        (self.planner)(layer, self.target.dtype)
+    }
+
+    /// Plans a layer whose tensors hold sums.
+    pub fn plan_sums(&self, layer: &Layer) -> Result<Program> {
+        (self.planner)(layer, DType::F32)
+    }
 }
 
 /// The rules of a kernel for the one kind of layer that it computes.
@@ -166,7 +180,9 @@ impl Kernel {
         let unsupported = |reason| Error::Unsupported { kernel: self.name, reason };
         self.supports(layer, lowering.target).map_err(unsupported)?;
         let lowered = self.rules.lower(layer, variant, lowering);
-        lowered.unwrap_or_else(|| Err(unsupported("it computes another kind of layer")))
+        let mut program = lowered.unwrap_or_else(|| Err(unsupported("it computes another kind of layer")))?;
+        sums::keep(&mut program, lowering.target)?;
+        Ok(program)
     }
 
     /// Its whole source, the shared parts included, with default constants; empty if it has no shader.

@@ -49,7 +49,7 @@ fn suits((depthwise, pointwise): &(Geometry, Geometry), target: &Target) -> bool
     }
     let tiling = best(pointwise);
     let [across_pixels, across_channels, _] = grid(tiling, pointwise);
-    let between = 4.0 * depthwise.output_shape().map(f64::from).iter().product::<f64>();
+    let between = target.dtype.bytes() as f64 * depthwise.output_shape().map(f64::from).iter().product::<f64>();
     let saved = 2.0 * between;
     let again = (across_channels - 1) as f64 * depthwise.multiply_adds() as f64 * BYTES_PER_MULTIPLY_ADD;
     again < saved && across_pixels * across_channels >= FEW_WORKGROUPS

@@ -86,7 +86,7 @@ fn in_steps<S: Sizes>(
     lowering: &Lowering<'_>,
 ) -> Result<Program> {
     let target = lowering.target;
-    let mut program = Program::new(kernel.name);
+    let mut program = Program::new(kernel.name, target.dtype);
     let mut bindings = Vec::new();
     for (number, given) in (1..).zip(layer.given()) {
         check_binding(given.name, given.shape, target)?;
@@ -109,10 +109,9 @@ fn in_steps<S: Sizes>(
 }
 
 fn check_binding(argument: &'static str, shape: [u32; 4], target: &Target) -> Result<()> {
-    let (length, maximum) = (values(shape), target.binding_values());
-    if length > maximum {
-        let limit = "max_storage_buffer_binding_size";
-        return Err(Error::Limit { argument, bytes: 4 * length, limit, maximum: 4 * maximum });
+    let (bytes, maximum) = (target.dtype.bytes_of(values(shape)), target.binding_bytes());
+    if bytes > maximum {
+        return Err(Error::Limit { argument, bytes, limit: "max_storage_buffer_binding_size", maximum });
     }
     Ok(())
 }

@@ -123,7 +123,7 @@ fn lower_cut(cut: Geometry, lowering: &Lowering<'_>) -> Result<Program> {
 
 fn lower(whole: &Geometry, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
     let target = lowering.target;
-    let mut program = Program::new(KERNEL.name);
+    let mut program = Program::new(KERNEL.name, target.dtype);
     let tensors = Tensors::add(&mut program, whole, target)?;
     let variant = KERNEL.variant(&Layer::Conv2d(*whole), target, variant);
     let parts = parts_of(&variant);
@@ -141,10 +141,11 @@ fn lower(whole: &Geometry, variant: usize, lowering: &Lowering<'_>) -> Result<Pr
     let weight = program.whole(tensors.weight);
     let weight_of_parts = pack_as(&mut program, weight, "weight of the parts", &axes, lowering)?;
 
-    let between = program.hidden(Kind::Workspace, "parts of the sums", values(cut.output_shape()))?;
+    let between = program.sums(Kind::Workspace, "parts of the sums", values(cut.output_shape()))?;
     let between = program.whole(between);
-    let planned = lower_cut(cut, lowering)?;
+    let mut planned = lower_cut(cut, lowering)?;
     let [from, to] = planned.ends();
+    planned.have_sums(to);
     let own = planned.find(Kind::Parameter, "weight").expect("a convolution has a weight");
     let input = program.whole(tensors.input);
     program.append(planned, &[(from, input), (own, weight_of_parts), (to, between)])?;

@@ -5,6 +5,8 @@
 //! Winograd, *Arithmetic complexity of computations*, 1980; Lavin and Gray, *Fast algorithms for convolutional neural
 //! networks*, 2016.
 //!
+//! What is transformed is `f32`, whatever the layer's tensors hold: rounded to less, it would spoil the sums.
+//!
 //! Its errors may pass the bound of a sum, so a layer of [`Rounding::Exact`] is another kernel's.
 
 use super::convolution::{SUMS, Tensors, epilogue, extent, padding_mode, shader, tile_cost};
@@ -12,6 +14,7 @@ use super::parts::by_images;
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
 use super::software;
 use crate::conv::Conv2d;
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::extent::Extent;
 use crate::geometry::Geometry;
@@ -86,8 +89,11 @@ const FEWEST_TILES: u64 = 48;
 /// more values of traffic. So what is saved, divided by what it costs, grows with in · out / (in + out).
 fn suits(geometry: &Geometry, target: &Target) -> bool {
     let [inputs, outputs] = [geometry.in_channels_per_group(), geometry.out_channels_per_group()].map(u64::from);
-    let least =
-        if target.software { software::winograd_pays_from(product(geometry, tiles(geometry)), target) } else { 64 };
+    let least = if target.software {
+        software::winograd_pays_from(product(geometry, tiles(geometry)), &target.of(DType::F32))
+    } else {
+        64
+    };
     inputs * outputs >= least * (inputs + outputs) && tiles(geometry) >= FEWEST_TILES
 }
 
@@ -112,7 +118,8 @@ fn tiles_together(target: &Target) -> u64 {
 /// Its product has 16 terms where the layer has 36. What the transforms cost is left to a measurement.
 fn cost(geometry: &Geometry, _: &Variant, lowering: &Lowering<'_>) -> f64 {
     let all = tiles(geometry).next_multiple_of(tiles_together(lowering.target));
-    let planned = product(geometry, all).and_then(|product| Ok((product, (lowering.plan)(&Layer::Conv2d(product))?)));
+    let planned =
+        product(geometry, all).and_then(|product| Ok((product, lowering.plan_sums(&Layer::Conv2d(product))?)));
     planned.map_or(f64::INFINITY, |(product, program)| {
         let workgroups = program.steps.iter().map(|step| step.grid.map(f64::from).iter().product::<f64>()).sum();
         tile_cost(values(product.output_shape()) as f64, workgroups, lowering.target) * 16.0 / 36.0
@@ -173,7 +180,7 @@ fn product(geometry: &Geometry, tiles: u64) -> Result<Geometry> {
 /// transform, the product, the last transform.
 fn lower(whole: &Geometry, _: usize, lowering: &Lowering<'_>) -> Result<Program> {
     let (target, limits) = (lowering.target, &lowering.target.limits);
-    let mut program = Program::new(KERNEL.name);
+    let mut program = Program::new(KERNEL.name, lowering.target.dtype);
     let tensors = Tensors::add(&mut program, whole, target)?;
     let constants = variants(whole, target).swap_remove(0).constants;
     let step = |entry_point, extent: Extent, bindings| {
@@ -182,7 +189,7 @@ fn lower(whole: &Geometry, _: usize, lowering: &Lowering<'_>) -> Result<Program>
 
     let filters = u64::from(whole.out_channels) * u64::from(whole.in_channels_per_group());
     let places = |invocations: u64| u64::from(PLACES) * invocations;
-    let packed = program.hidden(Kind::Packed, "packed weight", places(filters))?;
+    let packed = program.sums(Kind::Packed, "packed weight", places(filters))?;
     let [weight, packed] = [tensors.weight, packed].map(|buffer| program.whole(buffer));
     let of_filters = Extent {
         out_channels: whole.out_channels,
@@ -192,7 +199,7 @@ fn lower(whole: &Geometry, _: usize, lowering: &Lowering<'_>) -> Result<Program>
     // This step does not read these bindings, but something must be bound there.
     let unused = (1..5).map(|number| Binding::read(number, weight));
     let pack = step("transform_filter", of_filters, unused.chain([Binding::write(5, packed)]).collect());
-    program.prepare(&pack, grid(filters), limits)?;
+    program.prepare(pack, grid(filters), limits)?;
 
     let (images, rows_at_once) = at_once(whole, target);
     let [rows, columns] = rows_and_columns(whole);
@@ -207,7 +214,7 @@ fn lower(whole: &Geometry, _: usize, lowering: &Lowering<'_>) -> Result<Program>
         let invocations =
             [part.geometry.in_channels, part.geometry.out_channels].map(|channels| u64::from(channels) * tiles);
         let mut workspace = |name, length| {
-            let buffer = program.hidden(Kind::Workspace, name, places(length))?;
+            let buffer = program.sums(Kind::Workspace, name, places(length))?;
             Ok(program.whole(buffer))
         };
         let input = workspace("transformed input", invocations[0])?;
@@ -218,7 +225,7 @@ fn lower(whole: &Geometry, _: usize, lowering: &Lowering<'_>) -> Result<Program>
 
         let extent = Extent { first_tile_row, tile_rows, ..extent(part) };
         program.dispatch(step("transform_input", extent, first), grid(invocations[0]), limits)?;
-        let mut product = (lowering.plan)(&Layer::Conv2d(product(&part.geometry, tiles)?))?;
+        let mut product = lowering.plan_sums(&Layer::Conv2d(product(&part.geometry, tiles)?))?;
         let [from, to] = product.ends();
         let own = product.find(Kind::Parameter, "weight").expect("a convolution has a weight");
         let mut given = vec![(from, input), (own, packed), (to, output)];

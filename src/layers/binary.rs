@@ -218,7 +218,7 @@ impl Describe for Binary {
 
     fn reference(&self, given: &[&[f32]]) -> Reference {
         let strides = [self.strides(0), self.strides(1)];
-        let mut reference = Reference { values: Vec::new(), magnitudes: Vec::new() };
+        let mut reference = Reference::default();
         for index in 0..values(self.shape()) {
             let mut rest = index;
             let mut places = [0; 2];

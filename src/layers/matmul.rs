@@ -123,7 +123,7 @@ impl Describe for MatMul {
         let wide = |numbers: [u32; 2]| numbers.map(|number| number as usize);
         let [a_batch, b_batch] = [0, 1].map(|operand| wide(self.batch_strides(operand)));
         let [a, b] = [0, 1].map(|operand| wide(self.strides(operand)));
-        let mut reference = Reference { values: Vec::new(), magnitudes: Vec::new() };
+        let mut reference = Reference::default();
         for outer in 0..self.batch[0] as usize {
             for inner in 0..self.batch[1] as usize {
                 for row in 0..self.rows as usize {

@@ -120,7 +120,7 @@ impl Describe for Normalise {
     }
 
     fn reference(&self, given: &[&[f32]]) -> Reference {
-        let mut reference = Reference { values: Vec::new(), magnitudes: Vec::new() };
+        let mut reference = Reference::default();
         for (row, values) in given[0].chunks(self.length as usize).enumerate() {
             let count = f64::from(self.length);
             let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / count;

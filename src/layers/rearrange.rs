@@ -149,6 +149,6 @@ impl Describe for Rearrange {
     fn reference(&self, given: &[&[f32]]) -> Reference {
         let value = |place: Option<usize>| f64::from(place.map_or(self.value, |place| given[0][place]));
         let values: Vec<f64> = self.places().map(value).collect();
-        Reference { magnitudes: vec![0.0; values.len()], values }
+        Reference { magnitudes: vec![0.0; values.len()], values, ..Reference::default() }
     }
 }

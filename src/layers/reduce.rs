@@ -96,7 +96,7 @@ impl Describe for Reduce {
 
     fn reference(&self, given: &[&[f32]]) -> Reference {
         let [length, inner] = [self.length, self.inner].map(|size| size as usize);
-        let mut reference = Reference { values: Vec::new(), magnitudes: Vec::new() };
+        let mut reference = Reference::default();
         for block in given[0].chunks(length * inner) {
             for column in 0..inner {
                 let along = || (0..length).map(|row| f64::from(block[row * inner + column]));

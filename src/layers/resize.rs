@@ -268,7 +268,7 @@ impl Describe for Resize2d {
         let width = self.input.width as usize;
         let rows: Vec<_> = (0..self.output.height).map(|row| self.taps(0, row)).collect();
         let columns: Vec<_> = (0..self.output.width).map(|column| self.taps(1, column)).collect();
-        let mut reference = Reference { values: Vec::new(), magnitudes: Vec::new() };
+        let mut reference = Reference::default();
         for plane in given[0].chunks(self.input.height as usize * width) {
             for rows in &rows {
                 for columns in &columns {

@@ -64,7 +64,8 @@ impl Describe for Softmax {
     fn reference(&self, given: &[&[f32]]) -> Reference {
         let [length, inner] = [self.length, self.inner].map(|size| size as usize);
         let count = given[0].len();
-        let mut reference = Reference { values: vec![0.0; count], magnitudes: vec![0.0; count] };
+        let mut reference =
+            Reference { values: vec![0.0; count], magnitudes: vec![0.0; count], ..Reference::default() };
         for (block, values) in given[0].chunks(length * inner).enumerate() {
             for column in 0..inner {
                 let along = || (0..length).map(|row| f64::from(values[row * inner + column]));

@@ -185,7 +185,8 @@ impl Describe for ConvTranspose2d {
 
     fn reference(&self, given: &[&[f32]]) -> Reference {
         let count = usize::try_from(values(self.output_shape())).expect("values in memory");
-        let mut reference = Reference { values: vec![0.0; count], magnitudes: vec![0.0; count] };
+        let mut reference =
+            Reference { values: vec![0.0; count], magnitudes: vec![0.0; count], ..Reference::default() };
         let [_, out_per_group, ..] = self.weight_shape().map(|size| size as usize);
         let in_per_group = (self.in_channels / self.groups) as usize;
         let out_plane = usize::try_from(self.output.area()).expect("values in memory");

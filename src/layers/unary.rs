@@ -55,6 +55,6 @@ impl Describe for Unary {
     fn reference(&self, given: &[&[f32]]) -> Reference {
         let values: Vec<f64> = given[0].iter().map(|&x| self.activation.apply(x.into())).collect();
         let magnitudes = given[0].iter().map(|&x| f64::from(x).abs()).collect();
-        Reference { values, magnitudes }
+        Reference { values, magnitudes, ..Reference::default() }
     }
 }

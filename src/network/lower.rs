@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::known::{Known, View};
 use super::resolve::{Resolved, ResolvedLayer, Source};
 use super::shape::count;
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layer::Layer;
 use crate::layers::rearrange::Rearrange;
@@ -58,7 +59,7 @@ pub(crate) fn four(shape: &[u32]) -> [u32; 4] {
 /// # Errors
 /// What the planner refuses, with the name of the layer.
 pub(crate) fn lower(resolved: &Resolved, planner: &Planner) -> Result<Lowered> {
-    let mut lowering = Lowering::new(resolved)?;
+    let mut lowering = Lowering::new(resolved, planner.target().dtype)?;
     for layer in &resolved.layers {
         let in_node = |error: Error| Error::Node { node: layer.name.clone(), reason: error.to_string() };
         lowering.layer(layer, planner).map_err(in_node)?;
@@ -79,9 +80,9 @@ struct Lowering {
 }
 
 impl Lowering {
-    fn new(resolved: &Resolved) -> Result<Self> {
+    fn new(resolved: &Resolved, dtype: DType) -> Result<Self> {
         // Readers see the kernels of each layer; a program's own name would be as long as the network.
-        let mut program = Program::new("network");
+        let mut program = Program::new("network", dtype);
         let mut inputs = Vec::new();
         // An output that is all of one storage, and no other output, is where its layer writes.
         let mut outputs: Vec<Option<usize>> = vec![None; resolved.outputs.len()];

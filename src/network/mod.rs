@@ -32,6 +32,7 @@ pub use plan::{NetworkPlan, Port};
 pub use reference::{ReferenceLayer, ReferenceOutput};
 
 use crate::context::Context;
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layer::Layer;
 #[cfg(feature = "unstable")]
@@ -287,8 +288,22 @@ impl Network {
         inputs: &[(&str, &[u32], &[f32])],
         visit: impl FnMut(&ReferenceLayer<'_>) -> Result<()>,
     ) -> Result<Vec<ReferenceOutput>> {
+        self.reference_of(DType::F32, inputs, visit)
+    }
+
+    /// [`reference`](Self::reference) with tensors of this type: what is given, every constant, and what each layer makes are
+    /// rounded to it.
+    ///
+    /// # Errors
+    /// Those of [`reference`](Self::reference).
+    pub fn reference_of(
+        &self,
+        dtype: DType,
+        inputs: &[(&str, &[u32], &[f32])],
+        visit: impl FnMut(&ReferenceLayer<'_>) -> Result<()>,
+    ) -> Result<Vec<ReferenceOutput>> {
         let shapes: Vec<(&str, &[u32])> = inputs.iter().map(|(name, shape, _)| (*name, *shape)).collect();
-        reference::run(&self.resolve(&shapes)?, inputs, visit)
+        reference::run(&self.resolve(&shapes)?, dtype, inputs, visit)
     }
 
     /// [`plan`](Self::plan) without a device: what would run, and what each layer would become.

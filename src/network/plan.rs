@@ -102,7 +102,8 @@ impl NetworkPlan {
     /// The bytes of device memory that [`weights`](Self::weights) takes.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
-        let constants: u64 = self.shared.constants.iter().map(|values| 4 * values.len() as u64).sum();
+        let dtype = self.plan.dtype();
+        let constants: u64 = self.shared.constants.iter().map(|values| dtype.bytes_of(values.len() as u64)).sum();
         constants + self.plan.packed_weight_bytes()
     }
 

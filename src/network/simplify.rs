@@ -587,6 +587,7 @@ fn write_in_place(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dtype::DType;
     use crate::layers::reduce::Reduction;
     use crate::network::operation::Operation;
     use crate::network::{Network, Value, reference, resolve};
@@ -648,7 +649,7 @@ mod tests {
         let values: Vec<f32> = (0..120_u16).map(|index| f32::from(index * 29 % 61) / 10.0 - 3.0).collect();
         let inputs = [("x", &SHAPE[..], &values[..])];
         let [expected, actual] =
-            [&plain, &simple].map(|resolved| reference::run(resolved, &inputs, |_| Ok(())).unwrap());
+            [&plain, &simple].map(|resolved| reference::run(resolved, DType::F32, &inputs, |_| Ok(())).unwrap());
         for (expected, actual) in expected.iter().zip(&actual) {
             assert_eq!((&expected.name, &expected.shape), (&actual.name, &actual.shape));
             for (right, value) in expected.values.iter().zip(&actual.values) {

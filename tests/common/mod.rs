@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sepconv::reference::{self, Reference};
 use sepconv::{
-    Activation, BinaryOperation, Bound, Choice, Context, Conv2d, Error, Geometry, Layer, Operands, Parameters, Plan,
-    PoolGeometry, Pooling, SeparableConv2d, Target, Tensor, Weights, kernels, verify,
+    Activation, BinaryOperation, Bound, Choice, Context, Conv2d, DType, Error, Geometry, Layer, Operands, Parameters,
+    Plan, PoolGeometry, Pooling, SeparableConv2d, Target, Tensor, Weights, kernels, verify,
 };
 
 pub mod golden;
@@ -52,6 +52,22 @@ pub fn context() -> Option<&'static Context> {
     CONTEXTS[INDEX.with(|index| *index)].get_or_init(open).as_ref()
 }
 
+/// The same device with tensors of `f16`, or none if its shaders have none.
+pub fn half(context: &Context) -> Option<Context> {
+    let half = context.with_dtype(DType::F16);
+    if !context.target().shader_f16 {
+        assert!(half.is_err());
+        eprintln!("{} has no f16: nothing is run with it", context.adapter_info().name);
+        return None;
+    }
+    Some(half.unwrap())
+}
+
+/// Values as tensors of this type hold them.
+pub fn rounded(dtype: DType, values: &[f32]) -> Vec<f32> {
+    values.iter().map(|&value| dtype.round(value)).collect()
+}
+
 /// Whether the sweeps are to leave nothing out: `SEPCONV_TEST_SWEEP=whole`. A software driver takes a quarter of an hour to
 /// compile all of their shaders, so that without it each case of a sweep is given to one kernel after the other in turn.
 pub fn sweeps_whole() -> bool {
@@ -69,7 +85,8 @@ pub fn foreign_device(change: impl FnOnce(&mut wgpu::Limits)) -> Option<(wgpu::D
     let mut limits = adapter.limits();
     change(&mut limits);
     let descriptor = wgpu::DeviceDescriptor {
-        required_features: adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64),
+        required_features: adapter.features()
+            & (wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64 | wgpu::Features::SHADER_F16),
         required_limits: limits,
         ..Default::default()
     };
@@ -310,6 +327,15 @@ impl Data {
         Self::new(geometry, |count| generator.integers(count))
     }
 
+    /// The same data as tensors of this type hold it.
+    pub fn rounded(mut self, dtype: DType) -> Self {
+        let optional = [&mut self.bias, &mut self.residual].into_iter().flatten();
+        for values in [&mut self.input, &mut self.weight].into_iter().chain(optional) {
+            *values = rounded(dtype, values);
+        }
+        self
+    }
+
     pub fn reference(&self) -> Reference {
         reference::conv2d(&self.geometry, &self.input, &self.weight, self.bias.as_deref(), self.residual.as_deref())
     }
@@ -344,13 +370,25 @@ pub fn poisoned(context: &Context, shape: [u32; 4]) -> Tensor {
 
 /// Compares a result with the reference, within the bound.
 pub fn assert_close(expected: &Reference, activation: Activation, terms: u64, actual: &[f32], what: &str) {
-    let error = verify::largest_error(expected, activation, terms, actual);
+    assert_close_of(DType::F32, expected, activation, terms, actual, what);
+}
+
+/// [`assert_close`] of a result of this type.
+pub fn assert_close_of(
+    dtype: DType,
+    expected: &Reference,
+    activation: Activation,
+    terms: u64,
+    actual: &[f32],
+    what: &str,
+) {
+    let error = verify::largest_error_of(dtype, expected, activation, terms, actual);
     assert!(error <= 1.0, "the largest error is {error} times the bound: {what}");
 }
 
-/// Compares a result with the reference, rounded once, bit for bit (but for the sign of zero).
-pub fn assert_exact(expected: &Reference, actual: &[f32], what: &str) {
-    assert!(actual == narrow(&expected.values), "small integers are not exact: {what}");
+/// Compares a result of this type with the reference, rounded once, bit for bit (but for the sign of zero).
+pub fn assert_exact(dtype: DType, expected: &Reference, actual: &[f32], what: &str) {
+    assert!(actual == rounded(dtype, &narrow(&expected.values)), "small integers are not exact: {what}");
 }
 
 /// Random data and small integers for one geometry, with what comes out.
@@ -362,8 +400,9 @@ pub struct Trial {
 }
 
 impl Trial {
-    pub fn new(geometry: &Geometry, seed: u64) -> Self {
+    pub fn new(dtype: DType, geometry: &Geometry, seed: u64) -> Self {
         let with_reference = |data: Data| {
+            let data = data.rounded(dtype);
             let reference = data.reference();
             (data, reference)
         };
@@ -380,18 +419,18 @@ impl Trial {
         let what = format!("{} on {geometry:?}, seed {}", plan.kernel(), self.seed);
         let (data, expected) = &self.random;
         for actual in data.run(context, plan) {
-            assert_close(expected, geometry.activation, geometry.terms(), &actual, &what);
+            assert_close_of(context.dtype(), expected, geometry.activation, geometry.terms(), &actual, &what);
         }
         let Some((data, expected)) = &self.integers else { return };
         for actual in data.run(context, plan) {
-            assert_exact(expected, &actual, &what);
+            assert_exact(context.dtype(), expected, &actual, &what);
         }
     }
 }
 
 /// Runs a plan on random data and on small integers and compares the results with the reference.
 pub fn check_plan(context: &Context, geometry: &Geometry, plan: &Plan, seed: u64) {
-    Trial::new(geometry, seed).check(context, plan);
+    Trial::new(context.dtype(), geometry, seed).check(context, plan);
 }
 
 /// Every different plan of a layer with one kernel: a GPU's tiles and a software device's, wherever it runs.
@@ -438,7 +477,8 @@ fn check_with(
                 let plan = layer.plan_with_kernel(&context.with_software(software), input_shape, kernel.name);
                 let plan = plan.unwrap_or_else(|error| panic!("{} on {geometry:?}: {error}", kernel.name));
                 assert_eq!(plan.kernel(), kernel.name);
-                trial.get_or_insert_with(|| Trial::new(&geometry, seed)).check(context, &plan);
+                let trial = trial.get_or_insert_with(|| Trial::new(context.dtype(), &geometry, seed));
+                trial.check(context, &plan);
             }
         }
     }
@@ -525,7 +565,8 @@ pub fn check_variants(context: &Context, cases: impl IntoIterator<Item = Case>) 
                 let plan = layer.plan_with_choice(&context, shape, choice).unwrap();
                 let is_own = |step: &sepconv::unstable::Step| step.constants.starts_with(&variant.constants);
                 assert!(plan.program().steps.iter().any(is_own), "{choice}");
-                trial.get_or_insert_with(|| Trial::new(&geometry, seed)).check(&context, &plan);
+                let trial = trial.get_or_insert_with(|| Trial::new(context.dtype(), &geometry, seed));
+                trial.check(&context, &plan);
                 forced += usize::from(choice.variant > 0);
             }
         }
@@ -673,20 +714,17 @@ fn check_separable_with(
             continue;
         }
         let mut generator = Random(seed);
-        let data =
-            SeparableData::new(
-                parts,
-                |count| {
-                    if integers { generator.integers(count) } else { generator.floats(count) }
-                },
-            );
+        let data = SeparableData::new(parts, |count| {
+            let values = if integers { generator.integers(count) } else { generator.floats(count) };
+            rounded(context.dtype(), &values)
+        });
         let expected = data.reference(parts);
         let compare = |terms, actual: &[f32], what: &str| {
             let what = format!("{what}, {layer:?} on {input_shape:?}, seed {seed}");
             if integers {
-                assert_exact(&expected, actual, &what);
+                assert_exact(context.dtype(), &expected, actual, &what);
             } else {
-                assert_close(&expected, pointwise.activation, terms, actual, &what);
+                assert_close_of(context.dtype(), &expected, pointwise.activation, terms, actual, &what);
             }
         };
         let plans = separable_plans(context, layer, input_shape, &takes);
@@ -697,7 +735,8 @@ fn check_separable_with(
                 compare(terms, &actual, plan.kernel());
             }
         }
-        let Some(normal) = layer.equivalent() else { continue };
+        // Its weights are products, which tensors of f16 would round once more.
+        let Some(normal) = layer.equivalent().filter(|_| context.dtype() == DType::F32) else { continue };
         let geometry = normal.geometry(input_shape).unwrap();
         let folded = data.folded(layer, geometry);
         let supports = |kernel: &&&kernels::Kernel| kernel.supports(&geometry.into(), context.target()).is_ok();
@@ -730,6 +769,7 @@ pub fn check_pool(context: &Context, geometry: PoolGeometry, seed: u64) {
             *entry = value;
         }
     }
+    let input = rounded(context.dtype(), &input);
     let layer = Layer::from(geometry);
     let expected = layer.describe().reference(&[&input]);
     let tensor = Tensor::from_slice(context, geometry.input_shape(), &input).unwrap();
@@ -739,7 +779,8 @@ pub fn check_pool(context: &Context, geometry: PoolGeometry, seed: u64) {
             let output = poisoned(context, plan.output_shape());
             plan.bind(None, Operands::new(&tensor, &output)).unwrap().run().unwrap();
             let actual = output.read_blocking().unwrap();
-            let error = verify::largest_error(&expected, Activation::None, layer.describe().terms(), &actual);
+            let terms = layer.describe().terms();
+            let error = verify::largest_error_of(context.dtype(), &expected, Activation::None, terms, &actual);
             assert!(error <= 1.0, "{choice} on {geometry:?}, seed {seed}: {error} of the bound");
             let same = |(a, b): (&f32, &f64)| {
                 f64::from(*a).total_cmp(b).is_eq() || (a.is_nan() && b.is_nan()) || (*a == 0.0 && *b == 0.0)

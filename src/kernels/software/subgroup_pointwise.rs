@@ -4,6 +4,7 @@ use super::super::convolution::{Layout, PLAIN, cost, epilogue, is_pixelwise, low
 use super::super::parts::MAXIMUM_TERMS;
 use super::super::row::{Kernel, Rank, Rules, Variant};
 use super::subgroup_gemm::{self, PIXEL_TILE};
+use crate::dtype::DType;
 use crate::geometry::Geometry;
 use crate::shader::{Shader, part};
 use crate::size::values;
@@ -44,6 +45,9 @@ const PAIRS: Layout = Layout { alignment: [2, 2, 1, 1, 1], ..PLAIN };
 
 fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
     subgroup_gemm::supports(geometry, target)?;
+    if target.dtype != DType::F32 {
+        return Err("it needs tensors of f32, of which two are an integer of 64 bits");
+    }
     if !target.shader_int64 {
         return Err("it needs a device opened with 64-bit integers in shaders");
     }

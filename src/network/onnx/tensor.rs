@@ -1,5 +1,6 @@
 //! The tensors in an ONNX file: as `f32`, or as whole numbers.
 
+use half::f16;
 use rten_onnx::onnx::{DataLocation, DataType, TensorProto};
 
 use crate::network::graph::Constant;
@@ -30,9 +31,9 @@ pub(super) fn constant(tensor: &TensorProto) -> Result<Constant, String> {
         }
         DataType::FLOAT16 => {
             // Where they are no raw bytes, each is the lower half of an `int32`.
-            let half = |bytes: [u8; 2]| half_to_f32(u16::from_le_bytes(bytes));
+            let half = |bytes: [u8; 2]| f16::from_le_bytes(bytes).to_f32();
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the lower half is meant")]
-            let floats = values.of(half, &tensor.int32_data, |&value| half_to_f32(value as u16))?;
+            let floats = values.of(half, &tensor.int32_data, |&value| f16::from_bits(value as u16).to_f32())?;
             Ok(Constant::floats(&shape, floats))
         }
         DataType::BFLOAT16 => {
@@ -103,43 +104,5 @@ impl Values<'_> {
             Some(raw) => raw.chunks_exact(N).map(|bytes| from_bytes(bytes.try_into().expect("as many"))).collect(),
             None => typed.iter().map(from_typed).collect(),
         })
-    }
-}
-
-/// A binary16 number as an `f32`, which can hold each.
-fn half_to_f32(half: u16) -> f32 {
-    let sign = u32::from(half >> 15) << 31;
-    let (exponent, fraction) = (u32::from(half >> 10 & 0x1f), u32::from(half & 0x3ff));
-    let size = match exponent {
-        // Without a leading 1: a multiple of 2^-24.
-        0 => return f32::from_bits(sign | (fraction as f32 * f32::exp2(-24.0)).to_bits()),
-        0x1f => 0x7f80_0000 | fraction << 13,
-        _ => (exponent + 112) << 23 | fraction << 13,
-    };
-    f32::from_bits(sign | size)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::half_to_f32;
-
-    #[test]
-    fn halves_are_as_ieee_754_says() {
-        let table = [
-            (0x0000, 0.0),
-            (0x3c00, 1.0),
-            (0xc000, -2.0),
-            (0x7bff, 65504.0),
-            (0x0400, 6.103_515_6e-5),
-            (0x0001, 5.960_464_5e-8),
-            (0x3555, 0.333_251_95),
-            (0x7c00, f32::INFINITY),
-            (0xfc00, f32::NEG_INFINITY),
-        ];
-        for (half, value) in table {
-            assert_eq!(half_to_f32(half).to_bits(), f32::to_bits(value), "{half:#x}");
-        }
-        assert_eq!(half_to_f32(0x8000).to_bits(), (-0.0_f32).to_bits());
-        assert!(half_to_f32(0x7e00).is_nan());
     }
 }
