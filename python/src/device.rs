@@ -2,8 +2,8 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use sepconv::Tuning;
 use sepconv::wgpu;
+use sepconv::{DType, Tuning};
 
 use crate::error::raised;
 use crate::own::Own;
@@ -100,5 +100,11 @@ impl Context {
     fn with_tuning(&self, table: &str) -> PyResult<Self> {
         let table: Tuning = table.parse().map_err(raised)?;
         Ok(Self(Own::new(self.get()?.with_tuning(table))))
+    }
+
+    /// The same device, with tensors of 16 bits.
+    fn with_f16(&self) -> PyResult<Self> {
+        let half = self.get()?.with_dtype(DType::F16).map_err(raised)?;
+        Ok(Self(Own::new(half)))
     }
 }

@@ -59,6 +59,15 @@ def test_sizes_may_change() -> None:
             assert numpy.array_equal(y, numpy.maximum(x, 0))
 
 
+def test_tensors_of_f16() -> None:
+    """A mask of the person, in half the memory: near the other one, and not the same."""
+    feed = {"input": astronaut()}
+    (whole,), (half,) = (sepconv.Session(SELFIE, dtype=dtype).run(None, feed) for dtype in ("f32", "f16"))
+    assert half.dtype == numpy.float32 and half.shape == whole.shape
+    difference = numpy.abs(half - whole)
+    assert 0 < difference.max() < 0.1 and difference.mean() < 0.001
+
+
 @pytest.mark.parametrize(
     ("names", "feed", "words"),
     [
@@ -83,7 +92,7 @@ def test_a_bad_model_is_refused() -> None:
     with pytest.raises(NotImplementedError, match="Rulu"):
         sepconv.Session(unknown)
     for options, words in (
-        (dict(dtype="f16"), "dtype is 'f16'"),
+        (dict(dtype="half"), "dtype is 'half'; it must be \"f32\" or \"f16\""),
         (dict(plans=0), "plans is 0"),
         (dict(rounding="some"), 'rounding is "some"'),
         (dict(device=9), "device is 9"),

@@ -36,14 +36,15 @@ class Session:
     Args:
         model: The path of an ONNX file, or its bytes.
         device: A place in `devices()`, part of a device's name, its PCI address, or None for the best that opens.
-        dtype: What the device computes in. ``"f32"`` is all there is.
+        dtype: What tensors hold on the device: ``"f32"``, or ``"f16"`` for half the memory and less precision. Sums are
+            f32 in any case, and so are the arrays that `run` takes and returns.
         rounding: ``"fast"``, or ``"exact"`` to do without kernels whose rounding errors may pass the bound of a sum.
         tuning: What `tune` returned for this device, if layers are to be planned by it.
         plans: For how many sets of shapes plans are kept. Each has the network's weights, and what lies between layers.
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is no ONNX file, is damaged, or an argument is none of what it may be.
+        ValueError: If it is no ONNX file, is damaged, an argument is none of what it may be, or the device has no f16.
         NotImplementedError: If the network needs what is missing, all of which it names.
         sepconv.DeviceError: If there is no device, or it does not open.
     """
@@ -58,14 +59,16 @@ class Session:
         tuning: str | None = None,
         plans: int = 4,
     ) -> None:
-        if dtype != "f32":
-            raise ValueError(f'dtype is {dtype!r}; it must be "f32"')
+        if dtype not in ("f32", "f16"):
+            raise ValueError(f'dtype is {dtype!r}; it must be "f32" or "f16"')
         if plans < 1:
             raise ValueError(f"plans is {plans}; it must be at least 1")
         data = model_bytes(model)
         opened = context(device)
         if tuning is not None:
             opened = opened.with_tuning(tuning)
+        if dtype == "f16":
+            opened = opened.with_f16()
         self._session = _sepconv.Session(opened, data, rounding, plans)
         self._names = [name for name, _ in self._session.inputs()]
         self._inputs = [NodeArg(name, shape) for name, shape in self._session.inputs()]
