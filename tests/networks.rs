@@ -110,15 +110,9 @@ fn networks_are_right() {
     }
 }
 
-/// How far a result of f16 may be from one of f32, as [`ratio`] says, after so many layers. Each layer's output and its weights
-/// are rounded, and so is the input: by 2⁻¹¹ at most, which is 2⁻¹¹ / √3 as a root mean square. If layers neither stretch nor
-/// damp what comes in, and roundings know nothing of each other, then their squares add up; and of some thousand values
-/// none is off by 5 times the mean.
-fn allowed_of_f16(layers: usize) -> f64 {
-    5.0 * (2.0 * layers as f64 + 1.0).sqrt() / 2048.0 / 3.0_f64.sqrt()
-}
-
-/// Each layer is within its own bound on the values that get there, and the whole is as near as rounding leaves it.
+/// Each layer is within its own bound on the values that get there. How far the whole may be from a result of f32 depends on
+/// how much a network makes of a rounding, which is seen of its definition with tensors of f16: that and the device round in the
+/// same places, but for values that lie between two numbers of f16. So the device may be twice as far.
 #[test]
 fn networks_of_f16_are_right() {
     let (Some(half), Some(folder)) = (context().and_then(common::half), folder()) else { return };
@@ -137,7 +131,6 @@ fn networks_of_f16_are_right() {
         let shapes: Vec<_> = inputs.iter().map(|(name, shape, _)| (*name, *shape)).collect();
         let values: Vec<_> = inputs.iter().map(|(name, _, values)| (*name, *values)).collect();
         let plan = case.network.plan(&half, &shapes).unwrap();
-        let allowed = allowed_of_f16(plan.layers().len());
         eprintln!("{}: {} layers, at most {:.3} of a bound, {}", case.name, plan.layers().len(), worst.0, worst.1);
         eprintln!("  {} bytes of weights, {} between layers", plan.weight_bytes(), plan.workspace_bytes());
         let by_reference = outputs.unwrap();
@@ -145,8 +138,9 @@ fn networks_of_f16_are_right() {
             let (_, expected) = &case.golden[&format!("output:{name}")];
             let reference = by_reference.iter().find(|output| output.name == name).unwrap();
             let ratios = [&actual, &reference.values].map(|values| ratio(values, expected));
-            eprintln!("  {name}: {:.2e}, by the reference {:.2e}, of {allowed:.2e}", ratios[0], ratios[1]);
-            assert!(ratios[0] <= allowed, "{} {name}: {} of {allowed}", case.name, ratios[0]);
+            let [ratio, by_definition] = ratios;
+            eprintln!("  {name}: {ratio:.2e}, and by its definition {by_definition:.2e}");
+            assert!(ratio <= 2.0 * by_definition + case.allowed, "{} {name}: {ratio}, {by_definition}", case.name);
         }
     }
 }
