@@ -4,6 +4,7 @@
 use std::str::FromStr;
 
 use crate::activation::Activation;
+use crate::dtype::DType;
 use crate::rounding::Rounding;
 use crate::size::{Padding, PaddingMode, Size};
 
@@ -104,6 +105,18 @@ pub fn rounding(text: &str) -> Result<Rounding, String> {
         "fast" => Ok(Rounding::Fast),
         "exact" => Ok(Rounding::Exact),
         _ => Err("it must be fast or exact".to_owned()),
+    }
+}
+
+/// What tensors hold: `f32` or `f16`.
+///
+/// # Errors
+/// What it must be.
+pub fn dtype(text: &str) -> Result<DType, String> {
+    match word(text).as_str() {
+        "f32" => Ok(DType::F32),
+        "f16" => Ok(DType::F16),
+        _ => Err("it must be f32 or f16".to_owned()),
     }
 }
 

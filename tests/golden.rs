@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::golden::{Golden, load};
 use common::{Data, SeparableData, context, narrow};
-use sepconv::{Choice, Conv2d, Tensor, kernels};
+use sepconv::{Choice, Conv2d, DType, Tensor, kernels};
 
 fn torch() -> Vec<Golden> {
     load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torch")))
@@ -187,4 +187,36 @@ fn a_tensor_comes_back_as_it_was() {
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&tensor.read_blocking().unwrap()), bits(case.values("input")), "{}", case.name);
     }
+}
+
+/// The same cases with tensors of f16, by the planner's own kernels. The known outputs are of inputs that are not rounded: each
+/// input, each weight and each output is off by 2⁻¹¹ of its size, or by 2⁻²⁵ near 0.
+#[test]
+fn cases_of_f16() {
+    let Some(half) = context().and_then(common::half) else { return };
+    let cases: Vec<Golden> = torch().into_iter().chain(wpt()).collect();
+    let cases = cases.iter().filter(|case| !case.is_separable() && !case.flag("ftz_sensitive"));
+    let mut compared = 0;
+    for (_, case) in cases.enumerate().filter(|(index, _)| common::sweeps_whole() || index.is_multiple_of(8)) {
+        let (layer, data) = (case.layer(), data(case));
+        let expected = data.reference();
+        let largest = data.input.iter().chain(&data.weight).map(|value| f64::from(value.abs()));
+        let near_0 = data.geometry.terms() as f64 * largest.fold(1.0, f64::max) * 2.0_f64.powi(-24);
+        let plan = layer.plan(&half, case.shape("input")).unwrap();
+        for actual in data.rounded(DType::F16).run(&half, &plan) {
+            assert_eq!(actual.len(), case.values("output").len(), "{}", case.name);
+            let magnitudes = expected.magnitudes.iter();
+            for ((&known, &actual), magnitude) in case.values("output").iter().zip(&actual).zip(magnitudes) {
+                let is_right = if known.is_finite() {
+                    let allowed = 3.01 * magnitude / 2048.0 + near_0 + case.tolerance("output");
+                    (f64::from(actual) - f64::from(known)).abs() <= allowed || known.abs() + 1.0 > 65_504.0
+                } else {
+                    actual.total_cmp(&known).is_eq() || (actual.is_nan() && known.is_nan())
+                };
+                assert!(is_right, "{}, {}: {actual} for {known}", case.name, plan.kernel());
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 1000, "{compared}");
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::RngSeed;
 use sepconv::unstable::{Binding, Kind, Planner, Program, Step};
-use sepconv::{AveragePool2d, Choice, Conv2d, Error, Layer, MaxPool2d, PaddingMode, SeparableConv2d, kernels};
+use sepconv::{AveragePool2d, Choice, Conv2d, DType, Error, Layer, MaxPool2d, PaddingMode, SeparableConv2d, kernels};
 
 /// The words of `extent` in shaders/shared/extent.wgsl that a step's sizes are in, behind the first workgroup and the offsets.
 const WORDS: [&str; 24] = [
@@ -246,9 +246,11 @@ fn run(program: &Program, tensors: &[(Option<&str>, &str, &[f32])]) -> Vec<f64> 
     memory.swap_remove(output)
 }
 
-/// A planner for a device with all that kernels need, with bindings of so many values.
+/// A planner for a device with all that kernels need, with bindings of so many values: of `f16` if that is even, so that sums
+/// that are cut have a tensor of their own.
 fn planner(values: u32) -> Planner {
     let [.., mut target] = common::targets();
+    (target.shader_f16, target.dtype) = (true, if values.is_multiple_of(2) { DType::F16 } else { DType::F32 });
     target.limits.max_storage_buffer_binding_size =
         u64::from(target.limits.min_storage_buffer_offset_alignment) + 4 * u64::from(values);
     Planner::new(target)

@@ -57,7 +57,8 @@ impl Golden {
         self.manifest["kind"] == "separable"
     }
 
-    fn flag(&self, name: &str) -> bool {
+    /// Whether the manifest says so of the case.
+    pub fn flag(&self, name: &str) -> bool {
         self.manifest.get(name).is_some_and(|value| value == true)
     }
 
@@ -127,8 +128,7 @@ impl Golden {
         if actual.len() != expected.len() {
             return Err(format!("{tensor} has {} values, not {}", actual.len(), expected.len()));
         }
-        let key = if tensor == "intermediate" { "tolerance_tight_intermediate" } else { "tolerance_tight" };
-        let tolerance = if self.flag("exact") { 0.0 } else { self.manifest[key].as_f64().unwrap() };
+        let tolerance = self.tolerance(tensor);
         let flushed = self.flag("ftz_sensitive").then(|| self.values("output_ftz"));
         let close = |expected: f32, actual: f32| {
             if expected.is_finite() {
@@ -144,6 +144,12 @@ impl Golden {
         wrong.map_or(Ok(()), |(index, (expected, actual))| {
             Err(format!("{tensor}[{index}] is {actual:e}, not {expected:e} within {tolerance:e}"))
         })
+    }
+
+    /// How far a value of this tensor may be from the one that is known.
+    pub fn tolerance(&self, tensor: &str) -> f64 {
+        let key = if tensor == "intermediate" { "tolerance_tight_intermediate" } else { "tolerance_tight" };
+        if self.flag("exact") { 0.0 } else { self.manifest[key].as_f64().unwrap() }
     }
 
     pub fn assert_close(&self, tensor: &str, actual: &[f32], what: &str) {

@@ -61,7 +61,7 @@ fn radv(write: bool) -> Outcome {
 fn tables() -> Outcome<Vec<(&'static str, Table)>> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    plan::write("gpu", folder.path())?;
+    plan::write("gpu", "f32", folder.path())?;
     let start = |(_, gpu): (_, &str)| {
         let mut command = Command::new(&own);
         command.arg("radv-of").arg(folder.path()).env("RADV_FORCE_FAMILY", gpu).env("RADV_DEBUG", "nocache");

@@ -24,12 +24,13 @@ pub struct Variant {
     pub wgsl: String,
 }
 
-/// Writes every shader, in every variant, of all [`SHAPES`] for a target to folders in this one.
+/// Writes every shader, in every variant, of all [`SHAPES`] for a target and for tensors of a type to folders in this one.
 ///
 /// # Errors
 /// If the command does not run.
-pub fn write(target: &str, folder: &Path) -> Outcome {
-    SHAPES.into_iter().enumerate().try_for_each(|(index, shapes)| plan(target, shapes, &folder.join(index.to_string())))
+pub fn write(target: &str, dtype: &str, folder: &Path) -> Outcome {
+    let write = |(index, shapes): (usize, &str)| plan(target, dtype, shapes, &folder.join(index.to_string()));
+    SHAPES.into_iter().enumerate().try_for_each(write)
 }
 
 /// The shaders that [`write`] wrote, each once, by name.
@@ -56,7 +57,7 @@ pub fn read(folder: &Path) -> Outcome<Vec<Variant>> {
 }
 
 /// Runs `sepconv plan`: the command that SEPCONV names, or else the one that cargo builds.
-fn plan(target: &str, shapes: &str, folder: &Path) -> Outcome {
+fn plan(target: &str, dtype: &str, shapes: &str, folder: &Path) -> Outcome {
     let mut command = if let Some(command) = std::env::var_os("SEPCONV") {
         Command::new(command)
     } else {
@@ -64,7 +65,9 @@ fn plan(target: &str, shapes: &str, folder: &Path) -> Outcome {
         command.args(["run", "--quiet", "--manifest-path"]).arg(Path::new(ROOT).join("Cargo.toml")).arg("--");
         command
     };
-    command.args(["plan", "--kernels", "all", "--target", target, "--shapes"]).arg(Path::new(ROOT).join(shapes));
+    command
+        .args(["plan", "--kernels", "all", "--dtype", dtype, "--target", target, "--shapes"])
+        .arg(Path::new(ROOT).join(shapes));
     let output = command.arg("--wgsl").arg(folder).output().map_err(|error| format!("sepconv: {error}"))?;
     let message = String::from_utf8_lossy(&output.stderr);
     if output.status.success() { Ok(()) } else { Err(format!("sepconv plan: {message}")) }

@@ -25,7 +25,10 @@ impl Shader {
     /// If it is not valid.
     pub fn new(wgsl: &str) -> Outcome<Self> {
         let module = naga::front::wgsl::parse_str(wgsl).map_err(|error| error.emit_to_string(wgsl))?;
-        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP | Capabilities::SHADER_INT64);
+        let mut validator = Validator::new(
+            ValidationFlags::all(),
+            Capabilities::SUBGROUP | Capabilities::SHADER_INT64 | Capabilities::SHADER_FLOAT16,
+        );
         let info = validator.validate(&module).map_err(|error| error.emit_to_string(wgsl))?;
         Ok(Self { module, info })
     }

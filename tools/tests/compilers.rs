@@ -23,13 +23,13 @@ fn is_taken(command: &mut Command) -> Option<Result<(), String>> {
 fn every_variant_is_translated_for_every_kind_of_driver() {
     let folder = tempfile::tempdir().unwrap();
     let mut missing = std::collections::BTreeSet::new();
-    for target in ["gpu", "software"] {
-        let written = folder.path().join(target);
-        plan::write(target, &written).unwrap();
+    for (target, dtype) in [("gpu", "f32"), ("gpu", "f16"), ("software", "f32"), ("software", "f16")] {
+        let written = folder.path().join(target).join(dtype);
+        plan::write(target, dtype, &written).unwrap();
         let variants = plan::read(&written).unwrap();
         assert!(variants.len() > 100, "only {} variants", variants.len());
         for Variant { name, entry_point, wgsl } in variants {
-            let failed = |error| -> ! { panic!("{target}: {name}: {error}") };
+            let failed = |error| -> ! { panic!("{target}, {dtype}: {name}: {error}") };
             let shader = Shader::new(&wgsl).unwrap_or_else(|error| failed(error));
             let has_int64 = wgsl.contains("u64");
             let msl = shader.msl(&entry_point).unwrap_or_else(|error| failed(error));

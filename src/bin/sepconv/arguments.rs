@@ -1,8 +1,8 @@
 //! The options that the subcommands share, and how their values are read.
 
 pub use sepconv::unstable::text::{activation, number, shape};
-use sepconv::unstable::text::{numbers, padding, padding_mode, rounding, size, word};
-use sepconv::{Activation, Conv2d, Padding, PaddingMode, Rounding, Size, kernels};
+use sepconv::unstable::text::{dtype, numbers, padding, padding_mode, rounding, size, word};
+use sepconv::{Activation, Conv2d, DType, Padding, PaddingMode, Rounding, Size, kernels};
 
 use crate::failure::{Failure, Outcome};
 
@@ -86,6 +86,15 @@ pub struct DeviceOption {
     /// The adapter to use: part of its name, or `cpu` for the reference [default: the best adapter there is].
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
+}
+
+/// What tensors hold.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct TypeOption {
+    /// What tensors hold on the device: `f32`, or `f16`, which takes half as many bytes. Sums are f32, and so is what is
+    /// written.
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = dtype)]
+    pub dtype: DType,
 }
 
 /// Whether the layers that `sepconv tune` measured are planned as it found best.

@@ -13,7 +13,7 @@ use sepconv::Context;
 use sepconv::roofline::Roofline;
 use serde_json::{Value, json};
 
-use crate::arguments::{self, DeviceOption, TuningOption};
+use crate::arguments::{self, DeviceOption, TuningOption, TypeOption};
 use crate::cache;
 use crate::device::Device;
 use crate::devices::limits;
@@ -109,6 +109,8 @@ pub struct Arguments {
     device: DeviceOption,
     #[command(flatten)]
     tuning: TuningOption,
+    #[command(flatten)]
+    tensors: TypeOption,
 }
 
 /// Runs it.
@@ -129,7 +131,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let shapes = shapes_file::load(arguments.shapes.as_deref(), arguments.batch)?;
     let earlier = arguments.compare.as_ref().map(|path| Earlier::read(path, &shapes)).transpose()?;
     let device = arguments.device.device.as_deref();
-    let context = Device::open_adapter(device, arguments.tuning.no_tune, "bench times")?;
+    let context = Device::open_adapter(device, arguments.tuning.no_tune, arguments.tensors.dtype, "bench times")?;
     let all_kernels = arguments.kernels.eq_ignore_ascii_case("all");
     if arguments.overhead {
         let measured = overhead::measure(&context, &shapes, all_kernels)?;
@@ -154,7 +156,8 @@ fn time_network(arguments: &Arguments, model: &Path) -> Outcome {
         Some(path) => networks::read_inputs(&network, path, &PictureOptions::default())?,
         None => networks::made_up(&network, &arguments.input, None, ", or --on an input")?,
     };
-    let context = Device::open_adapter(arguments.device.device.as_deref(), arguments.tuning.no_tune, "bench times")?;
+    let device = arguments.device.device.as_deref();
+    let context = Device::open_adapter(device, arguments.tuning.no_tune, arguments.tensors.dtype, "bench times")?;
     let roofline = Roofline::measure_blocking(&context)?;
     let timed = network::measure(&context, &network, &given, &roofline)?;
     cache::keep_pipelines(&context);
@@ -184,7 +187,8 @@ fn time_all<'a>(context: &Context, shapes: &'a [Shape], all_kernels: bool) -> Ou
                 is_chosen: index == 0,
                 sets: candidate.sets(),
                 timing,
-                floor: roofline.floor(shape.bytes(), shape.multiply_adds()),
+                bytes: shape.bytes(context.dtype()),
+                floor: roofline.floor(shape.bytes(context.dtype()), shape.multiply_adds()),
                 operations: candidate.operations,
                 kernel: candidate.kernel,
             });
@@ -244,6 +248,7 @@ fn write_json(arguments: &Arguments, context: &Context, mut measured: Value) -> 
     let Some(path) = &arguments.json else { return Ok(()) };
     let info = context.adapter_info();
     measured["adapter"] = info.name.into();
+    measured["dtype"] = context.dtype().to_string().into();
     measured["driver"] = format!("{} {}", info.driver, info.driver_info).into();
     measured["backend"] = format!("{:?}", info.backend).into();
     measured["host"] = host().into();

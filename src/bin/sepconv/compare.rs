@@ -10,7 +10,7 @@ use comfy_table::Table;
 use sepconv::{Conv2d, SeparableConv2d, Summary};
 use serde_json::{Value, json};
 
-use crate::arguments::TuningOption;
+use crate::arguments::{TuningOption, TypeOption};
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
 use crate::on_device::megabytes;
@@ -33,6 +33,8 @@ pub struct Arguments {
     device: Option<String>,
     #[command(flatten)]
     tuning: TuningOption,
+    #[command(flatten)]
+    tensors: TypeOption,
     /// Print one JSON object instead of tables.
     #[arg(long)]
     json: bool,
@@ -59,7 +61,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     }
     let picture = photograph::at_most(picture, LARGEST_SIDE);
     photograph::check_folder(&arguments.out, arguments.image.as_deref())?;
-    let device = Device::open(arguments.device.as_deref(), arguments.tuning.no_tune)?;
+    let device = Device::open(arguments.device.as_deref(), arguments.tuning.no_tune, arguments.tensors.dtype)?;
     let (normal, separable) = starting_example()?;
 
     let progress = progress(2 + LAYERS.len());
@@ -218,6 +220,7 @@ impl Report<'_> {
         };
         json!({
             "device": self.device.to_string(),
+            "dtype": self.device.dtype().to_string(),
             "starting_example": { "normal": summary(&self.normal), "separable": summary(&self.separable) },
             "photograph": {
                 "height": self.picture.height,

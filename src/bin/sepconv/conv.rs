@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sepconv::{Conv2d, Geometry, Padding, PaddingMode, Size};
 
-use crate::arguments::{ConvOptions, DeviceOption, OverwriteOption, TuningOption};
+use crate::arguments::{ConvOptions, DeviceOption, OverwriteOption, TuningOption, TypeOption};
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
 use crate::files::{self, Format, check_out};
@@ -47,6 +47,8 @@ pub struct Arguments {
     device: DeviceOption,
     #[command(flatten)]
     tuning: TuningOption,
+    #[command(flatten)]
+    tensors: TypeOption,
 }
 
 /// The filters, for `--help`.
@@ -71,7 +73,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let layer = arguments.options.layer(weight.four_axes("weight")?, bias_length)?;
     let geometry = layer.geometry(input_shape)?;
 
-    let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune)?;
+    let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune, arguments.tensors.dtype)?;
     let kernel = arguments.options.kernel.as_deref();
     let parameters = (weight.values.as_slice(), bias.as_ref().map(|bias| bias.values.as_slice()));
     let output = device.compute(geometry, kernel, &input.values, &[parameters])?;
@@ -136,7 +138,7 @@ fn filter_picture(arguments: &Arguments, filter: &Filter) -> Outcome {
     let layer = layer.apply(Conv2d::new(3, 3, 5).groups(3));
     let geometry = layer.geometry([1, 3, picture.height, picture.width])?;
 
-    let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune)?;
+    let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune, arguments.tensors.dtype)?;
     let (weight, bias) = (filter.taps.repeat(3), [filter.bias; 3]);
     let parameters = [(weight.as_slice(), Some(bias.as_slice()))];
     let output = device.compute(geometry, options.kernel.as_deref(), &picture.values, &parameters)?;

@@ -1,6 +1,6 @@
 //! Which device computes: the best adapter, one named with `--device`, or the CPU reference.
 
-use sepconv::{Context, Error, adapters};
+use sepconv::{Context, DType, Error, adapters};
 
 use crate::arguments::is_cpu;
 use crate::cache;
@@ -29,12 +29,14 @@ pub const DRIVER_HINT: &str = if cfg!(target_os = "linux") {
 impl Device {
     /// Opens the adapter whose name holds `name`, in any case; without a name the best one there is, or else the
     /// reference, which it then says on standard error. Layers are planned as `sepconv tune` found best on it, unless
-    /// `no_tune` is given.
-    pub fn open(name: Option<&str>, no_tune: bool) -> Outcome<Self> {
+    /// `no_tune` is given. Its tensors hold values of this type.
+    pub fn open(name: Option<&str>, no_tune: bool, dtype: DType) -> Outcome<Self> {
         if name.is_some_and(is_cpu) {
+            check_reference_type(dtype)?;
             return Ok(Self::Reference);
         }
-        let Some(context) = context(name, no_tune)? else {
+        let Some(context) = context(name, no_tune, dtype)? else {
+            check_reference_type(dtype)?;
             complain(&format!("No adapter: the CPU reference computes instead. To get one, {DRIVER_HINT}."));
             return Ok(Self::Reference);
         };
@@ -42,13 +44,21 @@ impl Device {
     }
 
     /// The same, for what only an adapter does: `what` says what that is.
-    pub fn open_adapter(name: Option<&str>, no_tune: bool, what: &str) -> Outcome<Box<Context>> {
+    pub fn open_adapter(name: Option<&str>, no_tune: bool, dtype: DType, what: &str) -> Outcome<Box<Context>> {
         if name.is_some_and(is_cpu) {
             let message = format!("--device is cpu; {what} an adapter: see `sepconv devices`");
             return Err(Failure::Request(message));
         }
         let none = || Failure::Request(format!("{what} an adapter, and there is none. To get one, {DRIVER_HINT}"));
-        context(name, no_tune)?.ok_or_else(none)
+        context(name, no_tune, dtype)?.ok_or_else(none)
+    }
+
+    /// What tensors hold.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::Adapter(context) => context.dtype(),
+            Self::Reference => DType::F32,
+        }
     }
 
     /// Keeps what this run's compilation can save the next one.
@@ -59,8 +69,17 @@ impl Device {
     }
 }
 
+/// Refuses what the reference is not asked for.
+pub fn check_reference_type(dtype: DType) -> Outcome {
+    if dtype == DType::F32 {
+        return Ok(());
+    }
+    let message = format!("--dtype {dtype} goes with an adapter; the CPU reference takes f32 and computes in f64");
+    Err(Failure::Request(message))
+}
+
 /// The adapter of this name, or the best that opens; none if there is none.
-fn context(name: Option<&str>, no_tune: bool) -> Outcome<Option<Box<Context>>> {
+fn context(name: Option<&str>, no_tune: bool, dtype: DType) -> Outcome<Option<Box<Context>>> {
     let opened = match name {
         Some(name) => pollster::block_on(Context::from_adapter(&named(name)?)),
         None => Context::new_blocking(),
@@ -69,7 +88,7 @@ fn context(name: Option<&str>, no_tune: bool) -> Outcome<Option<Box<Context>>> {
         Err(Error::NoAdapter { .. }) => return Ok(None),
         opened => opened?,
     };
-    let context = cache::with_pipelines(&opened);
+    let context = cache::with_pipelines(&opened.with_dtype(dtype)?);
     let context = if no_tune { context } else { context.with_tuning(cache::tuning(&context.adapter_info())) };
     Ok(Some(Box::new(context)))
 }
@@ -95,7 +114,9 @@ impl std::fmt::Display for Device {
             Self::Adapter(context) => {
                 let info = context.adapter_info();
                 let software = if info.device_type == wgpu::DeviceType::Cpu { ", software on the CPU" } else { "" };
-                write!(f, "{} ({:?}{software}; driver {} {})", info.name, info.backend, info.driver, info.driver_info)
+                let driver = format_args!("{} {}", info.driver, info.driver_info);
+                write!(f, "{} ({:?}{software}; driver {driver})", info.name, info.backend)?;
+                if context.dtype() == DType::F32 { Ok(()) } else { write!(f, ", tensors of {}", context.dtype()) }
             }
         }
     }

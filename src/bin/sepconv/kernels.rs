@@ -1,7 +1,7 @@
 //! `sepconv kernels`: each kernel, when it is chosen, what bounds it; and its source.
 
 use comfy_table::Table;
-use sepconv::kernels;
+use sepconv::{DType, kernels};
 
 use crate::arguments::{self, ConvOptions, DeviceOption};
 use crate::failure::{Failure, Outcome};
@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     }
     let options = ConvOptions { kernel: Some(name.clone()), ..arguments.options.clone() };
     let shapes = Shapes { input, weight, bias: arguments.bias };
-    let planned = shapes.planned(&options, arguments.device.device.as_deref(), true)?;
+    let planned = shapes.planned(&options, arguments.device.device.as_deref(), true, DType::F32)?;
     let mut steps = planned.program.iter().flat_map(|program| &program.steps);
     let none =
         || Failure::Request("--input has a batch of 0, for which nothing runs; it must be at least 1".to_owned());

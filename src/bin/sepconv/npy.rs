@@ -4,10 +4,11 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use npyz::{NpyHeader, Order};
+use sepconv::DType;
 
 use crate::failure::{Failure, Outcome};
 use crate::files;
-use crate::tensors::{Array, floats};
+use crate::tensors::{Array, values};
 
 /// The longest npy header that is read: one of four sizes takes 128 bytes.
 const MAXIMUM_HEADER: usize = 1024;
@@ -18,7 +19,7 @@ pub fn read(path: &Path) -> Outcome<Array> {
     parse(path, file, length)
 }
 
-/// The tensor in an npy file of this length: little-endian `f32` in C order.
+/// The tensor in an npy file of this length: little-endian `f32` or `f16` in C order.
 fn parse(path: &Path, mut reader: impl Read, length: u64) -> Outcome<Array> {
     let refused = |reason: &str| Failure::Request(format!("{}: {reason}", path.display()));
     let failed = |error: io::Error| refused(&format!("not an npy file: {error}"));
@@ -36,7 +37,7 @@ fn parse(path: &Path, mut reader: impl Read, length: u64) -> Outcome<Array> {
     let header_end = usize::try_from(start).unwrap_or(usize::MAX);
     let header_text = bytes.get(prefix.into()..header_end).filter(|text| text.len() <= MAXIMUM_HEADER);
     let header_text = header_text.ok_or_else(|| refused("the npy header is longer than that of any tensor"))?;
-    // The header's numbers are the sizes and the 4 of f4, so that their product is the size in bytes. The parser
+    // The header's numbers are the sizes and the 4 of f4 or the 2 of f2, so that their product is the size in bytes. The parser
     // multiplies them unchecked.
     let mut numbers = header_text.split(|byte| !byte.is_ascii_digit()).filter(|digits| !digits.is_empty());
     let claimed = numbers.try_fold(1_u64, |product, digits| {
@@ -47,18 +48,24 @@ fn parse(path: &Path, mut reader: impl Read, length: u64) -> Outcome<Array> {
         return Err(refused("the npy header claims more values than any file holds"));
     }
     let header = NpyHeader::from_reader(bytes.as_slice()).map_err(failed)?;
-    let (dtype, order) = (header.dtype().descr(), header.order());
-    if dtype != "'<f4'" || order != Order::C {
-        let what = format!("its values are {dtype} in {order:?} order; they must be '<f4' (little-endian) in C order");
-        return Err(refused(&what));
-    }
+    let (descr, order) = (header.dtype().descr(), header.order());
+    let dtype = match descr.as_str() {
+        "'<f4'" if order == Order::C => DType::F32,
+        "'<f2'" if order == Order::C => DType::F16,
+        _ => {
+            let what = format!(
+                "its values are {descr} in {order:?} order; they must be '<f4' or '<f2' (little-endian) in C order"
+            );
+            return Err(refused(&what));
+        }
+    };
     let shape = header.shape().to_vec();
-    let size = shape.iter().try_fold(4_u64, |bytes, &size| bytes.checked_mul(size));
+    let size = shape.iter().try_fold(dtype.bytes(), |bytes, &size| bytes.checked_mul(size));
     let Some(size) = size.filter(|&size| size == length - start) else {
         return Err(refused(&format!("its shape {shape:?} takes another number of values than the file holds")));
     };
     let rest = bytes.split_off(header_end);
-    let values = floats(rest.chain(reader), size).map_err(|error| refused(&error))?;
+    let values = values(rest.chain(reader), size, dtype).map_err(|error| refused(&error))?;
     Ok(Array { shape, values })
 }
 
@@ -84,6 +91,9 @@ mod tests {
     fn an_npy_file_is_read() {
         let array = parse_all(&npy("<f4", "False", "(1, 2)", &[0, 0, 128, 63, 0, 0, 0, 64])).unwrap();
         assert_eq!(array, Array { shape: vec![1, 2], values: vec![1.0, 2.0] });
+        // 1, -2, and the least number above 0.
+        let halves = parse_all(&npy("<f2", "False", "(3,)", &[0, 0x3c, 0, 0xc0, 1, 0])).unwrap();
+        assert_eq!(halves, Array { shape: vec![3], values: vec![1.0, -2.0, 2.0_f32.powi(-24)] });
         let empty = parse_all(&npy("<f4", "False", "(0, 64, 56, 56)", &[])).unwrap();
         assert_eq!(empty, Array { shape: vec![0, 64, 56, 56], values: Vec::new() });
     }
@@ -94,6 +104,8 @@ mod tests {
         for (descr, order, shape) in [
             ("<f8", "False", "(1,)"),
             (">f4", "False", "(2,)"),
+            (">f2", "False", "(4,)"),
+            ("<f2", "False", "(2,)"),
             ("<f4", "True", "(1, 2)"),
             ("<f4", "False", "(3,)"),
             ("<f4", "False", "(1,)"),

@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use sepconv::unstable::{Memory, Planner, Program};
-use sepconv::{Choice, Geometry, Layer, SeparableConv2d, Target, adapters, kernels};
+use sepconv::{Choice, DType, Error, Geometry, Layer, SeparableConv2d, Target, adapters, kernels};
 use serde_json::{Value, json};
 
-use crate::arguments::{self, ConvOptions, DeviceOption, TuningOption};
+use crate::arguments::{self, ConvOptions, DeviceOption, TuningOption, TypeOption};
 use crate::cache;
 use crate::compute::check_reference;
 use crate::device;
@@ -55,6 +55,8 @@ pub struct Arguments {
     #[command(flatten)]
     tuning: TuningOption,
     #[command(flatten)]
+    tensors: TypeOption,
+    #[command(flatten)]
     shaders: shaders::Options,
     /// Print one JSON object instead of text.
     #[arg(long)]
@@ -72,15 +74,22 @@ pub struct Shapes {
 impl Shapes {
     /// How a device would run the layer that these shapes and options describe: as `sepconv tune` found best, unless a
     /// kernel is named or `no_tune` is given.
-    pub fn planned(&self, options: &ConvOptions, device: Option<&str>, no_tune: bool) -> Outcome<Planned> {
+    pub fn planned(
+        &self,
+        options: &ConvOptions,
+        device: Option<&str>,
+        no_tune: bool,
+        dtype: DType,
+    ) -> Outcome<Planned> {
         let geometry = options.layer(self.weight, self.bias)?.geometry(self.input)?;
         let kernel = options.kernel.as_deref();
         if device.is_some_and(arguments::is_cpu) {
             check_reference(&geometry, kernel)?;
+            device::check_reference_type(dtype)?;
             let whose = "the CPU reference".to_owned();
-            return Ok(Planned { geometry, planner: None, program: None, is_tuned: false, whose });
+            return Ok(Planned { geometry, dtype, planner: None, program: None, is_tuned: false, whose });
         }
-        let (planner, adapter) = planner(device, no_tune)?;
+        let (planner, adapter) = planner(device, no_tune, dtype)?;
         let layer = geometry.into();
         let program = match kernel {
             Some(kernel) => planner.plan_with(&layer, Choice::new(kernels::by_name(kernel)?, 0))?,
@@ -89,13 +98,15 @@ impl Shapes {
         let kept = planner.kept(&layer).filter(|_| kernel.is_none());
         let is_tuned = kept.is_some_and(|choice| choice.kernel.name == program.kernel);
         let whose = whose(adapter);
-        Ok(Planned { geometry, planner: Some(planner), program: Some(program), is_tuned, whose })
+        Ok(Planned { geometry, dtype, planner: Some(planner), program: Some(program), is_tuned, whose })
     }
 }
 
 /// A layer and how it would run.
 pub struct Planned {
     geometry: Geometry,
+    /// What its tensors hold.
+    dtype: DType,
     /// What planned it; none for the reference.
     planner: Option<Planner>,
     /// None for the reference, which has no kernels.
@@ -180,8 +191,12 @@ fn whose(adapter: Option<wgpu::AdapterInfo>) -> String {
 }
 
 /// What plans for the chosen adapter, as `sepconv tune` found best unless `no_tune` is given.
-fn planner(device: Option<&str>, no_tune: bool) -> Outcome<(Planner, Option<wgpu::AdapterInfo>)> {
-    let (target, adapter) = target(device)?;
+fn planner(device: Option<&str>, no_tune: bool, dtype: DType) -> Outcome<(Planner, Option<wgpu::AdapterInfo>)> {
+    let (mut target, adapter) = target(device)?;
+    if dtype == DType::F16 && !target.shader_f16 {
+        return Err(Error::NoF16 { device: whose(adapter) }.into());
+    }
+    target.dtype = dtype;
     let mut planner = Planner::new(target);
     if let Some(adapter) = adapter.as_ref().filter(|_| !no_tune) {
         planner = planner.with_tuning(Arc::new(cache::tuning(adapter)));
@@ -192,7 +207,7 @@ fn planner(device: Option<&str>, no_tune: bool) -> Outcome<(Planner, Option<wgpu
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
     if let Some(shapes) = &arguments.shaders.shapes {
-        return shaders::run(&arguments.shaders, shapes);
+        return shaders::run(&arguments.shaders, shapes, arguments.tensors.dtype);
     }
     let device = arguments.device.device.as_deref();
     arguments.tuning.check(device)?;
@@ -201,11 +216,12 @@ pub fn run(arguments: &Arguments) -> Outcome {
             let message = "--device is cpu; a network is planned for an adapter: see `sepconv devices`";
             return Err(Failure::Request(message.to_owned()));
         }
-        let (planner, adapter) = planner(device, arguments.tuning.no_tune)?;
+        let (planner, adapter) = planner(device, arguments.tuning.no_tune, arguments.tensors.dtype)?;
         let rounding = arguments.options.rounding;
         return network::run(model, &arguments.input, (&planner, rounding), whose(adapter), arguments.json);
     }
-    let planned = arguments.shapes()?.planned(&arguments.options, device, arguments.tuning.no_tune)?;
+    let (no_tune, dtype) = (arguments.tuning.no_tune, arguments.tensors.dtype);
+    let planned = arguments.shapes()?.planned(&arguments.options, device, no_tune, dtype)?;
     let separable = Separable::of(&planned);
     if arguments.json {
         return print(&format!("{:#}", to_json(&planned, separable.as_ref())));
@@ -267,13 +283,18 @@ impl Separable {
     }
 
     /// What writing and reading the tensor between the parts moves.
-    fn between_bytes(&self) -> u64 {
-        8 * self.depthwise.output_shape().into_iter().map(u64::from).product::<u64>()
+    fn between_bytes(&self, dtype: DType) -> u64 {
+        2 * dtype.bytes() * self.depthwise.output_shape().into_iter().map(u64::from).product::<u64>()
     }
 
-    fn bytes(&self) -> u64 {
-        self.depthwise.bytes().saturating_add(self.pointwise.bytes())
+    fn bytes(&self, dtype: DType) -> u64 {
+        bytes(&self.depthwise, dtype).saturating_add(bytes(&self.pointwise, dtype))
     }
+}
+
+/// The bytes that a layer with tensors of this type must move.
+fn bytes(geometry: &Geometry, dtype: DType) -> u64 {
+    geometry.bytes() / DType::F32.bytes() * dtype.bytes()
 }
 
 /// How much of a normal layer's number a separable layer needs.
@@ -287,7 +308,9 @@ fn compared(normal: u64, separable: u64) -> String {
 }
 
 fn to_text(planned: &Planned, separable: Option<&Separable>) -> String {
-    let (g, whose) = (&planned.geometry, &planned.whose);
+    let (g, whose, dtype) = (&planned.geometry, &planned.whose, planned.dtype);
+    let own_bytes = bytes(g, dtype);
+    let intensity = 2.0 * g.multiply_adds() as f64 / own_bytes as f64;
     let (kernel, chosen) = planned.kernel();
     let grids = planned.grids().into_iter().map(|([x, y, z], count)| format!("{count} of {x} x {y} x {z} workgroups"));
     let grids = grids.collect::<Vec<_>>().join(", ");
@@ -296,8 +319,8 @@ fn to_text(planned: &Planned, separable: Option<&Separable>) -> String {
         row("output", format!("{:?}", g.output_shape())),
         row("parameters", g.parameters().to_string()),
         row("multiply-adds", g.multiply_adds().to_string()),
-        row("bytes", format!("{} (input, parameters and output once each)", g.bytes())),
-        row("arithmetic intensity", format!("{:.2} FLOP/byte", g.arithmetic_intensity())),
+        row("bytes", format!("{own_bytes} (input, parameters and output once each)")),
+        row("arithmetic intensity", format!("{intensity:.2} FLOP/byte")),
         row("kernel", format!("{kernel} ({chosen})")),
     ];
     rows.extend(planned.passed_over().into_iter().map(|(name, needs)| row(&format!("  not {name}"), needs.to_owned())));
@@ -313,9 +336,9 @@ fn to_text(planned: &Planned, separable: Option<&Separable>) -> String {
         let (kernel, workspace) = separable.way.clone().unwrap_or_else(|| ("none within these limits".to_owned(), 0));
         let bytes = format!(
             "{} ({}), of which {} are the tensor between the parts, if two dispatches write and read it",
-            separable.bytes(),
-            compared(g.bytes(), separable.bytes()),
-            separable.between_bytes()
+            separable.bytes(dtype),
+            compared(own_bytes, separable.bytes(dtype)),
+            separable.between_bytes(dtype)
         );
         rows.extend([
             row("", String::new()),
@@ -333,8 +356,9 @@ fn to_text(planned: &Planned, separable: Option<&Separable>) -> String {
 }
 
 fn to_json(planned: &Planned, separable: Option<&Separable>) -> Value {
-    let g = &planned.geometry;
+    let (g, dtype) = (&planned.geometry, planned.dtype);
     let (kernel, chosen) = planned.kernel();
+    let own_bytes = bytes(g, dtype);
     let sides = g.padding;
     json!({
         "input_shape": g.input_shape(),
@@ -343,8 +367,9 @@ fn to_json(planned: &Planned, separable: Option<&Separable>) -> Value {
         "padding": [sides.top, sides.left, sides.bottom, sides.right],
         "parameters": g.parameters(),
         "multiply_adds": g.multiply_adds(),
-        "bytes": g.bytes(),
-        "arithmetic_intensity": g.arithmetic_intensity(),
+        "dtype": dtype.to_string(),
+        "bytes": own_bytes,
+        "arithmetic_intensity": 2.0 * g.multiply_adds() as f64 / own_bytes as f64,
         "kernel": kernel,
         "kernel_chosen": chosen,
         "passed_over": planned.passed_over().iter()
@@ -360,7 +385,7 @@ fn to_json(planned: &Planned, separable: Option<&Separable>) -> Value {
             "pointwise_weight_shape": separable.pointwise.weight_shape(),
             "parameters": separable.parameters(),
             "multiply_adds": separable.multiply_adds(),
-            "bytes": separable.bytes(),
+            "bytes": separable.bytes(dtype),
             "kernel": separable.way.as_ref().map(|(kernel, _)| kernel),
             "workspace_bytes": separable.way.as_ref().map(|(_, bytes)| bytes),
         })),

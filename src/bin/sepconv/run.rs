@@ -10,7 +10,7 @@ use sepconv::unstable::{Array, inputs, timed};
 use sepconv::{Context, Network, Rounding};
 use serde_json::{Value, json};
 
-use crate::arguments::{DeviceOption, OverwriteOption, TuningOption};
+use crate::arguments::{DeviceOption, OverwriteOption, TuningOption, TypeOption};
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
 use crate::files::{self, Format, check_out};
@@ -55,6 +55,8 @@ pub struct Arguments {
     device: DeviceOption,
     #[command(flatten)]
     tuning: TuningOption,
+    #[command(flatten)]
+    tensors: TypeOption,
 }
 
 /// Runs it.
@@ -74,7 +76,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         return Err(Failure::Request(message));
     }
     let given = networks::read_inputs(&network, &arguments.input, &arguments.picture)?;
-    let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune)?;
+    let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune, arguments.tensors.dtype)?;
     let ran = match &device {
         Device::Adapter(context) => on_adapter(context, &network, &given, arguments.time)?,
         Device::Reference => by_reference(&network, &given, arguments.time)?,
@@ -208,6 +210,7 @@ fn to_text(arguments: &Arguments, ran: &Ran, device: &Device) -> String {
 fn to_json(ran: &Ran, device: &Device) -> Value {
     json!({
         "device": device.to_string(),
+        "dtype": device.dtype().to_string(),
         "steps": ran.steps,
         "weight_bytes": ran.weight_bytes,
         "workspace_bytes": ran.workspace_bytes,

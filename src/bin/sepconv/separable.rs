@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use sepconv::{Activation, SeparableConv2d};
 
-use crate::arguments::{self, DeviceOption, LayerOptions, OverwriteOption, TuningOption};
+use crate::arguments::{self, DeviceOption, LayerOptions, OverwriteOption, TuningOption, TypeOption};
 use crate::conv::report;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
@@ -37,6 +37,8 @@ pub struct Arguments {
     device: DeviceOption,
     #[command(flatten)]
     tuning: TuningOption,
+    #[command(flatten)]
+    tensors: TypeOption,
 }
 
 /// Runs it.
@@ -60,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     check_bias("depthwise.bias", depthwise_bias.as_ref(), shapes.0[0])?;
     check_bias("pointwise.bias", pointwise_bias.as_ref(), shapes.1[0])?;
 
-    let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune)?;
+    let device = Device::open(arguments.device.device.as_deref(), arguments.tuning.no_tune, arguments.tensors.dtype)?;
     let parameters = [(&depthwise, &depthwise_bias), (&pointwise, &pointwise_bias)]
         .map(|(weight, bias)| (weight.values.as_slice(), bias.as_ref().map(|bias| bias.values.as_slice())));
     let output = device.compute(parts, kernel, &input.values, &parameters)?;

@@ -7,9 +7,9 @@ mod report;
 
 use std::path::{Path, PathBuf};
 
-use sepconv::Network;
 use sepconv::unstable::separate;
 use sepconv::unstable::separation::{Goal, Run, Sample, Whole, measure};
+use sepconv::{DType, Network};
 
 use crate::arguments::{DeviceOption, TuningOption, number};
 use crate::cache;
@@ -106,7 +106,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     }
     let (calibration, checks) = samples(arguments, &network)?;
     let device = arguments.device.device.as_deref();
-    let context = Device::open_adapter(device, arguments.tuning.no_tune, "separate measures on")?;
+    let context = Device::open_adapter(device, arguments.tuning.no_tune, DType::F32, "separate measures on")?;
     let is_calibrated = !arguments.calibrate.is_empty();
     let bar = progress(1);
     let shown = shown(&bar);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sepconv::reference::Reference;
 use sepconv::timing::{self, Timing};
 use sepconv::unstable::LayerTensors;
-use sepconv::{Bound, Choice, Context, Layer, Plan, Tensor, kernels, verify};
+use sepconv::{Bound, Choice, Context, DType, Layer, Plan, Tensor, kernels, verify};
 
 use crate::failure::{Failure, Outcome};
 
@@ -31,9 +31,9 @@ impl Shape {
                 plans.push(plan);
             }
         }
-        let data = self.data();
+        let data = self.data(context.dtype());
         let set = |_| LayerTensors::new(context, &self.layer, &data);
-        let sets = (0..set_count(self.bytes())).map(set).collect::<sepconv::Result<Vec<_>>>()?;
+        let sets = (0..set_count(self.bytes(context.dtype()))).map(set).collect::<sepconv::Result<Vec<_>>>()?;
         let data: Vec<&[f32]> = data.iter().map(Vec::as_slice).collect();
         let expected = self.layer.describe().reference(&data);
         plans.iter().map(|plan| self.candidate(context, plan, &sets, &expected)).collect()
@@ -58,18 +58,19 @@ impl Shape {
         let (id, kernel) = (self.id.clone(), plan.kernel().to_owned());
         let operations = plan.program().operations;
         let layer = self.layer.describe();
-        let error = verify::largest_error(expected, layer.activation(), layer.terms(), &result);
+        let error = verify::largest_error_of(context.dtype(), expected, layer.activation(), layer.terms(), &result);
         Ok(Candidate { id, kernel, operations, error, bounds, outputs, result })
     }
 
-    /// Values for all that the layer is given, in its order.
-    fn data(&self) -> Vec<Vec<f32>> {
-        self.layer.describe().given().iter().map(|given| values(given.shape)).collect()
+    /// Values for all that the layer is given, in its order, which tensors of this type hold.
+    fn data(&self, dtype: DType) -> Vec<Vec<f32>> {
+        let rounded = |values: Vec<f32>| values.into_iter().map(|value| dtype.round(value)).collect();
+        self.layer.describe().given().iter().map(|given| rounded(values(given.shape))).collect()
     }
 
     /// The milliseconds that the reference takes for the layer.
     pub fn time_reference(&self) -> f64 {
-        let data = self.data();
+        let data = self.data(DType::F32);
         let data: Vec<&[f32]> = data.iter().map(Vec::as_slice).collect();
         let start = Instant::now();
         std::hint::black_box(self.layer.describe().reference(&data));
@@ -87,11 +88,12 @@ impl Shape {
         self.layer.multiply_adds()
     }
 
-    /// The bytes of all that it is given and of its output, once each: not of the tensor between two parts.
-    pub fn bytes(&self) -> u64 {
+    /// The bytes of all that it is given and of its output, once each, as tensors of this type: not of the tensor between two
+    /// parts.
+    pub fn bytes(&self, dtype: DType) -> u64 {
         let layer = self.layer.describe();
         let given: u64 = layer.given().iter().map(|given| count(given.shape)).sum();
-        (given + count(layer.output_shape())).saturating_mul(4)
+        (given + count(layer.output_shape())).saturating_mul(dtype.bytes())
     }
 
     /// Whether this is the separable form of this normal layer: the same sizes, weights apart.
@@ -267,13 +269,14 @@ mod tests {
                          {"id": "b", "kind": "sep", "c": 2, "h": 8, "w": 8, "oc": 4, "k": 3, "p": 1},
                          {"id": "c", "kind": "max_pool", "c": 2, "h": 8, "w": 8, "k": 2}]"#;
         let shapes = parse(shapes, "the test", 2).unwrap();
-        let costs = shapes.iter().map(|shape| (shape.parameters(), shape.multiply_adds(), shape.bytes()));
+        let costs = shapes.iter().map(|shape| (shape.parameters(), shape.multiply_adds(), shape.bytes(DType::F32)));
         let expected = [
             (76, 2 * 64 * 4 * 18, 4 * (256 + 76 + 512)),
             (32, 2 * 64 * (2 * 9 + 4 * 2), 4 * (256 + 32 + 512)),
             (0, 2 * 2 * 16 * 4, 4 * (256 + 64)),
         ];
         assert_eq!(costs.collect::<Vec<_>>(), expected);
+        assert_eq!(shapes[0].bytes(DType::F16), 2 * (256 + 76 + 512));
         assert!(shapes[1].is_separable_form_of(&shapes[0]) && !shapes[2].is_separable_form_of(&shapes[0]));
     }
 }

@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(b.layer, separable.residual(true).geometry([1, 2, 8, 8]).unwrap().into());
         assert!(b.is_separable_form_of(&a) && !b.is_separable_form_of(&c));
         assert_eq!((a.parameters(), c.parameters()), (72, 76));
-        assert_eq!(a.bytes(), 4 * (128 + 72 + 256 + 256));
+        assert_eq!(a.bytes(sepconv::DType::F32), 4 * (128 + 72 + 256 + 256));
         for kind in ["max_pool", "average_pool"] {
             let exact =
                 format!(r#"[{{"id": "a", "kind": "{kind}", "c": 1, "h": 9, "w": 9, "k": 2, "rounding": "exact"}}]"#);

@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use half::f16;
 use safetensors::tensor::{Dtype, Metadata};
+use sepconv::DType;
 
 use crate::failure::{Failure, Outcome};
 use crate::files;
@@ -42,21 +44,31 @@ impl Array {
 /// The most bytes that are read as one tensor: no device takes a larger buffer.
 const MAXIMUM_TENSOR: u64 = 1 << 32;
 
-/// So many bytes as little-endian values. The caller has seen that the file is as long.
-pub fn floats(mut reader: impl Read, bytes: u64) -> Result<Vec<f32>, String> {
-    if bytes > MAXIMUM_TENSOR {
-        return Err(format!("a tensor has {bytes} bytes; at most {MAXIMUM_TENSOR} are read"));
+/// So many bytes as little-endian values of this type. The caller has seen that the file is as long.
+pub fn values(reader: impl Read, bytes: u64, dtype: DType) -> Result<Vec<f32>, String> {
+    if dtype == DType::F16 {
+        let halves: Vec<u16> = read(reader, bytes)?;
+        return Ok(halves.into_iter().map(|half| f16::from_bits(u16::from_le(half)).to_f32()).collect());
     }
-    let length = usize::try_from(bytes / 4).map_err(|error| error.to_string())?;
-    let mut values: Vec<f32> = Vec::new();
-    values.try_reserve_exact(length).map_err(|error| error.to_string())?;
-    values.resize(length, 0.0);
-    reader.read_exact(bytemuck::cast_slice_mut(&mut values)).map_err(|error| error.to_string())?;
+    let mut values: Vec<f32> = read(reader, bytes)?;
     if cfg!(target_endian = "big") {
         for value in &mut values {
             *value = f32::from_bits(u32::from_le(value.to_bits()));
         }
     }
+    Ok(values)
+}
+
+/// So many bytes as they are.
+fn read<T: bytemuck::Pod>(mut reader: impl Read, bytes: u64) -> Result<Vec<T>, String> {
+    if bytes > MAXIMUM_TENSOR {
+        return Err(format!("a tensor has {bytes} bytes; at most {MAXIMUM_TENSOR} are read"));
+    }
+    let length = usize::try_from(bytes / size_of::<T>() as u64).map_err(|error| error.to_string())?;
+    let mut values: Vec<T> = Vec::new();
+    values.try_reserve_exact(length).map_err(|error| error.to_string())?;
+    values.resize(length, T::zeroed());
+    reader.read_exact(bytemuck::cast_slice_mut(&mut values)).map_err(|error| error.to_string())?;
     Ok(values)
 }
 
@@ -112,13 +124,15 @@ impl<R: Read + Seek> Tensors<R> {
     pub fn optional(&mut self, name: &str) -> Outcome<Option<Array>> {
         let Some(info) = self.header.info(name) else { return Ok(None) };
         let refused = |reason: String| Failure::Request(format!("{}: tensor {name} {reason}", self.path.display()));
-        if info.dtype != Dtype::F32 {
-            return Err(refused(format!("has dtype {:?}; it must be F32", info.dtype)));
-        }
+        let dtype = match info.dtype {
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            other => return Err(refused(format!("has dtype {other:?}; it must be F32 or F16"))),
+        };
         let (first, end) = info.data_offsets;
         let position = SeekFrom::Start(self.start + first as u64);
         self.reader.seek(position).map_err(|error| refused(format!("cannot be read: {error}")))?;
-        let values = floats(&mut self.reader, (end - first) as u64);
+        let values = values(&mut self.reader, (end - first) as u64, dtype);
         let values = values.map_err(|error| refused(format!("cannot be read: {error}")))?;
         Ok(Some(Array { shape: info.shape.iter().map(|&size| size as u64).collect(), values }))
     }

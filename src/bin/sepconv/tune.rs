@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sepconv::tune::{Tuned, inner_layers, tune_blocking};
 use sepconv::{Choice, Context, Layer, Tuning};
 
-use crate::arguments::{self, DeviceOption};
+use crate::arguments::{self, DeviceOption, TypeOption};
 use crate::cache;
 use crate::device::Device;
 use crate::failure::{Failure, Outcome};
@@ -48,6 +48,8 @@ pub struct Arguments {
     #[arg(long, value_name = "OUT.txt")]
     export: Option<PathBuf>,
     #[command(flatten)]
+    tensors: TypeOption,
+    #[command(flatten)]
     device: DeviceOption,
 }
 
@@ -62,7 +64,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
         Some(model) => layers_of(model, &arguments.input)?,
         None => shapes_file::load(arguments.shapes.as_deref(), arguments.batch)?,
     };
-    let context = Device::open_adapter(arguments.device.device.as_deref(), false, "tune measures")?;
+    let context =
+        Device::open_adapter(arguments.device.device.as_deref(), false, arguments.tensors.dtype, "tune measures")?;
     let table = context.tuning().clone();
     // Before anything is measured, so that nothing is measured in vain.
     let kept_at = cache::keep_tuning(&table)?;

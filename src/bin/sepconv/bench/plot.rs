@@ -40,7 +40,7 @@ struct Point<'a> {
 
 impl<'a> Point<'a> {
     fn new(number: usize, row: &'a Row) -> Self {
-        let place = (2.0 * row.shape.multiply_adds() as f64 / row.shape.bytes() as f64, row.gflop_s());
+        let place = (2.0 * row.shape.multiply_adds() as f64 / row.bytes as f64, row.gflop_s());
         Self { row, number: number.to_string(), place }
     }
 

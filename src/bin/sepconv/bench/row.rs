@@ -18,6 +18,8 @@ pub struct Row<'a> {
     /// The floating-point operations of the kernel's method, if it makes another number of them than the definition has.
     pub operations: Option<u64>,
     pub is_chosen: bool,
+    /// Those of all that the layer is given and of its output.
+    pub bytes: u64,
     /// How many sets of tensors took turns.
     pub sets: usize,
     pub timing: Timing,
@@ -54,7 +56,7 @@ impl Row<'_> {
     }
 
     pub fn gb_s(&self) -> f64 {
-        self.shape.bytes() as f64 / self.seconds() / 1e9
+        self.bytes as f64 / self.seconds() / 1e9
     }
 
     pub fn roofline_percent(&self) -> f64 {

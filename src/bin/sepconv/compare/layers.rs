@@ -100,6 +100,7 @@ impl Layer {
 
     fn cost(&self, device: &Device, layer: sepconv::Layer) -> Outcome<Cost> {
         let shape = Shape { id: self.name.to_owned(), layer };
+        let dtype = device.dtype();
         let (kernel, wall, device, error) = match device {
             Device::Reference => ("reference".to_owned(), shape.time_reference(), None, None),
             Device::Adapter(context) => {
@@ -112,7 +113,7 @@ impl Layer {
         Ok(Cost {
             parameters: shape.parameters(),
             multiply_adds: shape.multiply_adds(),
-            bytes: shape.bytes(),
+            bytes: shape.bytes(dtype),
             kernel,
             wall,
             device,

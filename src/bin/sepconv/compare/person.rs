@@ -58,7 +58,7 @@ pub fn compute(device: &Device, picture: &Picture) -> Outcome<Person> {
 fn on_adapter(context: &Context, network: &Network, given: &[Given]) -> Outcome<Person> {
     let (on_device, outputs, first_ms) = on_device::first_run(context, network, given)?;
     let mut largest = 0.0_f64;
-    network.reference(&inputs(given), |layer| {
+    network.reference_of(context.dtype(), &inputs(given), |layer| {
         let (.., error) = layer_on(context, layer)?;
         largest = if error.is_nan() { f64::INFINITY } else { largest.max(error) };
         Ok(())

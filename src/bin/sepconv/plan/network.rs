@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use sepconv::network::PlannedLayer;
-use sepconv::unstable::{Kind, Memory, Planner};
-use sepconv::{Network, Rounding};
+use sepconv::unstable::{Buffer, Kind, Memory, Planner};
+use sepconv::{DType, Network, Rounding};
 use serde_json::json;
 
 use crate::failure::Outcome;
@@ -33,6 +33,8 @@ struct Outline {
     steps: usize,
     multiply_adds: u64,
     parameters: u64,
+    /// What its tensors hold.
+    dtype: DType,
     parameter_bytes: u64,
     packed_weight_bytes: u64,
     workspace_bytes: u64,
@@ -48,14 +50,16 @@ impl Outline {
         let (program, layers) = network.program(planner, &shapes)?;
         let bytes = |kind: Kind| {
             let buffers = program.buffers.iter().filter(|buffer| buffer.kind == kind);
-            buffers.map(|buffer| 4 * buffer.length()).sum::<u64>()
+            buffers.map(Buffer::bytes).sum::<u64>()
         };
+        let parameters = program.buffers.iter().filter(|buffer| buffer.kind == Kind::Parameter);
         let ends = program.buffers.iter().filter(|buffer| buffer.kind == Kind::Input);
         Ok(Self {
             inputs: network.input_names().into_iter().map(str::to_owned).zip(ends.map(|buffer| buffer.shape)).collect(),
             steps: program.steps.len(),
             multiply_adds: layers.iter().map(|layer| layer.layer.multiply_adds()).sum(),
-            parameters: bytes(Kind::Parameter) / 4,
+            parameters: parameters.map(Buffer::length).sum(),
+            dtype: program.dtype,
             parameter_bytes: bytes(Kind::Parameter),
             packed_weight_bytes: program.packed_weight_bytes(),
             workspace_bytes: Memory::new(&program).bytes(),
@@ -100,7 +104,7 @@ impl Outline {
         .join("\n")
     }
 
-    /// What `torchsummary` says of a model that has these layers: in units of 2²⁰ bytes, and every layer's output twice,
+    /// What `torchsummary` says of a model that has these layers, whose values it takes for `f32`: in units of 2²⁰ bytes, and every layer's output twice,
     /// for the values going forward and the gradients coming back.
     fn as_torchsummary_counts(&self) -> String {
         let values = |shapes: &mut dyn Iterator<Item = [u32; 4]>| {
@@ -111,8 +115,8 @@ impl Outline {
         let lines = [
             ("Input size (MB)", inputs),
             ("Forward/backward pass size (MB)", passes),
-            ("Params size (MB)", self.parameter_bytes),
-            ("Estimated total size (MB)", inputs + passes + self.parameter_bytes),
+            ("Params size (MB)", 4 * self.parameters),
+            ("Estimated total size (MB)", inputs + passes + 4 * self.parameters),
         ];
         let lines = lines.map(|(label, bytes)| format!("{label:<34}{:.2}", bytes as f64 / f64::from(1 << 20)));
         format!("\nAs torchsummary counts, for training:\n{}", lines.join("\n"))
@@ -120,6 +124,7 @@ impl Outline {
 
     fn json(&self) -> serde_json::Value {
         json!({
+            "dtype": self.dtype.to_string(),
             "inputs": self.inputs.iter().map(|(name, shape)| json!({ "name": name, "shape": shape })).collect::<Vec<_>>(),
             "layers": self.layers.iter().map(|layer| json!({
                 "name": layer.name,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sepconv::Choice;
 use sepconv::unstable::{Planner, Step};
+use sepconv::{Choice, DType, Error};
 use serde_json::{Value, json};
 
 use super::target;
@@ -37,8 +37,8 @@ pub struct Options {
     /// Layers in the place of one layer's shapes, a JSON array as `sepconv bench` takes: writes their shaders.
     #[arg(long, value_name = "FILE.json", requires = "wgsl", conflicts_with_all = OF_ONE_LAYER)]
     pub shapes: Option<PathBuf>,
-    /// What the shapes are planned for: `gpu` and `software` have WebGPU's default limits; a file has limits and features
-    /// as `sepconv devices --json` prints them of an adapter.
+    /// What the shapes are planned for: `gpu` and `software` have WebGPU's default limits, and f16 in shaders; a file has
+    /// limits and features as `sepconv devices --json` prints them of an adapter.
     #[arg(long, value_name = "TARGET", default_value = "gpu", requires = "shapes", conflicts_with_all = OF_ONE_LAYER)]
     target: String,
     /// `chosen`: the planner's choice; `all`: every kernel that supports a shape, in every variant.
@@ -53,9 +53,14 @@ pub struct Options {
 const INDEX: &str = "index.json";
 
 /// Plans the layers of `shapes`, and writes every shader of their steps and the index.
-pub fn run(options: &Options, shapes: &Path) -> Outcome {
+pub fn run(options: &Options, shapes: &Path, dtype: DType) -> Outcome {
     let target = &options.target;
-    let planner = Planner::new(target::named(target)?);
+    let mut named = target::named(target)?;
+    if dtype == DType::F16 && !named.shader_f16 {
+        return Err(Error::NoF16 { device: format!("--target {target}") }.into());
+    }
+    named.dtype = dtype;
+    let planner = Planner::new(named);
     let layers = shapes_file::load(Some(shapes), 1)?;
     let mut shaders = Shaders::default();
     for shape in &layers {

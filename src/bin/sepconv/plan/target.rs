@@ -15,6 +15,7 @@ const SOFTWARE_SUBGROUP: u32 = 8;
 /// `gpu`, `software`, or what a file says.
 pub fn named(name: &str) -> Outcome<Target> {
     let mut target = Target::from(wgpu::Limits::default());
+    target.shader_f16 = true;
     match word(name).as_str() {
         "gpu" => Ok(target),
         "software" => {
@@ -53,6 +54,7 @@ fn parse(value: &Value) -> Result<Target, String> {
         other => return Err(format!("type is {other}; it must be a text, such as \"DiscreteGpu\" or \"Cpu\"")),
     };
     let features = features(&value["features"])?;
+    target.shader_f16 = features.contains(wgpu::Features::SHADER_F16);
     target.shader_int64 = features.contains(wgpu::Features::SHADER_INT64);
     let size = subgroup_size(&value["subgroup_sizes"])?;
     target.subgroup_size = size.filter(|_| features.contains(wgpu::Features::SUBGROUP));
