@@ -1,8 +1,10 @@
-"""Whole networks beside peers on one Vulkan device: sepconv, ncnn's Vulkan and, as a yardstick, onnxruntime's CPU.
+"""Whole networks beside peers on one Vulkan device: sepconv, ncnn's Vulkan, LiteRT's WebGPU and, as a yardstick,
+onnxruntime's CPU.
 
-    python compare.py SEPCONV NETWORKS [--rounds N] [--only NAME ...]
+    python compare.py SEPCONV NETWORKS [--rounds N] [--only NAME ...] [--peers ncnn litert] [--tflite FOLDER]
 
-SEPCONV is the command-line program, NETWORKS a folder with models/NAME.onnx and golden/NAME.safetensors.
+SEPCONV is the command-line program, NETWORKS a folder with models/NAME.onnx and golden/NAME.safetensors, FOLDER one with
+npm's packages @mediapipe/…, which have two of the networks for LiteRT.
 Prints a Markdown table. README.md beside this file says what is counted.
 """
 
@@ -22,7 +24,6 @@ WORK = tempfile.TemporaryDirectory()
 # Caches start empty, so that first runs are first ones. Set before the driver is loaded.
 os.environ["XDG_CACHE_HOME"] = WORK.name + "/cache"
 
-import ncnn  # noqa: E402
 import numpy as np  # noqa: E402
 import onnx  # noqa: E402
 import onnxruntime  # noqa: E402
@@ -35,6 +36,13 @@ NETWORKS = {
     "centerface": 512,
     "ppocrv4_det": 512,
 }
+TFLITE = {
+    "selfie_segmentation": "selfie_segmentation/selfie_segmentation.tflite",
+    "blazeface_short": "face_detection/face_detection_short_range.tflite",
+}
+# What each peer is called in PyPI.
+PACKAGES = {"ncnn": ["ncnn", "pnnx"], "litert": ["ai-edge-litert"]}
+CPU = "onnxruntime CPU"
 SLICE = 1.0  # Seconds a peer is measured for in each round, and at least two runs. sepconv's own slice is as long.
 
 
@@ -113,6 +121,7 @@ class InProcess:
 
 def with_ncnn(model, values, outputs, half):
     """ncnn on Vulkan. A run takes values from an array and gives arrays, so both ways of the copies are counted."""
+    import ncnn
 
     def make():
         net = ncnn.Net()
@@ -126,6 +135,36 @@ def with_ncnn(model, values, outputs, half):
             extractor = net.create_extractor()
             extractor.input("in0", ncnn.Mat(values[0]))
             return [np.array(extractor.extract(f"out{index}")[1]) for index in range(outputs)]
+
+        return run
+
+    return make
+
+
+def with_litert(file, values, names):
+    """LiteRT on WebGPU, in f32; its files are of the same networks, with channels last."""
+    from ai_edge_litert.compiled_model import CompiledModel, GpuOptions, HardwareAccelerator, Options
+
+    given = np.ascontiguousarray(values.transpose(0, 2, 3, 1))
+
+    def make():
+        options = Options(hardware_accelerators=HardwareAccelerator.GPU, gpu_options=GpuOptions(enforce_f32=True))
+        model = CompiledModel.from_file(str(file), options=options)
+        assert model.is_fully_accelerated()
+        signature = next(iter(model.get_signature_list()))
+        inputs = model.create_input_buffers(0)
+        details = model.get_output_tensor_details(signature)
+        outputs = [model.create_output_buffer_by_name(signature, name) for name in names]
+        shapes = [details[name]["shape"] for name in names]
+        # With one channel, or without any, the order of the values is the same.
+        assert all(len(shape) < 4 or shape[3] == 1 for shape in shapes), shapes
+
+        def run():
+            inputs[0].write(given)
+            model.run_by_index(0, inputs, outputs)
+            return [
+                buffer.read(int(np.prod(shape)), np.float32) for buffer, shape in zip(outputs, shapes, strict=True)
+            ]
 
         return run
 
@@ -156,20 +195,20 @@ def measure(name, size, given):
     model = folder / f"{name}.onnx"
     values = golden_input(given.networks / "golden" / f"{name}.safetensors", size)
     names = restate(given.networks / "models" / f"{name}.onnx", model, values.shape)
-    # fp16=0: the weights stay f32, as sepconv's and onnxruntime's do.
-    shape = "inputshape=" + str(list(values.shape)).replace(" ", "")
-    subprocess.run([given.pnnx, model.name, shape, "fp16=0"], cwd=folder, check=True, capture_output=True)
-
-    runners = {
-        "sepconv": Sepconv(given.sepconv, model, values, names),
-        "ncnn": InProcess(with_ncnn(model, values, len(names[1]), half=False)),
-        "ncnn f16": InProcess(with_ncnn(model, values, len(names[1]), half=True)),
-        "onnxruntime": InProcess(with_onnxruntime(model, values, names[0])),
-    }
+    runners = {"sepconv": Sepconv(given.sepconv, model, values, names)}
+    if "ncnn" in given.peers:
+        # fp16=0: the weights stay f32, as sepconv's and onnxruntime's do.
+        shape = "inputshape=" + str(list(values.shape)).replace(" ", "")
+        subprocess.run([given.pnnx, model.name, shape, "fp16=0"], cwd=folder, check=True, capture_output=True)
+        runners["ncnn"] = InProcess(with_ncnn(model, values, len(names[1]), half=False))
+        runners["ncnn f16"] = InProcess(with_ncnn(model, values, len(names[1]), half=True))
+    if "litert" in given.peers and name in TFLITE:
+        runners["LiteRT"] = InProcess(with_litert(given.tflite / TFLITE[name], values, names[1]))
+    runners[CPU] = InProcess(with_onnxruntime(model, values, names[0]))
     for _ in range(given.rounds):
         for runner in runners.values():
             runner.round()
-    right = runners["onnxruntime"].outputs()
+    right = runners[CPU].outputs()
     row = {"name": f"{name} {size}²", "device": runners["sepconv"].device}
     for key, runner in runners.items():
         row[key] = {
@@ -190,27 +229,32 @@ def number(value):
 
 
 def table(rows):
-    keys = ["sepconv", "ncnn", "ncnn f16", "onnxruntime"]
-    heads = ["network", "sepconv ms", "ncnn ms", "ncnn f16 ms", "onnxruntime CPU ms"]
-    heads += ["ncnn ÷ sepconv", "ncnn f16 ÷ sepconv"]
+    """What each took and how much longer than sepconv; then first runs, and how far each is from onnxruntime."""
+    known = list(dict.fromkeys(key for row in rows for key in row if isinstance(row[key], dict)))
+    peers = [key for key in known if key not in ("sepconv", CPU)]
+
+    def cell(row, key, text):
+        return text(row[key]) if key in row else "–"
+
+    heads = ["network", *(f"{key} ms" for key in known), *(f"{key} ÷ sepconv" for key in peers)]
     yield "| " + " | ".join(heads) + " |"
     yield "|---" * len(heads) + "|"
     for row in rows:
-        cells = [f"{number(row[key]['median'])} / {number(row[key]['smallest'])}" for key in keys]
-        cells += ["{:.2f} / {:.2f}".format(*ratios(row, key)) for key in ("ncnn", "ncnn f16")]
+        cells = [cell(row, key, lambda one: f"{number(one['median'])} / {number(one['smallest'])}") for key in known]
+        cells += ["{:.2f} / {:.2f}".format(*ratios(row, key)) if key in row else "–" for key in peers]
         yield "| " + " | ".join([row["name"], *cells]) + " |"
-    means = [
-        [statistics.geometric_mean(pair) for pair in zip(*(ratios(row, key) for row in rows))]
-        for key in ("ncnn", "ncnn f16")
-    ]
+    pairs = [[ratios(row, key) for row in rows if key in row] for key in peers]
+    means = [[statistics.geometric_mean(both) for both in zip(*pair)] for pair in pairs]
     cells = ["{:.2f} / {:.2f}".format(*mean) for mean in means]
-    yield "| geometric mean | | | | | " + " | ".join(cells) + " |"
+    yield "| geometric mean |" + " |" * len(known) + " " + " | ".join(cells) + " |"
     yield ""
-    yield "| network | sepconv first ms | ncnn first ms | sepconv differs | ncnn differs | ncnn f16 differs |"
-    yield "|---|---|---|---|---|---|"
+    first, off = [key for key in known if key not in ("ncnn f16", CPU)], [key for key in known if key != CPU]
+    heads = ["network", *(f"{key} first ms" for key in first), *(f"{key} differs" for key in off)]
+    yield "| " + " | ".join(heads) + " |"
+    yield "|---" * len(heads) + "|"
     for row in rows:
-        cells = [", ".join(f"{ms:.0f}" for ms in row[key]["first"]) for key in ("sepconv", "ncnn")]
-        cells += [f"{row[key]['off']:.1e}" for key in ("sepconv", "ncnn", "ncnn f16")]
+        cells = [cell(row, key, lambda one: ", ".join(f"{ms:.0f}" for ms in one["first"])) for key in first]
+        cells += [cell(row, key, lambda one: f"{one['off']:.1e}") for key in off]
         yield "| " + " | ".join([row["name"], *cells]) + " |"
 
 
@@ -220,9 +264,13 @@ def main():
     parser.add_argument("networks", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--peers", nargs="+", choices=PACKAGES, default=["ncnn"])
+    parser.add_argument("--tflite", type=Path)
     given = parser.parse_args()
     if given.rounds < 2:
         parser.error("at least two rounds: the second has the second first run")
+    if "litert" in given.peers and given.tflite is None:
+        parser.error("litert needs --tflite, the folder of its models")
     given.sepconv = given.sepconv.resolve()
     given.pnnx = shutil.which("pnnx", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     before, start = os.getloadavg(), time.perf_counter()
@@ -233,8 +281,12 @@ def main():
     ours = subprocess.run([given.sepconv, "--version"], check=True, capture_output=True, text=True).stdout.strip()
     print("\n".join(table(rows)))
     print(f"\nsepconv on: {rows[0]['device']}")
-    print(f"ncnn on: {ncnn.get_gpu_info(0).device_name()}")
-    peers = ", ".join(f"{peer} {version(peer)}" for peer in ("ncnn", "pnnx", "onnxruntime"))
+    if "ncnn" in given.peers:
+        import ncnn
+
+        print(f"ncnn on: {ncnn.get_gpu_info(0).device_name()}")
+    packages = [package for peer in given.peers for package in PACKAGES[peer]]
+    peers = ", ".join(f"{package} {version(package)}" for package in [*packages, "onnxruntime"])
     print(f"{ours}, {peers}; {given.rounds} rounds, {spent:.0f} s")
     loads = ", ".join(f"{load:.1f}" for load in (before[0], before[1], after[0], after[1]))
     print(f"load of 1 and 5 minutes, before and after: {loads}, on {os.cpu_count()} cores")

@@ -1,7 +1,8 @@
-// Five whole networks, sepconv and onnxruntime-web turn by turn on the same inputs. Runs in the page: see networks.mjs.
+// Five whole networks, sepconv, onnxruntime-web and LiteRT.js turn by turn on the same inputs. Runs in the page: see networks.mjs.
 import * as ort from "/benches/ort-web/node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs";
 import init, { Context, Network } from "/package/sepconv.js";
 import { parse } from "/web/tests/common.js";
+import { hasFile, litert } from "./litert.js";
 import { restated } from "./onnx.js";
 import { median, once } from "./turns.js";
 
@@ -50,33 +51,44 @@ async function timed(make) {
   return [made, performance.now() - start];
 }
 
+/** The largest difference between two engines' results over the largest value, of the worst output. */
+async function difference(own, peer) {
+  let worst = 0;
+  for (const name of own.outputs) {
+    const [a, b] = [await own.read(name), await peer.read(name)];
+    const most = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    worst = Math.max(worst, a.length === b.length ? most(a.map((value, i) => value - b[i])) / most(b) : NaN);
+  }
+  return worst;
+}
+
 export async function compareNetwork({ model, golden }, milliseconds) {
   await init();
   globalThis.context ??= await Context.create();
   ort.env.wasm.numThreads = 1;
+  const id = model.replace(/^models\/|\.onnx$/g, "");
   const bytes = await get(`/networks/${model}`);
   const tensors = parse(await get(`/networks/${golden}`));
   const inputs = Object.entries(tensors).filter(([name]) => name.startsWith("input:")).map(([name, tensor]) => [name.slice(6), tensor]);
   const [own, own_first_ms] = await timed(() => ours(globalThis.context, bytes, inputs));
   const [peer, ort_first_ms] = await timed(() => theirs(bytes, inputs));
-  let difference = 0;
-  for (const name of own.outputs) {
-    const [a, b] = [await own.read(name), await peer.read(name)];
-    const most = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    difference = Math.max(difference, a.length === b.length ? most(a.map((value, i) => value - b[i])) / most(b) : NaN);
-  }
-  for (const one of [own, peer]) await once(one);
-  const times = { own: [], peer: [] };
+  const [other, litert_first_ms] = hasFile(id) ? await timed(() => litert(id, inputs)) : [];
+  const engines = [own, peer, other].filter(Boolean);
+  for (const one of engines) await once(one);
+  const times = new Map(engines.map((engine) => [engine, []]));
   const start = performance.now();
-  // Turn by turn, so that whatever else the machine does falls on both.
-  while (times.own.length < 5 || (performance.now() - start < milliseconds && times.own.length < 100)) {
-    times.own.push(await once(own));
-    times.peer.push(await once(peer));
+  const runs = times.get(own);
+  // Turn by turn, so that whatever else the machine does falls on all.
+  while (runs.length < 5 || (performance.now() - start < milliseconds && runs.length < 100)) {
+    for (const engine of engines) times.get(engine).push(await once(engine));
   }
-  await peer.free();
-  const [sepconv_ms, ort_ms] = [median(times.own), median(times.peer)];
+  const differences = [];
+  for (const engine of engines.slice(1)) differences.push(await difference(own, engine));
+  for (const engine of engines.slice(1)) await engine.free();
+  const [sepconv_ms, ort_ms, litert_ms] = engines.map((engine) => median(times.get(engine)));
   return {
-    id: model.replace(/^models\/|\.onnx$/g, ""), shape: inputs[0][1].shape, steps: own.steps, sepconv_ms, ort_ms, runs: times.own.length,
-    own_first_ms, ort_first_ms, difference_over_largest: difference, ratio: ort_ms / sepconv_ms,
+    id, shape: inputs[0][1].shape, steps: own.steps, sepconv_ms, ort_ms, runs: runs.length, own_first_ms, ort_first_ms,
+    difference_over_largest: differences[0], ratio: ort_ms / sepconv_ms,
+    ...(other && { litert_ms, litert_first_ms, litert_difference: differences[1], litert_ratio: litert_ms / sepconv_ms }),
   };
 }
