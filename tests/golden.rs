@@ -190,7 +190,7 @@ fn a_tensor_comes_back_as_it_was() {
 }
 
 /// The same cases with tensors of f16, by the planner's own kernels. The known outputs are of inputs that are not rounded: each
-/// input, each weight and each output is off by 2⁻¹¹ of its size, or by 2⁻²⁵ near 0.
+/// input, each weight and each output is off by 2⁻¹¹ of its size, or by 2⁻²⁵ near 0. Cases of values past 65,504 are left out.
 #[test]
 fn cases_of_f16() {
     let Some(half) = context().and_then(common::half) else { return };
@@ -199,6 +199,10 @@ fn cases_of_f16() {
     let mut compared = 0;
     for (_, case) in cases.enumerate().filter(|(index, _)| common::sweeps_whole() || index.is_multiple_of(8)) {
         let (layer, data) = (case.layer(), data(case));
+        let is_past = |value: &f32| value.is_finite() && DType::F16.round(*value).is_infinite();
+        if data.input.iter().chain(&data.weight).chain(data.bias.iter().flatten()).any(is_past) {
+            continue;
+        }
         let expected = data.reference();
         let largest = data.input.iter().chain(&data.weight).map(|value| f64::from(value.abs()));
         let near_0 = data.geometry.terms() as f64 * largest.fold(1.0, f64::max) * 2.0_f64.powi(-24);
