@@ -14,6 +14,9 @@ pub struct Target {
     /// Whether the device is a processor that runs shaders in software: its loads cost far more than its arithmetic, so
     /// it wants larger tiles and fewer invocations than a GPU.
     pub software: bool,
+    /// Whether its driver unrolls loops over constants itself and keeps arrays in registers, as llvmpipe does. Other drivers in
+    /// software, such as SwiftShader, do not: their shaders come with these loops written out, and have smaller tiles.
+    pub unrolls_loops: bool,
     /// How many invocations its subgroups have, if shaders may use them and all are of one size.
     pub subgroup_size: Option<u32>,
     /// Whether its shaders may have integers of 64 bits ([`wgpu::Features::SHADER_INT64`]).
@@ -30,9 +33,15 @@ impl Target {
         Self {
             limits,
             software: info.device_type == wgpu::DeviceType::Cpu,
+            unrolls_loops: info.driver == "llvmpipe",
             subgroup_size: has_subgroups.then_some(info.subgroup_min_size),
             shader_int64: features.contains(wgpu::Features::SHADER_INT64),
         }
+    }
+
+    /// Whether shaders keep their loops over constants. For GPUs they are written out, whoever drives them.
+    pub(crate) fn keeps_loops(&self) -> bool {
+        self.software && self.unrolls_loops
     }
 
     /// The most `f32` values of a tensor that a binding can hold, wherever in its buffer they start.
@@ -81,6 +90,6 @@ impl From<&wgpu::Adapter> for Target {
 impl From<wgpu::Limits> for Target {
     /// A GPU with these limits, without subgroups and 64-bit integers.
     fn from(limits: wgpu::Limits) -> Self {
-        Self { limits, software: false, subgroup_size: None, shader_int64: false }
+        Self { limits, software: false, unrolls_loops: false, subgroup_size: None, shader_int64: false }
     }
 }
