@@ -38,8 +38,8 @@ impl Planner {
         Self { target, ..self }
     }
 
-    /// The same planner, with loops over constants written out in every shader, or not. Default: for GPUs. Drivers in
-    /// software unroll what they need to, and take longer to compile a longer text.
+    /// The same planner, with loops over constants written out in every shader, or not. Default: but for drivers in software
+    /// that unroll what they need to themselves, and take longer to compile a longer text.
     #[cfg(feature = "unstable")]
     #[must_use]
     pub fn with_loops_written_out(self, written_out: bool) -> Self {
@@ -78,7 +78,7 @@ impl Planner {
         self.target.check()?;
         let lowering = Lowering { target: &self.target, planner: &|layer, dtype| self.plan_as(layer, dtype) };
         let mut program = kernel.lower(layer, variant, &lowering)?;
-        let written_out = self.loops_written_out.unwrap_or(!self.target.software);
+        let written_out = self.loops_written_out.unwrap_or(!self.target.keeps_loops());
         for step in program.prepare.iter_mut().chain(&mut program.steps) {
             step.loops_written_out = written_out;
         }

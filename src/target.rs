@@ -15,6 +15,9 @@ pub struct Target {
     /// Whether the device is a processor that runs shaders in software: its loads cost far more than its arithmetic, so
     /// it wants larger tiles and fewer invocations than a GPU.
     pub software: bool,
+    /// Whether its driver unrolls loops over constants itself and keeps arrays in registers, as llvmpipe does. Other drivers in
+    /// software, such as SwiftShader, do not: their shaders come with these loops written out, and have smaller tiles.
+    pub unrolls_loops: bool,
     /// How many invocations its subgroups have, if shaders may use them and all are of one size.
     pub subgroup_size: Option<u32>,
     /// Whether its shaders may have integers of 64 bits ([`wgpu::Features::SHADER_INT64`]).
@@ -35,6 +38,7 @@ impl Target {
         Self {
             limits,
             software: info.device_type == wgpu::DeviceType::Cpu,
+            unrolls_loops: info.driver == "llvmpipe",
             subgroup_size: has_subgroups.then_some(info.subgroup_min_size),
             shader_int64: features.contains(wgpu::Features::SHADER_INT64),
             shader_f16: features.contains(wgpu::Features::SHADER_F16),
@@ -45,6 +49,11 @@ impl Target {
     /// The same target for tensors of another type.
     pub(crate) fn of(&self, dtype: DType) -> Self {
         Self { dtype, ..self.clone() }
+    }
+
+    /// Whether shaders keep their loops over constants. For GPUs they are written out, whoever drives them.
+    pub(crate) fn keeps_loops(&self) -> bool {
+        self.software && self.unrolls_loops
     }
 
     /// The most values of a tensor that is cut which a binding can hold. Whatever tensors hold, these are of `f32`: so are
@@ -102,6 +111,14 @@ impl From<&wgpu::Adapter> for Target {
 impl From<wgpu::Limits> for Target {
     /// A GPU with these limits, without subgroups, 64-bit integers and numbers of 16 bits.
     fn from(limits: wgpu::Limits) -> Self {
-        Self { limits, software: false, subgroup_size: None, shader_int64: false, shader_f16: false, dtype: DType::F32 }
+        Self {
+            limits,
+            software: false,
+            unrolls_loops: false,
+            subgroup_size: None,
+            shader_int64: false,
+            shader_f16: false,
+            dtype: DType::F32,
+        }
     }
 }

@@ -63,8 +63,13 @@ fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
         let window = span(tile, kernel.width, stride.width, dilation.width);
         tile == COLUMN_TILE || (window <= MAXIMUM_WINDOW && geometry.terms() <= MANY_TAPS)
     };
-    let tilings: &[[u32; 2]] =
-        if target.software { &[[8, 28], [8, 14], [4, 28]] } else { &[[4, 16], [4, 8], [4, 4], [4, 2], [8, 8]] };
+    let tilings: &[[u32; 2]] = if target.keeps_loops() {
+        &[[8, 28], [8, 14], [4, 28]]
+    } else if target.software {
+        &[[4, 28], [4, 14]]
+    } else {
+        &[[4, 16], [4, 8], [4, 4], [4, 2], [8, 8]]
+    };
     let mut variants: Vec<Variant> = Vec::new();
     let mut narrow = 0;
     for &[column_tile, most_rows] in tilings.iter().filter(|[tile, _]| fits(*tile)) {

@@ -8,7 +8,9 @@ use crate::target::Target;
 pub(super) fn register_tile(geometry: &Geometry, target: &Target) -> ([(&'static str, u32); 4], [u64; 3]) {
     let channels = geometry.out_channels_per_group();
     let (width, height, channel_tile, pixel_tile) = if target.software {
-        (8, 1, channels.next_multiple_of(4).min(32), 8)
+        // A tile that is written out is compiled in a second where it is small, in many where it is large.
+        let [most_channels, pixel_tile] = if target.keeps_loops() { [32, 8] } else { [8, 4] };
+        (8, 1, channels.next_multiple_of(4).min(most_channels), pixel_tile)
     } else {
         // No more invocations along the channels than there are tiles of them.
         let channel_tile = if channels > 4 { 8 } else { 4 };

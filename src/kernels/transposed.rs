@@ -79,10 +79,11 @@ fn variants(layer: &ConvTranspose2d, target: &Target) -> Vec<Variant> {
         tile if channels <= 4 => tile,
         tile => tile.next_multiple_of(4),
     };
-    let mut variants = if target.software {
+    let mut variants = if target.keeps_loops() {
         vec![tiling(8, fours(24), 8), tiling(8, fours(8), 8)]
     } else {
-        vec![tiling(64, fours(8), 4), tiling(64, fours(4), 4)]
+        let invocations = if target.software { 8 } else { 64 };
+        vec![tiling(invocations, fours(8), 4), tiling(invocations, fours(4), 4)]
     };
     variants.dedup();
     variants

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::failure::{Failure, Outcome};
 use crate::files;
 
-/// The subgroups of llvmpipe and of SwiftShader where a processor has vectors of 256 bits.
+/// The subgroups of llvmpipe where a processor has vectors of 256 bits.
 const SOFTWARE_SUBGROUP: u32 = 8;
 
 /// `gpu`, `software`, or what a file says.
@@ -19,7 +19,8 @@ pub fn named(name: &str) -> Outcome<Target> {
     match word(name).as_str() {
         "gpu" => Ok(target),
         "software" => {
-            (target.software, target.subgroup_size, target.shader_int64) = (true, Some(SOFTWARE_SUBGROUP), true);
+            (target.software, target.unrolls_loops, target.shader_int64) = (true, true, true);
+            target.subgroup_size = Some(SOFTWARE_SUBGROUP);
             Ok(target)
         }
         _ if Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) => {
@@ -53,6 +54,7 @@ fn parse(value: &Value) -> Result<Target, String> {
         Value::String(name) => word(name) == "cpu",
         other => return Err(format!("type is {other}; it must be a text, such as \"DiscreteGpu\" or \"Cpu\"")),
     };
+    target.unrolls_loops = value["driver"] == "llvmpipe";
     let features = features(&value["features"])?;
     target.shader_f16 = features.contains(wgpu::Features::SHADER_F16);
     target.shader_int64 = features.contains(wgpu::Features::SHADER_INT64);
