@@ -1,6 +1,7 @@
 //! `Target`: what planning knows of a device.
 
 use crate::error::Result;
+use crate::model::{Gpu, MIDDLE};
 use crate::size::check_range;
 
 /// What planning knows of a device: its limits, and the few facts by which kernels are chosen.
@@ -18,6 +19,8 @@ pub struct Target {
     pub subgroup_size: Option<u32>,
     /// Whether its shaders may have integers of 64 bits ([`wgpu::Features::SHADER_INT64`]).
     pub shader_int64: bool,
+    /// What the model takes it for, unless it is in software.
+    pub(crate) gpu: &'static Gpu,
 }
 
 /// Vulkan and DX12 read no further than this into a binding, whatever limit the adapter reports.
@@ -32,7 +35,22 @@ impl Target {
             software: info.device_type == wgpu::DeviceType::Cpu,
             subgroup_size: has_subgroups.then_some(info.subgroup_min_size),
             shader_int64: features.contains(wgpu::Features::SHADER_INT64),
+            gpu: Gpu::like(info),
         }
+    }
+
+    /// The GPU of the model that it is taken for, if it is none in software.
+    #[cfg(feature = "unstable")]
+    #[must_use]
+    pub fn gpu(&self) -> &'static Gpu {
+        self.gpu
+    }
+
+    /// The same target, taken for this GPU.
+    #[cfg(any(test, feature = "unstable"))]
+    #[must_use]
+    pub fn taken_for(self, gpu: &'static Gpu) -> Self {
+        Self { gpu, ..self }
     }
 
     /// The most `f32` values of a tensor that a binding can hold, wherever in its buffer they start.
@@ -81,6 +99,6 @@ impl From<&wgpu::Adapter> for Target {
 impl From<wgpu::Limits> for Target {
     /// A GPU with these limits, without subgroups and 64-bit integers.
     fn from(limits: wgpu::Limits) -> Self {
-        Self { limits, software: false, subgroup_size: None, shader_int64: false }
+        Self { limits, software: false, subgroup_size: None, shader_int64: false, gpu: MIDDLE }
     }
 }

@@ -99,7 +99,8 @@ fn msl(folder: &Path) -> Outcome {
         std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
     };
     let mut index = Vec::new();
-    for (number, Variant { name, entry_point, workgroup, wgsl }) in plan::read(planned.path())?.into_iter().enumerate() {
+    for (number, Variant { name, entry_point, workgroup, wgsl }) in plan::read(planned.path())?.into_iter().enumerate()
+    {
         let file = format!("{number}.metal");
         let text = Shader::new(&wgsl).and_then(|shader| shader.msl(&entry_point));
         write(&file, text.map_err(|error| format!("{name}: {error}"))?)?;
