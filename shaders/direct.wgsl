@@ -37,14 +37,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let plane = extent.in_height * extent.in_width;
     let first_plane = extent.input_offset + (image * extent.in_channels + group * extent.in_channels_per_group) * plane;
 
-    // Where each channel's filter starts. Past the group's last channel, the first one is read again and not stored.
+    // Where each channel's filter starts. Past the group's last channel, the first one is computed again and not stored: loops
+    // over all of a tile can be written out, and then its sums are in registers.
     var filters: array<u32, CHANNEL_TILE>;
-    for (var t = 0u; t < CHANNEL_TILE; t++) {
-        filters[t] = extent.weight_offset + (first_channel + select(0u, t, t < channels)) * weights_per_channel;
-    }
-
     var sums: array<f32, CHANNEL_TILE>;
-    for (var t = 0u; t < channels; t++) { sums[t] = start(first_channel + t); }
+    for (var t = 0u; t < CHANNEL_TILE; t++) {
+        let channel = first_channel + select(0u, t, t < channels);
+        filters[t] = extent.weight_offset + channel * weights_per_channel;
+        sums[t] = start(channel);
+    }
     for (var c = extent.first_in_channel; c < extent.last_in_channel; c++) {
         for (var p = 0u; p < KERNEL_HEIGHT; p++) {
             let y = top + i32(p * DILATION_HEIGHT);
@@ -64,7 +65,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
 
     let out_plane = extent.out_height * extent.out_width;
     let first_output = (image * extent.out_channels + first_channel) * out_plane + row * extent.out_width + column;
-    for (var t = 0u; t < channels; t++) {
-        finish(sums[t], first_output + t * out_plane);
+    for (var t = 0u; t < CHANNEL_TILE; t++) {
+        if t < channels { finish(sums[t], first_output + t * out_plane); }
     }
 }

@@ -21,6 +21,7 @@ mod layer_text;
 mod layers;
 mod loops;
 mod memory;
+mod model;
 pub mod network;
 // These two block, as no browser may.
 #[cfg(all(feature = "unstable", not(target_arch = "wasm32")))]
@@ -81,6 +82,7 @@ pub mod unstable {
     pub use crate::describe::{Describe, Given};
     pub use crate::layer_tensors::LayerTensors;
     pub use crate::memory::Memory;
+    pub use crate::model::{GPUS, Gpu, Prediction, Work, predict, seconds};
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::on_device::{Array, OnDevice, Progress, inputs, layer_on, shapes, timed};
     pub use crate::planner::Planner;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::kernels::{self, Lowering};
+use crate::kernels::{self, Lowering, Variant};
 use crate::layer::Layer;
+use crate::model::{Work, seconds};
 use crate::program::Program;
 use crate::target::Target;
 use crate::tuning::{Choice, Tuning};
@@ -58,6 +59,14 @@ impl Planner {
         self.tuning.as_ref()?.choice(layer, &self.target)
     }
 
+    /// The choice that was measured to be the fastest, or else the one that seems best.
+    ///
+    /// # Errors
+    /// [`Error::Altered`] for sizes that no kernel takes.
+    pub fn choice(&self, layer: &Layer) -> Result<Choice> {
+        self.kept(layer).map_or_else(|| self.own(layer), Ok)
+    }
+
     /// Plans a layer with the choice that was measured to be the fastest, or else with the one that seems best.
     ///
     /// # Errors
@@ -76,8 +85,7 @@ impl Planner {
     /// compute it.
     pub fn plan_with(&self, layer: &Layer, Choice { kernel, variant, .. }: Choice) -> Result<Program> {
         self.target.check()?;
-        let lowering = Lowering { target: &self.target, planner: &|layer, dtype| self.plan_as(layer, dtype) };
-        let mut program = kernel.lower(layer, variant, &lowering)?;
+        let mut program = self.with_lowering(|lowering| kernel.lower(layer, variant, lowering))?;
         let written_out = self.loops_written_out.unwrap_or(!self.target.keeps_loops());
         for step in program.prepare.iter_mut().chain(&mut program.steps) {
             step.loops_written_out = written_out;
@@ -85,16 +93,36 @@ impl Planner {
         Ok(program)
     }
 
-    /// Every candidate for a layer: the planner's own choice first, then the others, from the one that should cost the
-    /// least.
+    fn with_lowering<T>(&self, lower: impl FnOnce(&Lowering<'_>) -> T) -> T {
+        let work = |layer: &Layer| self.work(layer, self.choice(layer).ok()?);
+        lower(&Lowering { target: &self.target, planner: &|layer, dtype| self.plan_as(layer, dtype), work: &work })
+    }
+
+    /// What the steps of a layer should take on a GPU, by this choice: a prediction. None for a device in software, and where
+    /// the kernel does not say.
+    #[must_use]
+    pub fn work(&self, layer: &Layer, Choice { kernel, variant, .. }: Choice) -> Option<Vec<Work>> {
+        let made = kernel.variants(layer, &self.target).into_iter().nth(variant).filter(|_| !self.target.software)?;
+        self.with_lowering(|lowering| kernel.work(layer, &made, lowering))
+    }
+
+    /// How many seconds a layer should take by a choice, on a GPU; none if nobody knows.
+    #[must_use]
+    pub fn predicted(&self, layer: &Layer, choice: Choice) -> Option<f64> {
+        Some(seconds(self.target.gpu, &self.work(layer, choice)?))
+    }
+
+    /// Every candidate for a layer: the planner's own choice first, then the others, from the one that should take the least
+    /// time, or cost the least.
     pub(crate) fn ranked(&self, layer: &Layer) -> Vec<Choice> {
-        let lowering = Lowering { target: &self.target, planner: &|layer, dtype| self.plan_as(layer, dtype) };
         let ways = Choice::all(layer, &self.target).into_iter();
-        let mut costs: Vec<_> = ways.map(|(way, made)| (way, way.kernel.cost(layer, &made, &lowering))).collect();
-        if let Some((_, others)) = costs.split_first_mut() {
-            others.sort_by(|(_, a), (_, b)| a.total_cmp(b));
-        }
-        costs.into_iter().map(|(way, _)| way).collect()
+        let cost = |way: Choice, made: &Variant| self.with_lowering(|lowering| way.kernel.cost(layer, made, lowering));
+        let costs = ways.map(|(way, made)| (way, self.predicted(layer, way).unwrap_or_else(|| cost(way, &made))));
+        let own = self.own(layer);
+        let (mut first, mut others): (Vec<_>, Vec<_>) = costs.partition(|(way, _)| own.as_ref() == Ok(way));
+        others.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+        first.append(&mut others);
+        first.into_iter().map(|(way, _)| way).collect()
     }
 
     /// The layers that a layer's candidates plan in their turn, each once.
@@ -108,7 +136,7 @@ impl Planner {
             }
             self.plan_as(layer, dtype)
         };
-        let lowering = Lowering { target: &self.target, planner: &plan };
+        let lowering = Lowering { target: &self.target, planner: &plan, work: &|_| None };
         for (Choice { kernel, variant, .. }, _) in Choice::all(layer, &self.target) {
             // What cannot be lowered has no layers to tune.
             let _ = kernel.lower(layer, variant, &lowering);
@@ -124,9 +152,16 @@ impl Planner {
         self.clone().with_target(self.target.of(dtype)).plan(layer)
     }
 
-    /// The choice that seems best.
+    /// The choice that seems best: on a GPU, of the kernels that suit the layer, the one that should take the least time; where
+    /// nobody knows, the kernel of the least rank.
     fn own(&self, layer: &Layer) -> Result<Choice> {
         let kernels = kernels::supporting(layer, &self.target);
+        let suiting = kernels.iter().filter(|kernel| kernel.suits(layer, &self.target));
+        let ways = suiting.map(|kernel| Choice::new(kernel, 0));
+        let predicted = ways.filter_map(|way| Some((way, self.predicted(layer, way)?)));
+        if let Some((way, _)) = predicted.min_by(|(_, a), (_, b)| a.total_cmp(b)) {
+            return Ok(way);
+        }
         kernels.first().map(|kernel| Choice::new(kernel, 0)).ok_or(Error::Altered)
     }
 }
@@ -143,7 +178,7 @@ mod tests {
             let layer = layer.geometry([1, channels, 9, 9]).unwrap().into();
             let candidates = planner.ranked(&layer);
             assert!(candidates.len() >= 2, "{candidates:?}");
-            assert_eq!(candidates[0], Choice::all(&layer, planner.target())[0].0);
+            assert_eq!(candidates[0], planner.own(&layer).unwrap());
         }
     }
 
@@ -152,9 +187,10 @@ mod tests {
         let layer = Conv2d::new(64, 64, 3).geometry([1, 64, 20, 20]).unwrap().into();
         let chosen = |software| {
             let target = Target { software, subgroup_size: Some(8), ..wgpu::Limits::default().into() };
-            kernels::supporting(&layer, &target)[0].name
+            Planner::new(target).own(&layer).unwrap().kernel.name
         };
-        assert_eq!((chosen(true), chosen(false)), ("subgroup_gemm", "tiled_gemm"));
+        assert_eq!(chosen(true), "subgroup_gemm");
+        assert_ne!(chosen(false), "subgroup_gemm");
     }
 
     #[test]

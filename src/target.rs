@@ -2,6 +2,7 @@
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::model::{Gpu, MIDDLE};
 use crate::size::check_range;
 
 /// What planning knows of a device: its limits, and the few facts by which kernels are chosen.
@@ -26,6 +27,8 @@ pub struct Target {
     pub shader_f16: bool,
     /// What tensors hold.
     pub dtype: DType,
+    /// What the model takes it for, unless it is in software.
+    pub(crate) gpu: &'static Gpu,
 }
 
 /// Vulkan and DX12 read no further than this into a binding, whatever limit the adapter reports.
@@ -43,12 +46,27 @@ impl Target {
             shader_int64: features.contains(wgpu::Features::SHADER_INT64),
             shader_f16: features.contains(wgpu::Features::SHADER_F16),
             dtype: DType::F32,
+            gpu: Gpu::like(info),
         }
     }
 
     /// The same target for tensors of another type.
     pub(crate) fn of(&self, dtype: DType) -> Self {
         Self { dtype, ..self.clone() }
+    }
+
+    /// The GPU of the model that it is taken for, if it is none in software.
+    #[cfg(feature = "unstable")]
+    #[must_use]
+    pub fn gpu(&self) -> &'static Gpu {
+        self.gpu
+    }
+
+    /// The same target, taken for this GPU.
+    #[cfg(any(test, feature = "unstable"))]
+    #[must_use]
+    pub fn taken_for(self, gpu: &'static Gpu) -> Self {
+        Self { gpu, ..self }
     }
 
     /// Whether shaders keep their loops over constants. For GPUs they are written out, whoever drives them.
@@ -119,6 +137,7 @@ impl From<wgpu::Limits> for Target {
             shader_int64: false,
             shader_f16: false,
             dtype: DType::F32,
+            gpu: MIDDLE,
         }
     }
 }

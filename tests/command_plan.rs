@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 const SHAPES: &str = r#"[
     {"id": "a", "kind": "conv", "c": 16, "h": 28, "w": 28, "oc": 32, "k": 3, "p": 1},
-    {"id": "b", "kind": "conv", "c": 32, "h": 28, "w": 28, "oc": 16, "k": 3, "p": 1},
+    {"id": "b", "kind": "conv", "c": 20, "h": 28, "w": 28, "oc": 24, "k": 3, "p": 1},
     {"id": "c", "kind": "sep", "c": 16, "h": 9, "w": 9, "oc": 8, "k": 3},
     {"id": "d", "kind": "max_pool", "c": 2, "h": 8, "w": 8, "k": 2}]"#;
 
@@ -97,7 +97,7 @@ fn a_target_is_a_file_of_limits_and_features() {
     let default = json!({});
     assert_eq!(kernel_of_a(&default), "tiled_gemm");
     // Less than the workgroup memory that it needs.
-    assert_eq!(kernel_of_a(&json!({"limits": {"max_compute_workgroup_storage_size": 1024}})), "gemm");
+    assert_eq!(kernel_of_a(&json!({"limits": {"max_compute_workgroup_storage_size": 1024}})), "direct");
     let cpu =
         json!({"type": "Cpu", "subgroup_sizes": [8, 8], "features": {"SUBGROUP": true, "TIMESTAMP_QUERY": false}});
     assert_eq!(kernel_of_a(&cpu), "subgroup_gemm");
@@ -133,6 +133,12 @@ fn what_cannot_be_is_refused() {
     std::fs::write(folder.path().join("file"), "").unwrap();
     for (arguments, named) in [
         ("--shapes shapes.json", "--wgsl"),
+        ("--shapes shapes.json --predicted --wgsl out", "--predicted"),
+        ("--predicted", "--shapes"),
+        ("--shapes shapes.json --predicted --target software", "--target is \"software\"; predictions are for GPUs"),
+        ("--shapes shapes.json --predicted --beside missing.txt", "missing.txt"),
+        ("--shapes shapes.json --predicted --beside shapes.json", "--beside shapes.json"),
+        ("--shapes shapes.json --wgsl out --beside shapes.json", "--beside"),
         ("--wgsl out", "--shapes"),
         ("--wgsl out --input 1,1,4,4 --weight 1,1,1,1", "--wgsl"),
         ("--target gpu --input 1,1,4,4 --weight 1,1,1,1", "--target"),
@@ -158,4 +164,38 @@ fn what_cannot_be_is_refused() {
     std::fs::create_dir_all(folder.path().join("taken/index.json")).unwrap();
     sepconv(folder.path(), "plan --shapes shapes.json --wgsl taken").assert_refused("--wgsl taken/index.json");
     assert_eq!(files(&folder.path().join("taken")).len(), 1);
+}
+
+#[test]
+fn a_gpu_of_the_model_is_a_target() {
+    let folder = folder();
+    let of = |target: &str| {
+        let run = run(folder.path(), &["plan", "--shapes", "shapes.json", "--predicted", "--target", target]);
+        assert!(run.stdout.contains("predictions, no measurements"), "{run:?}");
+        run.stdout
+    };
+    assert!(of("rx-7900-xtx").starts_with("## RX 7900 XTX, shapes.json"));
+    assert_ne!(of("H100"), of("Adreno 730"));
+    std::fs::write(folder.path().join("t.json"), json!({"name": "NVIDIA H100 PCIe"}).to_string()).unwrap();
+    assert_eq!(of("t.json"), of("h100"));
+}
+
+/// The table that is committed is what its command prints.
+#[test]
+fn the_table_of_predictions_is_up_to_date() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if !root.join("benches/ort-web").exists() {
+        println!("the published package has not all layers: the table is not made");
+        return;
+    }
+    let mut printed = String::new();
+    for gpu in ["H100", "RX 7900 XTX"] {
+        for shapes in ["benches/shapes.json", "benches/ort-web/shapes.json", "benches/networks/shapes.json"] {
+            let beside = "benches/results/rules_of_thumb.txt";
+            let arguments = ["plan", "--predicted", "--target", gpu, "--shapes", shapes, "--beside", beside];
+            printed += &run(root, &arguments).stdout;
+        }
+    }
+    let committed = std::fs::read_to_string(root.join("benches/results/predicted.md")).unwrap();
+    assert!(printed == committed, "benches/results/README.md says how to make predicted.md anew");
 }

@@ -214,8 +214,8 @@ fn the_reference_is_right() {
 #[test]
 fn an_exact_network_has_no_winograd() {
     let mut network = Network::new();
-    let x = network.input("x", &[Some(1), Some(128), Some(14), Some(14)]);
-    let weight = network.constant("weight", &[128, 128, 3, 3], vec![0.5; 128 * 128 * 9]).unwrap();
+    let x = network.input("x", &[Some(1), Some(512), Some(14), Some(14)]);
+    let weight = network.constant("weight", &[512, 512, 3, 3], vec![0.5; 512 * 512 * 9]).unwrap();
     let (stride, dilation) = (1.into(), 1.into());
     let convolution = Operation::Conv2d { stride, padding: 1.into(), dilation, groups: 1 };
     let y = network.node("y", convolution, [x, weight]).unwrap();

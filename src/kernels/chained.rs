@@ -4,7 +4,9 @@ use super::row::{Kernel, Lowering, Rank, Rules, Variant};
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::layer::Layer;
+use crate::model::Work;
 use crate::program::Program;
+use crate::size::values;
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "chained",
@@ -18,6 +20,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         suits: |_, _| true,
         variants: |_, _| vec![Variant::new([], [0; 3])],
         cost: super::fused::cost,
+        work,
         lower,
     },
 };
@@ -28,4 +31,17 @@ fn lower(parts: &(Geometry, Geometry), _: usize, lowering: &Lowering<'_>) -> Res
         program.map(|program| program.within(part)).map_err(Error::within(part))
     });
     first?.then(second?)
+}
+
+/// That of both. What is between them is one tensor, which the first writes and the second reads.
+fn work((depthwise, pointwise): &(Geometry, Geometry), _: &Variant, lowering: &Lowering<'_>) -> Option<Vec<Work>> {
+    let between = 4.0 * values(depthwise.output_shape()) as f64;
+    let [first, second] = [depthwise, pointwise].map(|geometry| (lowering.work)(&Layer::Conv2d(*geometry)));
+    let (mut first, mut second) = (first?, second?);
+    for work in first.last_mut().into_iter().chain(second.first_mut()) {
+        work.bytes -= between;
+        work.between += between;
+    }
+    first.extend(second);
+    Some(first)
 }

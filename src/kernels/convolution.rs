@@ -189,15 +189,17 @@ pub(super) fn is_pixelwise(geometry: &Geometry) -> bool {
 
 /// A convolution of single pixels sees no rows: its planes become one row each, which tiles better.
 pub(super) fn in_one_row(part: Part) -> Part {
-    let g = &part.geometry;
-    match i32::try_from(g.input.area()) {
-        Ok(width) if is_pixelwise(g) && (part.top, part.left) == (0, 0) => {
-            let row = Size { height: 1, width: width.unsigned_abs() };
-            let geometry = Geometry { input: row, output: row, dilation: Size::from(1), ..*g };
-            Part { geometry, rows: 0..1, ..part }
-        }
+    match row_of(&part.geometry) {
+        Some(geometry) if (part.top, part.left) == (0, 0) => Part { geometry, rows: 0..1, ..part },
         _ => part,
     }
+}
+
+/// The same convolution of planes of one row; none if it sees rows.
+pub(super) fn row_of(g: &Geometry) -> Option<Geometry> {
+    let width = i32::try_from(g.input.area()).ok().filter(|_| is_pixelwise(g))?;
+    let row = Size { height: 1, width: width.unsigned_abs() };
+    Some(Geometry { input: row, output: row, dilation: Size::from(1), ..*g })
 }
 
 /// How a kernel reads and writes its tensors.

@@ -23,6 +23,8 @@ pub(super) static KERNEL: Kernel = Kernel {
         suits: |_, target| target.software,
         variants,
         cost,
+        // No GPU should run it.
+        work: |_, _, _| None,
         lower: |geometry, variant, lowering| lower(&KERNEL, geometry, variant, lowering),
     },
 };
@@ -51,9 +53,6 @@ pub(super) const REGISTERS: u64 = 192;
 /// The narrowest tile there is.
 const COLUMN_TILE: u32 = 4;
 
-/// A GPU gets at least this many invocations before each may walk down more rows.
-const MANY_INVOCATIONS: u64 = 1 << 16;
-
 /// Filters of more taps are compiled with the narrow tile alone: the wide one, unrolled, takes seconds to compile.
 const MANY_TAPS: u64 = 49;
 
@@ -71,17 +70,12 @@ fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
         &[[4, 16], [4, 8], [4, 4], [4, 2], [8, 8]]
     };
     let mut variants: Vec<Variant> = Vec::new();
-    let mut narrow = 0;
     for &[column_tile, most_rows] in tilings.iter().filter(|[tile, _]| fits(*tile)) {
         let walks = geometry.output.height.div_ceil(most_rows);
         let variant = variant(geometry, target, column_tile, geometry.output.height.div_ceil(walks));
         if !variants.contains(&variant) {
             variants.push(variant);
-            narrow += usize::from(column_tile == COLUMN_TILE);
         }
-    }
-    if !target.software {
-        enough_invocations_first(&mut variants[..narrow]);
     }
     variants
 }
@@ -91,16 +85,7 @@ pub(super) fn walks(geometry: &Geometry, variant: impl Fn(u32) -> Variant) -> Ve
     let height = geometry.output.height;
     let mut variants = [16, 8, 4, 2].map(|most_rows| variant(height.div_ceil(height.div_ceil(most_rows)))).to_vec();
     variants.dedup();
-    enough_invocations_first(&mut variants);
     variants
-}
-
-/// Of variants from the longest walk to the shortest, first comes the longest that leaves enough invocations, or else the
-/// shortest.
-fn enough_invocations_first(variants: &mut [Variant]) {
-    let has_many = |variant: &Variant| 64 * variant.grid[0] >= MANY_INVOCATIONS;
-    let best = variants.iter().position(has_many).unwrap_or(variants.len() - 1);
-    variants.swap(0, best);
 }
 
 fn variant(geometry: &Geometry, target: &Target, column_tile: u32, row_tile: u32) -> Variant {

@@ -3,7 +3,9 @@
 use super::convolution::{SUMS, cost, epilogue, lower, span, tiles, window};
 use super::depthwise::{MAXIMUM_WINDOW, REGISTERS, walks};
 use super::row::{Kernel, Rank, Rules, Variant};
+use super::work::{add_requests, of_all, walk};
 use crate::geometry::Geometry;
+use crate::model::Work;
 use crate::shader::{Shader, part};
 use crate::target::Target;
 
@@ -23,6 +25,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         suits,
         variants,
         cost,
+        work: |geometry, variant, _| Some(vec![work(geometry, variant)]),
         lower: |geometry, variant, lowering| lower(&KERNEL, geometry, variant, lowering),
     },
 };
@@ -64,10 +67,30 @@ fn variant(geometry: &Geometry, row_tile: u32) -> Variant {
     Variant::new(constants, [(planes * columns).div_ceil(WORKGROUP_SIZE.into()), 1, 1])
 }
 
+fn work(geometry: &Geometry, variant: &Variant) -> Work {
+    let (kernel, stride) = (geometry.kernel_size, geometry.stride);
+    let height = window_height(geometry);
+    let partials = height.div_ceil(stride.height.into()) as f64;
+    let made = variant.the("ROW_TILE");
+    let steps = made + partials - 1.0;
+    let columns = f64::from(kernel.width);
+    // Two subgroups, of neighbouring columns.
+    let mut work = walk(geometry, steps, made, 1.0, f64::from(stride.width));
+    let rows = steps * height.min(stride.height.into()) as f64;
+    add_requests(&mut work, 2.0 * rows * columns, 4.0 * f64::from(stride.width).min(8.0));
+    let times = if geometry.residual { 2.0 } else { 1.0 };
+    add_requests(&mut work, times * 2.0 * made, 4.0);
+    work.registers = 3.0 * columns + partials + 1.5 * geometry.terms() as f64 + 18.0;
+    // For each value that is read, each row of the output, and once, in code compiled for an H100.
+    work.others = 2.0 * (6.5 * rows * columns + 10.0 * steps + 140.0);
+    of_all(work, variant)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::conv::Conv2d;
+    use crate::model::Gpu;
     use crate::planner::Planner;
 
     #[test]
@@ -88,7 +111,8 @@ mod tests {
         let layer = Conv2d::new(1024, 1024, 3).padding(1).groups(1024);
         let rows = |batch| {
             let geometry = layer.geometry([batch, 1024, 7, 7]).unwrap();
-            let chosen = variants(&geometry, &wgpu::Limits::default().into()).swap_remove(0);
+            let gpu = Target::from(wgpu::Limits::default()).taken_for(Gpu::by_name("H100").unwrap());
+            let chosen = KERNEL.variants(&geometry.into(), &gpu).swap_remove(0);
             chosen.constants.iter().find(|(name, _)| *name == "ROW_TILE").unwrap().1
         };
         assert_eq!([1, 32].map(rows), [2, 7]);

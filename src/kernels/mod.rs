@@ -34,6 +34,7 @@ mod tiling;
 mod transposed;
 mod unary;
 mod winograd;
+mod work;
 
 pub(crate) use row::Lowering;
 pub use row::{Kernel, Rank, Variant};
@@ -87,7 +88,7 @@ pub fn by_name(name: &str) -> Result<&'static Kernel> {
     found.ok_or_else(|| Error::UnknownKernel { name: name.to_owned(), known: known() })
 }
 
-/// The kernels that support a layer on a target: the planner's own choice first, then the others by rank.
+/// The kernels that support a layer on a target: the one of the least rank that suits first, then the others by rank.
 #[must_use]
 pub fn supporting(layer: &Layer, target: &Target) -> Vec<&'static Kernel> {
     let mut kernels: Vec<_> = ALL.iter().copied().filter(|kernel| kernel.supports(layer, target).is_ok()).collect();

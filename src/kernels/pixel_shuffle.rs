@@ -29,6 +29,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         suits: |layer, _| layer.in_channels / layer.groups >= FEWEST_CHANNELS,
         variants: |_, _| vec![Variant::new([], [0; 3])],
         cost: |_, _, _| 0.0,
+        work: |_, _, _| None,
         lower,
     },
 };

@@ -1,7 +1,7 @@
 //! The row of `shaders/pointwise.wgsl`.
 
 use super::convolution::{SUMS, cost, epilogue, lower};
-use super::register_tile::register_tile;
+use super::register_tile::{register_tile, work};
 use super::row::{Kernel, Rank, Rules, Variant};
 use crate::geometry::Geometry;
 use crate::shader::{Shader, part};
@@ -24,6 +24,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         suits: |_, _| true,
         variants,
         cost,
+        work: |geometry, variant, _| Some(vec![work(geometry, variant)]),
         lower: |geometry, variant, lowering| lower(&KERNEL, geometry, variant, lowering),
     },
 };

@@ -34,7 +34,14 @@ pub(super) static KERNEL: Kernel = Kernel {
             part::NAN,
         ]],
     }),
-    rules: &Rules::<PoolGeometry> { supports: |_, _| Ok(()), suits: |_, _| true, variants, cost: |_, _, _| 0.0, lower },
+    rules: &Rules::<PoolGeometry> {
+        supports: |_, _| Ok(()),
+        suits: |_, _| true,
+        variants,
+        cost: |_, _, _| 0.0,
+        work: |_, _, _| None,
+        lower,
+    },
 };
 
 const WORKGROUP_SIZE: u32 = 64;

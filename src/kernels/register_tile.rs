@@ -1,7 +1,10 @@
 //! The tile that `gemm` and `pointwise` keep in registers: output channels times pixels.
 
 use super::convolution::tiles;
+use super::row::Variant;
+use super::work::{add_ends, add_requests, bytes, of_all, window};
 use crate::geometry::Geometry;
+use crate::model::Work;
 use crate::target::Target;
 
 /// The tile's constants, and the grid.
@@ -30,4 +33,37 @@ pub(super) fn register_tile(geometry: &Geometry, target: &Target) -> ([(&'static
         u64::from(geometry.batch) * u64::from(geometry.groups),
     ];
     (constants, grid)
+}
+
+/// The work of such a kernel.
+pub(super) fn work(geometry: &Geometry, variant: &Variant) -> Work {
+    let [width, height, channels, pixels] =
+        ["WORKGROUP_WIDTH", "WORKGROUP_HEIGHT", "CHANNEL_TILE", "PIXEL_TILE"].map(|name| variant.the(name));
+    let terms = geometry.terms() as f64;
+    let subgroups = (width * height / 32.0).ceil();
+    let rows = 32.0 / width;
+    let mut work = Work {
+        invocations: width * height,
+        registers: channels * pixels + channels + 2.0 * pixels + 24.0,
+        multiply_adds: subgroups * terms * channels * pixels,
+        // For each load, each tap, each output, and once, in code compiled for an H100.
+        others: subgroups
+            * (3.0 * terms * (channels + pixels)
+                + 100.0 * geometry.kernel_size.area() as f64
+                + 15.0 * channels * pixels
+                + 50.0),
+        fetched: 4.0
+            * (f64::from(geometry.in_channels_per_group()) * window(geometry, width * pixels)
+                + height * channels * terms),
+        bytes: bytes(geometry),
+        ..Work::default()
+    };
+    // The rows of a subgroup read the same values, and weights of their own.
+    let apart = f64::from(geometry.stride.width).min(8.0);
+    add_requests(&mut work, subgroups * terms * pixels, width / 8.0 * apart);
+    add_requests(&mut work, subgroups * terms * channels, rows);
+    let outputs = subgroups * channels * pixels;
+    let bias = (rows * channels / 8.0).min(rows);
+    add_ends(&mut work, geometry, [subgroups * channels, bias], [outputs, rows * width / 8.0]);
+    of_all(work, variant)
 }

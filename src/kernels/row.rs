@@ -6,6 +6,7 @@ use super::sums;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layer::{Layer, Sizes};
+use crate::model::{Work, seconds};
 use crate::program::Program;
 use crate::shader::Shader;
 use crate::target::Target;
@@ -62,6 +63,19 @@ impl Variant {
     pub(super) fn new(constants: impl IntoIterator<Item = (&'static str, u32)>, grid: [u64; 3]) -> Self {
         Self { constants: constants.into_iter().collect(), grid }
     }
+
+    /// One of its constants, to count with.
+    pub(super) fn the(&self, constant: &str) -> f64 {
+        self.get(constant).unwrap_or_else(|| panic!("a constant {constant}"))
+    }
+
+    pub(super) fn get(&self, constant: &str) -> Option<f64> {
+        self.constants.iter().find(|(name, _)| *name == constant).map(|(_, value)| f64::from(*value))
+    }
+
+    pub(super) fn workgroups(&self) -> f64 {
+        self.grid.iter().map(|&size| size as f64).product()
+    }
 }
 
 /// What lowering knows besides the layer.
@@ -70,6 +84,8 @@ pub(crate) struct Lowering<'a> {
     pub target: &'a Target,
     /// Plans a layer of such tensors that is inside another one, as the planner plans any layer.
     pub planner: &'a dyn Fn(&Layer, DType) -> Result<Program>,
+    /// What the steps of such a plan take on a GPU; none if nobody knows.
+    pub work: &'a dyn Fn(&Layer) -> Option<Vec<Work>>,
 }
 
 impl Lowering<'_> {
@@ -90,10 +106,13 @@ pub(super) struct Rules<S: Sizes> {
     pub supports: fn(&S, &Target) -> Result<(), &'static str>,
     /// Whether it is a good choice for a layer that it supports.
     pub suits: fn(&S, &Target) -> bool,
-    /// Its variants for a layer that it supports, the best guess first; never empty.
+    /// Its variants for a layer that it supports; never empty. For a device in software the best guess comes first, for a GPU
+    /// they are put in the order of what `work` says.
     pub variants: fn(&S, &Target) -> Vec<Variant>,
     /// What a variant should cost, to compare it with others of the same layer.
     pub cost: fn(&S, &Variant, &Lowering<'_>) -> f64,
+    /// What its steps take on a GPU, in closed form; none if nobody knows, which then is so for all kernels of such layers.
+    pub work: fn(&S, &Variant, &Lowering<'_>) -> Option<Vec<Work>>,
     /// The program of a layer that it supports, in one of its variants.
     pub lower: fn(&S, usize, &Lowering<'_>) -> Result<Program>,
 }
@@ -105,6 +124,7 @@ pub(super) trait Lower: Sync {
     fn suits(&self, layer: &Layer, target: &Target) -> bool;
     fn variants(&self, layer: &Layer, target: &Target) -> Vec<Variant>;
     fn cost(&self, layer: &Layer, variant: &Variant, lowering: &Lowering<'_>) -> f64;
+    fn work(&self, layer: &Layer, variant: &Variant, lowering: &Lowering<'_>) -> Option<Vec<Work>>;
     fn lower(&self, layer: &Layer, variant: usize, lowering: &Lowering<'_>) -> Option<Result<Program>>;
 }
 
@@ -122,12 +142,26 @@ impl<S: Sizes> Lower for Rules<S> {
         S::of(layer).is_some_and(|sizes| (self.suits)(sizes, target))
     }
 
+    /// For a GPU, from the one that should take the least time, where the kernel says what its variants take.
     fn variants(&self, layer: &Layer, target: &Target) -> Vec<Variant> {
-        S::of(layer).map_or_else(Vec::new, |sizes| (self.variants)(sizes, target))
+        let Some(sizes) = S::of(layer) else { return Vec::new() };
+        let mut variants = (self.variants)(sizes, target);
+        if variants.len() > 1 && !target.software {
+            // A kernel that puts other kernels' programs together has one variant.
+            let lowering = Lowering { target, planner: &|_, _| Err(Error::Altered), work: &|_| None };
+            let work = |variant: &Variant| (self.work)(sizes, variant, &lowering);
+            let time = |variant: &Variant| work(variant).map_or(0.0, |steps| seconds(target.gpu, &steps));
+            variants.sort_by(|a, b| time(a).total_cmp(&time(b)));
+        }
+        variants
     }
 
     fn cost(&self, layer: &Layer, variant: &Variant, lowering: &Lowering<'_>) -> f64 {
         S::of(layer).map_or(f64::INFINITY, |sizes| (self.cost)(sizes, variant, lowering))
+    }
+
+    fn work(&self, layer: &Layer, variant: &Variant, lowering: &Lowering<'_>) -> Option<Vec<Work>> {
+        S::of(layer).and_then(|sizes| (self.work)(sizes, variant, lowering))
     }
 
     fn lower(&self, layer: &Layer, variant: usize, lowering: &Lowering<'_>) -> Option<Result<Program>> {
@@ -173,6 +207,11 @@ impl Kernel {
     /// What a variant should cost, to compare it with others of the same layer.
     pub(crate) fn cost(&self, layer: &Layer, variant: &Variant, lowering: &Lowering<'_>) -> f64 {
         self.rules.cost(layer, variant, lowering)
+    }
+
+    /// What the steps of a variant take on a GPU; none if nobody knows.
+    pub(crate) fn work(&self, layer: &Layer, variant: &Variant, lowering: &Lowering<'_>) -> Option<Vec<Work>> {
+        self.rules.work(layer, variant, lowering)
     }
 
     /// The program of a layer in one of the kernel's variants, or in the first if there is no such variant.

@@ -24,6 +24,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         suits: |_, _| true,
         variants,
         cost: |_, _, _| 0.0,
+        work: |_, _, _| None,
         lower,
     },
 };

@@ -8,12 +8,14 @@ use super::convolution::{SUMS, Tensors, epilogue, extent, shader, tile_cost};
 use super::packed::pack_as;
 use super::parts::by_images;
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
+use super::work::{add_bias, add_requests};
 use super::{tiled_gemm, tiled_pointwise, tiling};
 use crate::activation::Activation;
 use crate::error::Result;
 use crate::geometry::Geometry;
 use crate::layer::Layer;
 use crate::layers::rearrange::Axis;
+use crate::model::Work;
 use crate::program::{Binding, Kind, Program, Step};
 use crate::shader::Shader;
 use crate::size::values;
@@ -22,11 +24,11 @@ use crate::target::Target;
 pub(super) static KERNEL: Kernel = Kernel {
     name: "split_sums",
     summary: "a convolution of more groups, each of which has a part of every sum, and a step that adds the parts up",
-    chosen: "where tiles of 64 pixels and 64 channels are too few for a GPU",
+    chosen: "on GPUs by prediction, for few outputs and long sums",
     bound_by: "what its convolution is bound by; memory for the last step",
     rank: Rank::Special,
     shader: Some(Shader { name: "split_sums", own: include_str!("../../shaders/split_sums.wgsl"), parts: &[&SUMS] }),
-    rules: &Rules::<Geometry> { supports, suits, variants, cost, lower },
+    rules: &Rules::<Geometry> { supports, suits: |_, target| !target.software, variants, cost, work, lower },
 };
 
 const WORKGROUP_SIZE: u32 = 64;
@@ -37,10 +39,13 @@ const PARTS: [u32; 4] = [2, 4, 8, 16];
 /// A shorter part of a sum is over before its workgroup has started.
 const FEWEST_TERMS: u64 = 64;
 
-/// The numbers of parts that a layer's sums can be cut into: no more than it takes to fill a large GPU with tiles.
+/// Tiles of 64 pixels and 64 channels that fill a large GPU. Parts of sums are no more than it takes to have so many.
+const MANY_TILES: u64 = 256;
+
+/// The numbers of parts that a layer's sums can be cut into.
 fn numbers(geometry: &Geometry) -> impl DoubleEndedIterator<Item = u32> {
     let (channels, terms) = (geometry.in_channels_per_group(), geometry.terms());
-    let wanted = tiling::MANY_WORKGROUPS.div_ceil(tiling::large_tiles(geometry).max(1)).next_power_of_two();
+    let wanted = MANY_TILES.div_ceil(tiling::large_tiles(geometry).max(1)).next_power_of_two();
     let can_be = move |&parts: &u32| {
         channels.is_multiple_of(parts) && terms >= FEWEST_TERMS * u64::from(parts) && u64::from(parts) <= wanted
     };
@@ -63,25 +68,11 @@ fn supports(geometry: &Geometry, target: &Target) -> std::result::Result<(), &'s
     tiled_gemm::supports(&cut, target)
 }
 
-/// Where parts are shorter, or are two, another step costs more than it saves. A guess.
-const SHORT_PART: u64 = 128;
-
-fn best(geometry: &Geometry) -> Option<u32> {
-    numbers(geometry).rfind(|&parts| geometry.terms() >= SHORT_PART * u64::from(parts))
-}
-
-fn suits(geometry: &Geometry, target: &Target) -> bool {
-    tiled_gemm::suits(geometry, target) && best(geometry) > Some(2)
-}
-
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
-    let mut numbers: Vec<u32> = numbers(geometry).collect();
-    let best = numbers.iter().position(|&parts| Some(parts) == best(geometry)).unwrap_or(0);
-    numbers[..=best].rotate_right(1);
     let grid = [values(geometry.output_shape()).div_ceil(WORKGROUP_SIZE.into()), 1, 1];
     let constants =
         |parts| epilogue(geometry).into_iter().chain([("PARTS", parts), ("WORKGROUP_SIZE", WORKGROUP_SIZE)]);
-    numbers.into_iter().map(|parts| Variant::new(constants(parts), grid)).collect()
+    numbers(geometry).map(|parts| Variant::new(constants(parts), grid)).collect()
 }
 
 /// What its convolution costs. The last step is left to a measurement.
@@ -113,12 +104,46 @@ fn cut_into(geometry: &Geometry, parts: u32) -> Option<Geometry> {
     Layer::Conv2d(cut).check().ok().map(|()| cut)
 }
 
-/// The planner is not asked: it might cut the sums once more.
+/// The kernel that makes the parts. The planner is not asked: it might cut the sums once more.
+fn kernel_of_parts(cut: &Layer, target: &Target) -> &'static Kernel {
+    let in_fours = tiled_pointwise::KERNEL.supports(cut, target).is_ok();
+    if in_fours { &tiled_pointwise::KERNEL } else { &tiled_gemm::KERNEL }
+}
+
 fn lower_cut(cut: Geometry, lowering: &Lowering<'_>) -> Result<Program> {
     let layer = Layer::Conv2d(cut);
-    let in_fours = tiled_pointwise::KERNEL.supports(&layer, lowering.target).is_ok();
-    let kernel = if in_fours { &tiled_pointwise::KERNEL } else { &tiled_gemm::KERNEL };
-    kernel.lower(&layer, 0, lowering)
+    kernel_of_parts(&layer, lowering.target).lower(&layer, 0, lowering)
+}
+
+/// That of the convolution, and that of the step that adds its parts up.
+fn work(geometry: &Geometry, variant: &Variant, lowering: &Lowering<'_>) -> Option<Vec<Work>> {
+    let parts = parts_of(variant);
+    let layer = Layer::Conv2d(cut_into(geometry, parts)?);
+    let kernel = kernel_of_parts(&layer, lowering.target);
+    let mut all = kernel.work(&layer, kernel.variants(&layer, lowering.target).first()?, lowering)?;
+    let outputs = values(geometry.output_shape()) as f64;
+    let between = 4.0 * outputs * f64::from(parts);
+    if let [convolution] = all.as_mut_slice() {
+        convolution.bytes -= between;
+        convolution.between += between;
+    }
+    let (subgroups, residual) = (outputs / 32.0, if geometry.residual { 1.0 } else { 0.0 });
+    let bytes = 4.0 * outputs * (1.0 + residual);
+    let mut last = Work {
+        workgroups: variant.workgroups(),
+        invocations: WORKGROUP_SIZE.into(),
+        registers: 24.0,
+        // As in code compiled for RDNA 2.
+        others: subgroups * (70.0 + 4.0 * f64::from(parts)),
+        bytes,
+        between,
+        fetched: bytes + between,
+        ..Work::default()
+    };
+    add_requests(&mut last, subgroups * (f64::from(parts) + 1.0 + residual), 4.0);
+    add_bias(&mut last, geometry, subgroups, 1.0);
+    all.push(last);
+    Some(all)
 }
 
 fn lower(whole: &Geometry, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {

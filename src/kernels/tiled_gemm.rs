@@ -3,15 +3,18 @@
 use super::convolution::{SUMS, cost, epilogue, lower_as, window};
 use super::packed::{self, PACKED};
 use super::row::{Kernel, Rank, Rules, Variant};
-use super::tiling;
+use super::tiling::{self, TileWork};
+use super::work::{add_requests, bytes, of_all, window as values_under};
 use crate::geometry::Geometry;
+use crate::model::Work;
 use crate::shader::{Shader, part};
+use crate::size::Size;
 use crate::target::Target;
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "tiled_gemm",
     summary: "a normal, grouped or 1 x 1 convolution as a matrix product, its register tiles fed from workgroup memory",
-    chosen: "for more than 8 output channels per group and sums of 32 or more, on GPUs",
+    chosen: "on GPUs, where it is predicted to take the least time",
     bound_by: "arithmetic for long sums, memory for short ones",
     rank: Rank::General,
     shader: Some(Shader {
@@ -24,9 +27,11 @@ pub(super) static KERNEL: Kernel = Kernel {
     }),
     rules: &Rules::<Geometry> {
         supports,
-        suits,
+        // Barriers are slow in software.
+        suits: |_, target| !target.software,
         variants,
         cost,
+        work: |geometry, variant, _| Some(vec![work(geometry, variant)]),
         lower: |geometry, variant, lowering| lower_as(&KERNEL, &PACKED, geometry, variant, lowering),
     },
 };
@@ -39,17 +44,38 @@ pub(super) fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'sta
     packed::check(geometry, target)
 }
 
-/// Shorter sums are not worth the barriers.
-const SHORT_SUM: u64 = 32;
-
-/// For fewer channels, values that were brought to workgroup memory are read too few times there.
-const FEW_CHANNELS: u32 = 8;
-
-pub(super) fn suits(geometry: &Geometry, target: &Target) -> bool {
-    !target.software && geometry.terms() >= SHORT_SUM && geometry.out_channels_per_group() > FEW_CHANNELS
-}
-
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
     let constants: Vec<_> = window(geometry).chain(epilogue(geometry)).collect();
     tiling::variants(geometry, &constants)
+}
+
+fn work(geometry: &Geometry, variant: &Variant) -> Work {
+    let tile = TileWork::of(variant);
+    let terms = geometry.terms() as f64;
+    let mut work = product(&tile, geometry);
+    // Four pixels may be of several rows, so each is a load and a store of its own.
+    let apart = f64::from(geometry.stride.width).min(2.0);
+    add_requests(&mut work, terms * tile.pixels / 32.0, 16.0 * apart);
+    tile.add_ends(&mut work, geometry, 4.0);
+    let value = if geometry.kernel_size == Size::from(1) { 35.0 } else { 66.0 };
+    work.others = tile.others(terms, value, 60.0, 240.0);
+    of_all(work, variant)
+}
+
+/// What the kernels that multiply from workgroup memory have in common.
+pub(super) fn product(tile: &TileWork, geometry: &Geometry) -> Work {
+    let terms = geometry.terms() as f64;
+    let values = f64::from(geometry.in_channels_per_group()) * values_under(geometry, tile.pixels);
+    let mut work = Work {
+        invocations: tile.invocations(),
+        registers: tile.registers(),
+        workgroup_bytes: tile.workgroup_bytes(),
+        fetched: 4.0 * (values + tile.channels * terms),
+        bytes: bytes(geometry),
+        ..Work::default()
+    };
+    tile.add_packed_weights(&mut work, terms);
+    tile.add_values(&mut work, terms);
+    tile.add_product(&mut work, terms);
+    work
 }

@@ -2,16 +2,19 @@
 
 use super::convolution::{Layout, cost, epilogue, is_pixelwise, lower_as};
 use super::packed::PACKED;
-use super::row::{Kernel, Rank, Rules};
+use super::row::{Kernel, Rank, Rules, Variant};
+use super::tiling::TileWork;
+use super::work::{add_requests, of_all};
 use super::{tiled_gemm, tiling};
 use crate::geometry::Geometry;
+use crate::model::Work;
 use crate::shader::{Shader, part};
 use crate::target::Target;
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "tiled_pointwise",
     summary: "a 1 x 1 convolution as a matrix product, in fours of pixels, its register tiles fed from workgroup memory",
-    chosen: "where tiled_gemm would be, for 1 x 1 layers whose planes have a multiple of 4 pixels",
+    chosen: "on GPUs, where it is predicted to take the least time",
     bound_by: "arithmetic for long sums, memory for short ones",
     rank: Rank::General,
     shader: Some(Shader {
@@ -29,9 +32,10 @@ pub(super) static KERNEL: Kernel = Kernel {
     }),
     rules: &Rules::<Geometry> {
         supports,
-        suits: tiled_gemm::suits,
+        suits: |_, target| !target.software,
         variants: |geometry, _| tiling::variants(geometry, &epilogue(geometry)),
         cost,
+        work: |geometry, variant, _| Some(vec![work(geometry, variant)]),
         lower: |geometry, variant, lowering| lower_as(&KERNEL, &FOURS, geometry, variant, lowering),
     },
 };
@@ -49,4 +53,14 @@ fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
         return Err("it needs planes of a multiple of 4 pixels, of which one fits in a binding");
     }
     Ok(())
+}
+
+fn work(geometry: &Geometry, variant: &Variant) -> Work {
+    let tile = TileWork::of(variant);
+    let terms = geometry.terms() as f64;
+    let mut work = tiled_gemm::product(&tile, geometry);
+    add_requests(&mut work, terms * tile.pixels / 128.0, 16.0);
+    tile.add_ends(&mut work, geometry, 1.0);
+    work.others = tile.others(terms, 10.0, 40.0, 130.0);
+    of_all(work, variant)
 }

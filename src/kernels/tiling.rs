@@ -2,7 +2,9 @@
 
 use super::convolution::tiles;
 use super::row::Variant;
+use super::work::{add_bias, add_requests, add_shared};
 use crate::geometry::Geometry;
+use crate::model::Work;
 use crate::target::Target;
 
 /// How many invocations a workgroup has along pixels, channels and the sum, and how many fours of pixels and channels each
@@ -83,28 +85,21 @@ const TILINGS: [Tiling; 7] = [
     Tiling::new(4, 4, 4).teams(8),
 ];
 
-/// Workgroups that fill a large GPU.
-pub(super) const MANY_WORKGROUPS: u64 = 256;
-
 /// How many tiles of 64 pixels and 64 channels a layer has.
 pub(super) fn large_tiles(geometry: &Geometry) -> u64 {
     Tiling::new(16, 8, 8).grid(geometry).iter().product()
 }
 
-/// The variants of a kernel with these constants besides its tiles': first the largest tile that fills a device.
+/// The variants of a kernel with these constants besides its tiles'.
 pub(super) fn variants(geometry: &Geometry, constants: &[(&'static str, u32)]) -> Vec<Variant> {
     let channels = geometry.out_channels_per_group();
     // A tile that is half idle along the channels is no candidate, unless it splits sums.
     let fits = |tiling: &Tiling| tiling.split > 1 || tiling.channels() < 2 * channels;
-    let mut tilings: Vec<Tiling> = TILINGS.into_iter().filter(fits).collect();
-    let fills = |tiling: &Tiling| tiling.grid(geometry).iter().product::<u64>() >= MANY_WORKGROUPS;
-    let best = tilings.iter().position(fills).unwrap_or(tilings.len() - 1);
-    tilings[..=best].rotate_right(1);
     let variant = |tiling: Tiling| {
         let tile = tiling.constants().into_iter().chain([("SPLIT", tiling.split)]);
         Variant::new(constants.iter().copied().chain(tile), tiling.grid(geometry))
     };
-    tilings.into_iter().map(variant).collect()
+    TILINGS.into_iter().filter(fits).map(variant).collect()
 }
 
 /// What such a kernel needs of a device.
@@ -118,6 +113,110 @@ pub(super) fn check_workgroup_memory(target: &Target) -> Result<(), &'static str
         return Err("it needs workgroups of 16 invocations along y and 8 along z");
     }
     Ok(())
+}
+
+/// Instructions to fetch a four of weights, but for the load and the store.
+const WEIGHT: f64 = 10.0;
+
+/// What such a kernel does in closed form, for a tile of `pixels` by `channels`.
+pub(super) struct TileWork {
+    pub pixels: f64,
+    pub channels: f64,
+    channel_tile: f64,
+    pixel_fours: f64,
+    pixel_tiles: f64,
+    depth: f64,
+    split: f64,
+    /// The invocations of a team.
+    team: f64,
+}
+
+impl TileWork {
+    pub fn of(variant: &Variant) -> Self {
+        let [pixel_tiles, channel_tiles, pixel_fours, channel_tile, depth] =
+            ["PIXEL_TILES", "CHANNEL_TILES", "PIXEL_FOURS", "CHANNEL_TILE", "DEPTH"].map(|name| variant.the(name));
+        Self {
+            pixels: 4.0 * pixel_fours * pixel_tiles,
+            channels: channel_tiles * channel_tile,
+            channel_tile,
+            pixel_fours,
+            pixel_tiles,
+            depth,
+            split: variant.get("SPLIT").unwrap_or(1.0),
+            team: pixel_tiles * channel_tiles,
+        }
+    }
+
+    pub fn invocations(&self) -> f64 {
+        self.split * self.team
+    }
+
+    pub fn subgroups(&self) -> f64 {
+        self.invocations() / 32.0
+    }
+
+    /// So often all teams multiply what is in workgroup memory.
+    pub fn rounds(&self, terms: f64) -> f64 {
+        (terms / (self.depth * self.split)).ceil()
+    }
+
+    pub fn workgroup_bytes(&self) -> f64 {
+        4.0 * self.split * self.depth * (self.pixels + self.channels)
+    }
+
+    /// The sums of an invocation, and the values and the weights that it fetches.
+    pub fn registers(&self) -> f64 {
+        let fetched = self.depth * (self.pixels + self.channels) / self.team;
+        4.0 * self.pixel_fours * (self.channel_tile + 1.0) + fetched + 30.0
+    }
+
+    /// The weights of so many terms, which are packed in fours, and their places in workgroup memory.
+    pub fn add_packed_weights(&self, work: &mut Work, terms: f64) {
+        add_requests(work, terms * self.channels / 128.0, 16.0);
+        add_shared(work, self.places(terms) * self.channels / 128.0, 1.0);
+    }
+
+    /// The places of values in workgroup memory.
+    pub fn add_values(&self, work: &mut Work, terms: f64) {
+        add_shared(work, self.places(terms) * self.pixels / 128.0, 1.0);
+    }
+
+    /// The terms with those past the last one, which are zero.
+    fn places(&self, terms: f64) -> f64 {
+        self.rounds(terms) * self.depth * self.split
+    }
+
+    pub fn add_product(&self, work: &mut Work, terms: f64) {
+        let times = self.subgroups() * self.rounds(terms) * self.depth;
+        work.multiply_adds += times * 4.0 * self.pixel_fours * self.channel_tile;
+        add_shared(work, times * (self.pixel_fours + self.channel_tile / 4.0), 1.0);
+    }
+
+    /// Instructions besides: for each four of values that is fetched, each four of weights, each four that is stored, and each
+    /// subgroup, which may have the sums of other teams to find. They are what the code that was compiled for an H100 has: see `benches/results/sm_90.csv`.
+    pub fn others(&self, terms: f64, value: f64, store: f64, subgroup: f64) -> f64 {
+        terms * (self.pixels * value + self.channels * WEIGHT) / 128.0
+            + self.pixels * self.channels / 128.0 * store
+            + self.subgroups() * (subgroup + if self.split > 1.0 { 60.0 } else { 0.0 })
+    }
+
+    /// What follows the product, each four of a channel in so many stores, and as many loads of a residual: either of them
+    /// touches half of a stretch of 32 bytes for each invocation.
+    pub fn add_ends(&self, work: &mut Work, geometry: &Geometry, stores: f64) {
+        let fours = self.pixels * self.channels / 128.0;
+        // The rows of a subgroup have channels of their own.
+        let rows = 32.0 / self.pixel_tiles;
+        let mut channels = (rows * self.channel_tile / 8.0).clamp(1.0, rows);
+        if self.split > 1.0 {
+            // To where the values were. Of 8 invocations, some meet in a bank where a row has fewer.
+            add_shared(work, self.split * fours, (8.0 / self.pixel_tiles).max(1.0));
+            add_shared(work, self.split * fours, 1.0);
+            channels = 1.0;
+        }
+        add_bias(work, geometry, fours, channels);
+        let times = if geometry.residual { 2.0 } else { 1.0 };
+        add_requests(work, times * stores * fours, 16.0);
+    }
 }
 
 #[cfg(test)]

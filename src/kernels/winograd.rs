@@ -9,17 +9,22 @@
 //!
 //! Its errors may pass the bound of a sum, so a layer of [`Rounding::Exact`] is another kernel's.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use super::convolution::{SUMS, Tensors, epilogue, extent, padding_mode, shader, tile_cost};
-use super::parts::by_images;
+use super::parts::{Part, by_images};
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
 use super::software;
+use super::work::{add_bias, add_requests};
 use crate::conv::Conv2d;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::extent::Extent;
 use crate::geometry::Geometry;
 use crate::layer::Layer;
-use crate::program::{Binding, Kind, Program, Slice, Step};
+use crate::model::Work;
+use crate::program::{Binding, Kind, Program, Slice, Step, check_dispatches};
 use crate::rounding::Rounding;
 use crate::shader::{Shader, part};
 use crate::size::{Size, values};
@@ -28,7 +33,7 @@ use crate::target::Target;
 pub(super) static KERNEL: Kernel = Kernel {
     name: "winograd",
     summary: "a normal or grouped 3 x 3 convolution of stride 1 by Winograd's F(2 x 2, 3 x 3)",
-    chosen: "for 48 tiles of 2 x 2 and 128 channels per group in and out; in software for fewer",
+    chosen: "for 48 tiles of 2 x 2 or more: on GPUs where it is predicted to take the least time, in software for many channels",
     bound_by: "its product for many channels, memory for few",
     rank: Rank::Special,
     shader: Some(Shader {
@@ -36,7 +41,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         own: include_str!("../../shaders/winograd.wgsl"),
         parts: &[&SUMS, &[part::SOURCE, part::PADDING]],
     }),
-    rules: &Rules::<Geometry> { supports, suits, variants, cost, lower },
+    rules: &Rules::<Geometry> { supports, suits, variants, cost, work, lower },
 };
 
 /// A tile's places: 4 × 4 inputs, for 2 × 2 outputs.
@@ -86,15 +91,15 @@ fn tensor_values(target: &Target) -> u64 {
 const FEWEST_TILES: u64 = 48;
 
 /// A pair of an input and an output channel saves 10 of 18 operations per pixel. Each channel of either kind costs 8
-/// more values of traffic. So what is saved, divided by what it costs, grows with in · out / (in + out).
+/// more values of traffic. So what is saved, divided by what it costs, grows with in · out / (in + out). For a GPU the model
+/// compares both.
 fn suits(geometry: &Geometry, target: &Target) -> bool {
     let [inputs, outputs] = [geometry.in_channels_per_group(), geometry.out_channels_per_group()].map(u64::from);
-    let least = if target.software {
-        software::winograd_pays_from(product(geometry, tiles(geometry)), &target.of(DType::F32))
-    } else {
-        64
+    let pays = || {
+        let least = software::winograd_pays_from(product(geometry, tiles(geometry)), &target.of(DType::F32));
+        inputs * outputs >= least * (inputs + outputs)
     };
-    inputs * outputs >= least * (inputs + outputs) && tiles(geometry) >= FEWEST_TILES
+    tiles(geometry) >= FEWEST_TILES && (!target.software || pays())
 }
 
 fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
@@ -159,6 +164,18 @@ fn at_once(geometry: &Geometry, target: &Target) -> (u64, u32) {
     (1, rows.div_ceil(rows.div_ceil(most)))
 }
 
+/// The first row of tiles, and how many there are, of the pieces of a part that are transformed at a time.
+fn pieces(rows_at_once: u32, part: &Part) -> impl Iterator<Item = (&Part, [u32; 2])> {
+    let [rows, _] = rows_and_columns(&part.geometry);
+    (0..rows).step_by(rows_at_once as usize).map(move |row| (part, [row, rows_at_once.min(rows - row)]))
+}
+
+/// The tiles of so many rows of tiles of all images.
+fn tiles_of(geometry: &Geometry, rows: u32) -> u64 {
+    let [_, columns] = rows_and_columns(geometry);
+    u64::from(geometry.batch) * u64::from(rows) * u64::from(columns)
+}
+
 /// How many values the larger transformed tensor has for each image.
 fn transformed_image(geometry: &Geometry) -> u64 {
     let channels = geometry.in_channels.max(geometry.out_channels);
@@ -174,6 +191,70 @@ fn product(geometry: &Geometry, tiles: u64) -> Result<Geometry> {
     let tiles = u32::try_from(tiles).unwrap_or(u32::MAX);
     let layer = Conv2d::new(in_channels, out_channels, 1).groups(PLACES * geometry.groups).bias(false);
     layer.geometry([1, in_channels, 1, tiles])
+}
+
+/// That of the transforms and of the products.
+fn work(whole: &Geometry, _: &Variant, lowering: &Lowering<'_>) -> Option<Vec<Work>> {
+    let (images, rows_at_once) = at_once(whole, lowering.target);
+    let parts = by_images(whole, images).ok()?;
+    let [rows, _] = rows_and_columns(whole);
+    check_dispatches(3 * parts.len() as u64 * u64::from(rows.div_ceil(rows_at_once))).ok()?;
+    // Most pieces are of one size.
+    let mut of_size: HashMap<u64, Vec<Work>> = HashMap::new();
+    let mut all = Vec::new();
+    for (part, [_, rows]) in parts.iter().flat_map(|part| pieces(rows_at_once, part)) {
+        let tiles = tiles_of(&part.geometry, rows);
+        let of_piece = match of_size.entry(tiles) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(work_of(whole, tiles, lowering)?),
+        };
+        all.extend_from_slice(of_piece);
+    }
+    Some(all)
+}
+
+/// That of so many tiles.
+fn work_of(whole: &Geometry, tiles: u64, lowering: &Lowering<'_>) -> Option<Vec<Work>> {
+    let [first, last] = transforms(whole, tiles);
+    let mut all = (lowering.work)(&Layer::Conv2d(product(whole, tiles.next_multiple_of(4)).ok()?))?;
+    if let [product] = all.as_mut_slice() {
+        let between = first.between + last.between;
+        product.bytes -= between;
+        product.between += between;
+    }
+    all.insert(0, first);
+    all.push(last);
+    Some(all)
+}
+
+/// Those of so many tiles, of one image or several.
+fn transforms(g: &Geometry, tiles: u64) -> [Work; 2] {
+    let tiles = tiles as f64;
+    let transform = |channels: u32, [loads, load_sectors]: [f64; 2], [stores, store_sectors]: [f64; 2], others: f64| {
+        let values = f64::from(channels) * tiles;
+        let subgroups = (values / 32.0).ceil();
+        let mut work = Work {
+            workgroups: (values / f64::from(WORKGROUP_WIDTH)).ceil(),
+            invocations: WORKGROUP_WIDTH.into(),
+            registers: 40.0,
+            others: subgroups * others,
+            // 2 x 2 values of the layer's own tensor for each tile.
+            bytes: 4.0 * 4.0 * values,
+            between: 4.0 * f64::from(PLACES) * values,
+            ..Work::default()
+        };
+        work.fetched = work.bytes + work.between;
+        add_requests(&mut work, subgroups * loads, load_sectors);
+        add_requests(&mut work, subgroups * stores, store_sectors);
+        work
+    };
+    // Neighbours have tiles that are 2 columns apart. The other instructions are those of code compiled for an H100.
+    let first = transform(g.in_channels, [16.0, 8.0], [16.0, 4.0], 280.0);
+    let residual = if g.residual { 2.0 } else { 1.0 };
+    let mut last = transform(g.out_channels, [16.0, 4.0], [4.0 * residual, 8.0], 225.0);
+    last.bytes *= residual;
+    add_bias(&mut last, g, (f64::from(g.out_channels) * tiles / 32.0).ceil(), 1.0);
+    [first, last]
 }
 
 /// Packs the weights once. Then, for as many images or rows of tiles at a time as the workspace holds: the first
@@ -201,16 +282,12 @@ fn lower(whole: &Geometry, _: usize, lowering: &Lowering<'_>) -> Result<Program>
     let pack = step("transform_filter", of_filters, unused.chain([Binding::write(5, packed)]).collect());
     program.prepare(pack, grid(filters), limits)?;
 
-    let (images, rows_at_once) = at_once(whole, target);
-    let [rows, columns] = rows_and_columns(whole);
     // The products pack their weights in one way, once for all.
     let mut first_product: Option<(Vec<Step>, Vec<Slice>)> = None;
+    let (images, rows_at_once) = at_once(whole, target);
     let parts = by_images(whole, images)?;
-    let pieces = parts.iter().flat_map(|part| (0..rows).step_by(rows_at_once as usize).map(move |row| (part, row)));
-    for (part, first_tile_row) in pieces {
-        let tile_rows = rows_at_once.min(rows - first_tile_row);
-        let tiles = u64::from(part.geometry.batch) * u64::from(tile_rows) * u64::from(columns);
-        let tiles = tiles.next_multiple_of(tiles_together(target));
+    for (part, [first_tile_row, tile_rows]) in parts.iter().flat_map(|part| pieces(rows_at_once, part)) {
+        let tiles = tiles_of(&part.geometry, tile_rows).next_multiple_of(tiles_together(target));
         let invocations =
             [part.geometry.in_channels, part.geometry.out_channels].map(|channels| u64::from(channels) * tiles);
         let mut workspace = |name, length| {

@@ -9,9 +9,10 @@ use sepconv_tools::radv::{DRIVER, Driver, FAMILIES};
 use sepconv_tools::table::Table;
 use sepconv_tools::translate::Shader;
 
-const USAGE: &str = "usage: sepconv-tools radv [--write]
-Has Mesa's driver for AMD's GPUs compile every shader of the files of layers, in every variant, and prints what changed since
-the tables of benches/results/. Exit status 1 if that is worse. --write writes the tables.";
+const USAGE: &str = "usage: sepconv-tools radv [--write] | msl FOLDER
+radv  Has Mesa's driver for AMD's GPUs compile every shader of the files of layers, in every variant, and prints what changed
+      since the tables of benches/results/. Exit status 1 if that is worse. --write writes the tables.
+msl   Writes naga's Metal text of every shader to a folder, with an index.json, for nvidia/sm_90.py.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["radv"] => radv(false),
         ["radv", "--write"] => radv(true),
+        ["msl", folder] => msl(Path::new(folder)),
         // Of one family, which the environment names: a driver looks at it once in a process.
         ["radv-of", folder] => compile(Path::new(folder)).map(|table| print!("{}", table.text())),
         _ => Err(USAGE.to_owned()),
@@ -80,9 +82,30 @@ fn tables() -> Outcome<Vec<(&'static str, Table)>> {
 fn compile(folder: &Path) -> Outcome<Table> {
     let driver = Driver::open()?;
     let mut table = Table { compiler: driver.name.clone(), ..Table::default() };
-    for Variant { name, entry_point, wgsl } in plan::read(folder)? {
+    for Variant { name, entry_point, wgsl, .. } in plan::read(folder)? {
         let compiled = Shader::new(&wgsl).and_then(|shader| driver.compile(&shader, &entry_point));
         table.rows.insert(name.clone(), compiled.map_err(|error| format!("{name}: {error}"))?);
     }
     Ok(table)
+}
+
+/// Writes every shader as Metal's text, and a list of them.
+fn msl(folder: &Path) -> Outcome {
+    let planned = tempfile::tempdir().map_err(|error| error.to_string())?;
+    plan::write("gpu", planned.path())?;
+    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let write = |file: &str, text: String| {
+        let path = folder.join(file);
+        std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let mut index = Vec::new();
+    for (number, Variant { name, entry_point, workgroup, wgsl }) in plan::read(planned.path())?.into_iter().enumerate()
+    {
+        let file = format!("{number}.metal");
+        let text = Shader::new(&wgsl).and_then(|shader| shader.msl(&entry_point));
+        write(&file, text.map_err(|error| format!("{name}: {error}"))?)?;
+        index.push(serde_json::json!({ "name": name, "file": file, "workgroup": workgroup }));
+    }
+    println!("{} shaders in {}", index.len(), folder.display());
+    write("index.json", serde_json::Value::from(index).to_string())
 }

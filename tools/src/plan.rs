@@ -20,6 +20,8 @@ pub struct Variant {
     pub name: String,
     /// Where the shader begins.
     pub entry_point: String,
+    /// How many invocations a workgroup has along x, y and z.
+    pub workgroup: Value,
     /// Its whole text.
     pub wgsl: String,
 }
@@ -49,7 +51,8 @@ pub fn read(folder: &Path) -> Outcome<Vec<Variant>> {
             let name = name(text("kernel")?, text("entry")?, &step["constants"]);
             if !variants.contains_key(&name) {
                 let (entry_point, wgsl) = (text("entry")?.to_owned(), read(folder.join(text("file")?))?);
-                variants.insert(name.clone(), Variant { name, entry_point, wgsl });
+                let workgroup = step["workgroup"].clone();
+                variants.insert(name.clone(), Variant { name, entry_point, workgroup, wgsl });
             }
         }
     }

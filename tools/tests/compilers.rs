@@ -28,7 +28,7 @@ fn every_variant_is_translated_for_every_kind_of_driver() {
         plan::write(target, dtype, &written).unwrap();
         let variants = plan::read(&written).unwrap();
         assert!(variants.len() > 100, "only {} variants", variants.len());
-        for Variant { name, entry_point, wgsl } in variants {
+        for Variant { name, entry_point, wgsl, .. } in variants {
             let failed = |error| -> ! { panic!("{target}, {dtype}: {name}: {error}") };
             let shader = Shader::new(&wgsl).unwrap_or_else(|error| failed(error));
             let has_int64 = wgsl.contains("u64");

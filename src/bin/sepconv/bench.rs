@@ -24,7 +24,8 @@ use crate::output::{print, progress, table};
 use crate::shapes::Shape;
 use crate::shapes_file;
 use comparison::Earlier;
-use row::{Row, geometric_mean, time};
+pub use row::geometric_mean;
+use row::{Row, time};
 
 /// What `bench` takes.
 #[derive(Debug, clap::Args)]
@@ -190,6 +191,7 @@ fn time_all<'a>(context: &Context, shapes: &'a [Shape], all_kernels: bool) -> Ou
                 bytes: shape.bytes(context.dtype()),
                 floor: roofline.floor(shape.bytes(context.dtype()), shape.multiply_adds()),
                 operations: candidate.operations,
+                predicted: candidate.predicted,
                 kernel: candidate.kernel,
             });
         }
@@ -213,11 +215,16 @@ fn host() -> String {
 }
 
 fn text_of(context: &Context, roofline: &Roofline, rows: &[Row]) -> String {
-    let header = ["layer", "kernel", "ms", "p10", "p90", "device ms", "GFLOP/s", "own", "GB/s", "% of roofline"];
+    let mut header =
+        vec!["layer", "kernel", "ms", "p10", "p90", "device ms", "GFLOP/s", "own", "GB/s", "% of roofline"];
+    // A device in software has no predictions.
+    let is_predicted = rows.iter().any(|row| row.predicted.is_some());
+    header.extend(is_predicted.then_some("predicted ms"));
     let mut table = table(&header, 2..header.len());
     for row in rows {
         let wall = row.timing.wall;
-        table.add_row([
+        let predicted = row.predicted.map_or("-".to_owned(), |seconds| format!("{:.3}", 1e3 * seconds));
+        let cells = [
             row.shape.id.clone(),
             if row.is_chosen { row.kernel.clone() } else { format!("({})", row.kernel) },
             format!("{:.3}", wall.median),
@@ -228,17 +235,22 @@ fn text_of(context: &Context, roofline: &Roofline, rows: &[Row]) -> String {
             format!("{:.2}", row.own_gflop_s()),
             format!("{:.2}", row.gb_s()),
             format!("{:.1}", row.roofline_percent()),
-        ]);
+        ];
+        table.add_row(cells.into_iter().chain(is_predicted.then_some(predicted)));
     }
+    let model = context.target().gpu().name;
+    let prediction =
+        format!("predicted ms: what the model of GPUs predicts of one like the {model}; no measurement.\n");
     let over_floor = rows.iter().filter(|row| row.is_chosen).map(|row| row.seconds() / row.floor);
     format!(
         "{}\nLimits, measured: {:.2} GB/s copied, {:.1} GFLOP/s multiplied and added\n\n{table}\n\n\
          ms, p10, p90: the caller's wall clock, recording to done. device ms: GPU timestamps around the kernels.\n\
-         GFLOP/s: the operations of the layer's definition. own: those of the kernel's method, fewer for winograd.\n\
+         GFLOP/s: the operations of the layer's definition. own: those of the kernel's method, fewer for winograd.\n{}\
          A kernel in brackets is not the planner's choice. Time over floor, geometric mean: {:.2}",
         heading(context),
         roofline.bytes_per_second / 1e9,
         roofline.operations_per_second / 1e9,
+        if is_predicted { prediction } else { String::new() },
         geometric_mean(over_floor)
     )
 }
@@ -279,6 +291,9 @@ fn json_of(context: &Context, roofline: &Roofline, rows: &[Row]) -> Value {
             });
             if !row.is_chosen {
                 value["candidate"] = true.into();
+            }
+            if let Some(seconds) = row.predicted {
+                value["predicted_ms"] = (1e3 * seconds).into();
             }
             value
         }).collect::<Vec<_>>(),

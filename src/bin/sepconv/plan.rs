@@ -1,6 +1,7 @@
 //! `sepconv plan`: what a layer or a network costs and how it would run, without its tensors; and the shaders of layers.
 
 mod network;
+mod predicted;
 mod shaders;
 mod target;
 
@@ -87,18 +88,30 @@ impl Shapes {
             check_reference(&geometry, kernel)?;
             device::check_reference_type(dtype)?;
             let whose = "the CPU reference".to_owned();
-            return Ok(Planned { geometry, dtype, planner: None, program: None, is_tuned: false, whose });
+            return Ok(Planned {
+                geometry,
+                dtype,
+                planner: None,
+                program: None,
+                prediction: None,
+                is_tuned: false,
+                whose,
+            });
         }
         let (planner, adapter) = planner(device, no_tune, dtype)?;
         let layer = geometry.into();
-        let program = match kernel {
-            Some(kernel) => planner.plan_with(&layer, Choice::new(kernels::by_name(kernel)?, 0))?,
-            None => planner.plan(&layer)?,
+        let (choice, program) = match kernel {
+            Some(kernel) => {
+                let choice = Choice::new(kernels::by_name(kernel)?, 0);
+                (choice, planner.plan_with(&layer, choice)?)
+            }
+            None => (planner.choice(&layer)?, planner.plan(&layer)?),
         };
+        let prediction = planner.predicted(&layer, choice).map(|seconds| (planner.target().gpu().name, 1e6 * seconds));
         let kept = planner.kept(&layer).filter(|_| kernel.is_none());
         let is_tuned = kept.is_some_and(|choice| choice.kernel.name == program.kernel);
         let whose = whose(adapter);
-        Ok(Planned { geometry, dtype, planner: Some(planner), program: Some(program), is_tuned, whose })
+        Ok(Planned { geometry, dtype, planner: Some(planner), program: Some(program), prediction, is_tuned, whose })
     }
 }
 
@@ -111,6 +124,8 @@ pub struct Planned {
     planner: Option<Planner>,
     /// None for the reference, which has no kernels.
     pub program: Option<Program>,
+    /// The GPU of the model that the device is taken for, and how many microseconds the model predicts; none in software.
+    prediction: Option<(&'static str, f64)>,
     /// Whether its kernel is the one that `sepconv tune` found on this device.
     is_tuned: bool,
     /// Whose limits it keeps to.
@@ -207,6 +222,9 @@ fn planner(device: Option<&str>, no_tune: bool, dtype: DType) -> Outcome<(Planne
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Outcome {
     if let Some(shapes) = &arguments.shaders.shapes {
+        if arguments.shaders.predicted {
+            return predicted::run(&arguments.shaders, shapes);
+        }
         return shaders::run(&arguments.shaders, shapes, arguments.tensors.dtype);
     }
     let device = arguments.device.device.as_deref();
@@ -331,6 +349,9 @@ fn to_text(planned: &Planned, separable: Option<&Separable>) -> String {
         row("workspace", format!("{} bytes", planned.workspace_bytes())),
         row("limits", whose.clone()),
     ]);
+    rows.extend(planned.prediction.map(|(gpu, microseconds)| {
+        row("predicted", format!("{microseconds:.1} us on a GPU like the {gpu}, by a model: no measurement"))
+    }));
     if let Some(separable) = separable {
         let (parameters, multiply_adds) = (separable.parameters(), separable.multiply_adds());
         let (kernel, workspace) = separable.way.clone().unwrap_or_else(|| ("none within these limits".to_owned(), 0));
@@ -380,6 +401,8 @@ fn to_json(planned: &Planned, separable: Option<&Separable>) -> Value {
         "packed_weight_bytes": planned.packed_weight_bytes(),
         "workspace_bytes": planned.workspace_bytes(),
         "limits": planned.whose,
+        "prediction": planned.prediction
+            .map(|(gpu, microseconds)| json!({ "gpu": gpu, "microseconds": microseconds })),
         "separable": separable.map(|separable| json!({
             "depthwise_weight_shape": separable.depthwise.weight_shape(),
             "pointwise_weight_shape": separable.pointwise.weight_shape(),

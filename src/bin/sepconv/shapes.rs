@@ -1,10 +1,11 @@
 //! Layers to be timed, each compared with the reference before.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sepconv::reference::Reference;
 use sepconv::timing::{self, Timing};
-use sepconv::unstable::LayerTensors;
+use sepconv::unstable::{LayerTensors, Planner};
 use sepconv::{Bound, Choice, Context, DType, Layer, Plan, Tensor, kernels, verify};
 
 use crate::failure::{Failure, Outcome};
@@ -23,12 +24,16 @@ pub fn failed(id: &str, error: sepconv::Error) -> Failure {
 impl Shape {
     /// The planner's choice first; with `all`, every other kernel that supports the layer too.
     pub fn candidates(&self, context: &Context, all: bool) -> Outcome<Vec<Candidate>> {
+        let planner = Planner::new(context.target().clone()).with_tuning(Arc::new(context.tuning().clone()));
+        let predicted = |choice| planner.predicted(&self.layer, choice);
         let mut plans = vec![context.plan(self.layer).map_err(|error| failed(&self.id, error))?];
+        let mut predictions = vec![planner.choice(&self.layer).ok().and_then(predicted)];
         for kernel in kernels::supporting(&self.layer, context.target()).into_iter().filter(|_| all) {
-            let plan =
-                context.plan_with(self.layer, Choice::new(kernel, 0)).map_err(|error| failed(&self.id, error))?;
+            let choice = Choice::new(kernel, 0);
+            let plan = context.plan_with(self.layer, choice).map_err(|error| failed(&self.id, error))?;
             if plan.kernel() != plans[0].kernel() {
                 plans.push(plan);
+                predictions.push(predicted(choice));
             }
         }
         let data = self.data(context.dtype());
@@ -36,7 +41,11 @@ impl Shape {
         let sets = (0..set_count(self.bytes(context.dtype()))).map(set).collect::<sepconv::Result<Vec<_>>>()?;
         let data: Vec<&[f32]> = data.iter().map(Vec::as_slice).collect();
         let expected = self.layer.describe().reference(&data);
-        plans.iter().map(|plan| self.candidate(context, plan, &sets, &expected)).collect()
+        let candidate = |(plan, predicted)| {
+            let made = self.candidate(context, plan, &sets, &expected)?;
+            Ok(Candidate { predicted, ..made })
+        };
+        plans.iter().zip(predictions).map(candidate).collect()
     }
 
     /// Binds a plan to every set, with an output of its own, and compares the first one's result with the reference.
@@ -59,7 +68,7 @@ impl Shape {
         let operations = plan.program().operations;
         let layer = self.layer.describe();
         let error = verify::largest_error_of(context.dtype(), expected, layer.activation(), layer.terms(), &result);
-        Ok(Candidate { id, kernel, operations, error, bounds, outputs, result })
+        Ok(Candidate { id, kernel, operations, predicted: None, error, bounds, outputs, result })
     }
 
     /// Values for all that the layer is given, in its order, which tensors of this type hold.
@@ -118,6 +127,8 @@ pub struct Candidate {
     pub kernel: String,
     /// The floating-point operations of the kernel's method, if it makes another number of them than the definition has.
     pub operations: Option<u64>,
+    /// How many seconds the model of GPUs predicts; none in software, and where it knows no kernel of the layer.
+    pub predicted: Option<f64>,
     /// The largest error of its result as a multiple of the bound: at most 1 is right.
     pub error: f64,
     /// The layer bound to each of several sets of tensors with the same values: see [`set_count`].

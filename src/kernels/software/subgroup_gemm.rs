@@ -22,6 +22,7 @@ pub(in super::super) static KERNEL: Kernel = Kernel {
         suits: |_, target| target.software,
         variants,
         cost,
+        work: |_, _, _| None,
         lower: |geometry, variant, lowering| lower(&KERNEL, geometry, variant, lowering),
     },
 };

@@ -36,6 +36,7 @@ pub(in super::super) static KERNEL: Kernel = Kernel {
         suits,
         variants,
         cost,
+        work: |_, _, _| None,
         lower: |geometry, variant, lowering| lower_as(&KERNEL, &PAIRS, geometry, variant, lowering),
     },
 };

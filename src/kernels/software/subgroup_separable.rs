@@ -24,6 +24,7 @@ pub(in super::super) static KERNEL: Kernel = Kernel {
         suits,
         variants,
         cost: fused::cost,
+        work: |_, _, _| None,
         lower: |parts, variant, lowering| lower(&KERNEL, parts, variant, lowering),
     },
 };

@@ -17,6 +17,8 @@ pub struct Row<'a> {
     pub kernel: String,
     /// The floating-point operations of the kernel's method, if it makes another number of them than the definition has.
     pub operations: Option<u64>,
+    /// How many seconds the model of GPUs predicts; none in software.
+    pub predicted: Option<f64>,
     pub is_chosen: bool,
     /// Those of all that the layer is given and of its output.
     pub bytes: u64,

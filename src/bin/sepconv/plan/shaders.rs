@@ -34,19 +34,27 @@ const OF_ONE_LAYER: [&str; 11] = [
 /// What is planned, for what, and where the shaders go.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Layers in the place of one layer's shapes, a JSON array as `sepconv bench` takes: writes their shaders.
-    #[arg(long, value_name = "FILE.json", requires = "wgsl", conflicts_with_all = OF_ONE_LAYER)]
+    /// Layers in the place of one layer's shapes, a JSON array as `sepconv bench` takes: writes their shaders, or prints
+    /// what the model of GPUs predicts of them.
+    #[arg(long, value_name = "FILE.json", requires = "made", conflicts_with_all = OF_ONE_LAYER)]
     pub shapes: Option<PathBuf>,
-    /// What the shapes are planned for: `gpu` and `software` have WebGPU's default limits, and f16 in shaders; a file has
-    /// limits and features as `sepconv devices --json` prints them of an adapter.
+    /// What the shapes are planned for: `gpu`, `software`, and the GPUs that the model knows, such as `h100`, have WebGPU's
+    /// default limits, and f16 in shaders; a file has limits and features as `sepconv devices --json` prints them of an
+    /// adapter.
     #[arg(long, value_name = "TARGET", default_value = "gpu", requires = "shapes", conflicts_with_all = OF_ONE_LAYER)]
-    target: String,
+    pub target: String,
     /// `chosen`: the planner's choice; `all`: every kernel that supports a shape, in every variant.
     #[arg(long, value_name = "WHICH", default_value = "chosen", requires = "shapes", conflicts_with_all = OF_ONE_LAYER, value_parser = ["chosen", "all"], ignore_case = true)]
     kernels: String,
     /// The folder for the shaders and for `index.json`, which says which steps run each of them.
-    #[arg(long, value_name = "DIR", requires = "shapes", conflicts_with_all = OF_ONE_LAYER)]
+    #[arg(long, value_name = "DIR", group = "made", requires = "shapes", conflicts_with_all = OF_ONE_LAYER)]
     wgsl: Option<PathBuf>,
+    /// Print how long each shape should take on a GPU by a model, which knows tensors of f32. That is no measurement.
+    #[arg(long, group = "made", requires = "shapes", conflicts_with = "dtype", conflicts_with_all = OF_ONE_LAYER)]
+    pub predicted: bool,
+    /// A table as `sepconv tune --export` writes it: print what the model predicts of its choices, too.
+    #[arg(long, value_name = "FILE.txt", requires = "predicted", conflicts_with = "wgsl")]
+    pub beside: Option<PathBuf>,
 }
 
 /// The list of all steps, and what it is called.
@@ -64,10 +72,13 @@ pub fn run(options: &Options, shapes: &Path, dtype: DType) -> Outcome {
     let layers = shapes_file::load(Some(shapes), 1)?;
     let mut shaders = Shaders::default();
     for shape in &layers {
-        let all = Choice::all(&shape.layer, planner.target());
-        let candidates = if options.kernels.eq_ignore_ascii_case("all") { all.len() } else { 1 };
-        for (choice, _) in all.into_iter().take(candidates) {
-            let failed = |error| Failure::from(error).within(&format!("--target {target}: shape {}", shape.id));
+        let failed = |error| Failure::from(error).within(&format!("--target {target}: shape {}", shape.id));
+        let choices = if options.kernels.eq_ignore_ascii_case("all") {
+            Choice::all(&shape.layer, planner.target()).into_iter().map(|(choice, _)| choice).collect()
+        } else {
+            vec![planner.choice(&shape.layer).map_err(failed)?]
+        };
+        for choice in choices {
             let program = planner.plan_with(&shape.layer, choice).map_err(failed)?;
             program.prepare.iter().chain(&program.steps).for_each(|step| shaders.add(shape, choice, step));
         }

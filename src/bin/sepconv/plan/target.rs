@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sepconv::Target;
 use sepconv::unstable::text::word;
+use sepconv::unstable::{GPUS, Gpu};
 use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
@@ -12,7 +13,7 @@ use crate::files;
 /// The subgroups of llvmpipe where a processor has vectors of 256 bits.
 const SOFTWARE_SUBGROUP: u32 = 8;
 
-/// `gpu`, `software`, or what a file says.
+/// `gpu`, `software`, a GPU of the model's table, or what a file says.
 pub fn named(name: &str) -> Outcome<Target> {
     let mut target = Target::from(wgpu::Limits::default());
     target.shader_f16 = true;
@@ -29,7 +30,11 @@ pub fn named(name: &str) -> Outcome<Target> {
             let value = serde_json::from_str(&text).map_err(|error| refused(format!("not JSON: {error}")))?;
             parse(&value).map_err(refused)
         }
-        _ => Err(Failure::Request(format!("--target is {name:?}; it must be gpu, software, or a file FILE.json"))),
+        _ => Gpu::by_name(name).map(|gpu| target.taken_for(gpu)).ok_or_else(|| {
+            let gpus = GPUS.map(|gpu| gpu.name).join(", ");
+            let message = format!("--target is {name:?}; it must be gpu, software, a file FILE.json, or one of {gpus}");
+            Failure::Request(message)
+        }),
     }
 }
 
@@ -55,6 +60,11 @@ fn parse(value: &Value) -> Result<Target, String> {
         other => return Err(format!("type is {other}; it must be a text, such as \"DiscreteGpu\" or \"Cpu\"")),
     };
     target.unrolls_loops = value["driver"] == "llvmpipe";
+    if let Value::String(name) = &value["name"] {
+        let mut adapter = wgpu::AdapterInfo::new(wgpu::DeviceType::Other, wgpu::Backend::Noop);
+        adapter.name.clone_from(name);
+        target = target.taken_for(Gpu::like(&adapter));
+    }
     let features = features(&value["features"])?;
     target.shader_f16 = features.contains(wgpu::Features::SHADER_F16);
     target.shader_int64 = features.contains(wgpu::Features::SHADER_INT64);

@@ -1,0 +1,89 @@
+//! What the planner chooses for each GPU of the model's table: predictions, which nobody has measured. No device.
+
+use sepconv::unstable::{GPUS, Planner};
+use sepconv::{Conv2d, Layer, SeparableConv2d, Target};
+
+fn conv(layer: Conv2d, shape: [u32; 4]) -> Layer {
+    layer.bias(false).geometry(shape).unwrap().into()
+}
+
+fn separable(layer: SeparableConv2d, shape: [u32; 4]) -> Layer {
+    layer.geometry(shape).unwrap().into()
+}
+
+/// The kernel with its tile: pixels by channels of a workgroup, and its teams; or an invocation's rounds or rows.
+fn choice(planner: &Planner, layer: &Layer) -> String {
+    let way = planner.choice(layer).unwrap();
+    let variant = way.kernel.variants(layer, planner.target()).swap_remove(way.variant);
+    let the = |name| variant.constants.iter().find(|(constant, _)| *constant == name).map(|(_, value)| *value);
+    let name = way.kernel.name;
+    match (the("PIXEL_TILES"), the("ROUNDS").or(the("ROW_TILE"))) {
+        (Some(tiles), _) => {
+            let channels = the("CHANNEL_TILES").unwrap() * the("CHANNEL_TILE").unwrap();
+            let pixels = 4 * tiles * the("PIXEL_FOURS").unwrap();
+            let teams = the("SPLIT").filter(|teams| *teams > 1).map_or(String::new(), |teams| format!(" / {teams}"));
+            format!("{name} {pixels} x {channels}{teams}")
+        }
+        (None, Some(rows)) => format!("{name} {rows}"),
+        (None, None) => name.to_owned(),
+    }
+}
+
+#[test]
+fn each_gpu_has_its_choice() {
+    let names = GPUS.each_ref().map(|gpu| gpu.name);
+    assert_eq!(names, ["H100", "RTX 4090", "RX 7900 XTX", "M3", "Arc A770", "Adreno 730"]);
+    #[rustfmt::skip]
+    let table: &[(Layer, [&str; 6])] = &[
+        (conv(Conv2d::new(512, 512, 3).padding(1), [1, 512, 14, 14]),
+            ["winograd", "winograd", "winograd",
+             "winograd", "winograd", "winograd"]),
+        (conv(Conv2d::new(64, 64, 3).padding(1), [1, 64, 56, 56]),
+            ["tiled_gemm 32 x 16 / 4", "tiled_gemm 32 x 16 / 4", "winograd",
+             "winograd", "winograd", "tiled_gemm 128 x 64"]),
+        (conv(Conv2d::new(64, 64, 3).padding(1), [32, 64, 56, 56]),
+            ["tiled_gemm 128 x 64", "tiled_gemm 128 x 64", "tiled_gemm 64 x 64",
+             "winograd", "winograd", "tiled_gemm 128 x 64"]),
+        (conv(Conv2d::new(3, 64, 7).stride(2).padding(3), [1, 3, 224, 224]),
+            ["tiled_gemm 64 x 64", "tiled_gemm 64 x 64", "tiled_gemm 64 x 32",
+             "tiled_gemm 128 x 64", "tiled_gemm 64 x 64", "tiled_gemm 128 x 64"]),
+        (conv(Conv2d::new(256, 64, 1), [1, 256, 56, 56]),
+            ["tiled_pointwise 32 x 16 / 4", "tiled_pointwise 32 x 16 / 4", "tiled_pointwise 32 x 16 / 4",
+             "tiled_pointwise 128 x 64", "tiled_pointwise 64 x 64", "tiled_pointwise 128 x 64"]),
+        (conv(Conv2d::new(256, 64, 1), [32, 256, 56, 56]),
+            ["tiled_pointwise 128 x 64", "tiled_pointwise 128 x 64", "tiled_pointwise 64 x 64",
+             "tiled_pointwise 128 x 64", "tiled_pointwise 128 x 64", "tiled_pointwise 128 x 64"]),
+        (conv(Conv2d::new(1024, 1024, 1), [1, 1024, 7, 7]),
+            ["tiled_gemm 16 x 16 / 8", "tiled_gemm 32 x 16 / 4", "tiled_gemm 16 x 16 / 8",
+             "tiled_gemm 64 x 64", "tiled_gemm 32 x 16 / 4", "tiled_gemm 64 x 64"]),
+        (conv(Conv2d::new(16, 16, 1), [1, 16, 112, 112]),
+            ["tiled_pointwise 64 x 16", "tiled_pointwise 64 x 16", "tiled_pointwise 64 x 16",
+             "tiled_pointwise 64 x 16", "tiled_pointwise 64 x 16", "tiled_pointwise 64 x 16"]),
+        (conv(Conv2d::new(128, 128, 3).padding(1).groups(32), [1, 128, 56, 56]),
+            ["gemm", "gemm", "gemm",
+             "gemm", "gemm", "gemm"]),
+        (conv(Conv2d::new(64, 64, 3).padding(1).groups(64), [1, 64, 112, 112]),
+            ["depthwise_fours 6", "depthwise_fours 6", "depthwise_fours 6",
+             "depthwise_fours 6", "depthwise_fours 6", "depthwise_fours 6"]),
+        (conv(Conv2d::new(1024, 1024, 3).padding(1).groups(1024), [1, 1024, 7, 7]),
+            ["depthwise_columns 2", "depthwise_columns 7", "depthwise_columns 2",
+             "depthwise_columns 7", "depthwise_columns 7", "depthwise_columns 7"]),
+        (separable(SeparableConv2d::new(32, 64, 3).padding(1), [1, 32, 112, 112]),
+            ["separable 64 x 64", "separable 64 x 64", "separable 64 x 64",
+             "chained", "chained", "chained"]),
+        (separable(SeparableConv2d::new(256, 256, 3).padding(1), [32, 256, 28, 28]),
+            ["chained", "separable 64 x 128", "chained",
+             "chained", "chained", "chained"]),
+    ];
+    let mut wrong = Vec::new();
+    for (layer, expected) in table {
+        for (gpu, expected) in GPUS.iter().zip(expected) {
+            let planner = Planner::new(Target::from(wgpu::Limits::default()).taken_for(gpu));
+            let chosen = choice(&planner, layer);
+            if chosen != *expected {
+                wrong.push(format!("{}: {chosen}, not {expected}, on {}", layer.text(), gpu.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
