@@ -101,7 +101,7 @@ fn bench_compares_with_an_earlier_result() {
     (candidate["candidate"], candidate["median_ms"], candidate["p90_ms"]) = (true.into(), 1e-9.into(), 1e-9.into());
     old["rows"].as_array_mut().unwrap().insert(0, candidate);
     let keys: Vec<&String> = old.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["adapter", "backend", "copy_gb_s", "driver", "fma_gflop_s", "host", "limits", "rows"]);
+    assert_eq!(keys, ["adapter", "backend", "copy_gb_s", "driver", "dtype", "fma_gflop_s", "host", "limits", "rows"]);
 
     // As if every layer had taken so many milliseconds before.
     let compare = |milliseconds: [f64; 3], change: fn(&mut Value)| {

@@ -92,7 +92,7 @@ fn compile(folder: &Path) -> Outcome<Table> {
 /// Writes every shader as Metal's text, and a list of them.
 fn msl(folder: &Path) -> Outcome {
     let planned = tempfile::tempdir().map_err(|error| error.to_string())?;
-    plan::write("gpu", planned.path())?;
+    plan::write("gpu", "f32", planned.path())?;
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let write = |file: &str, text: String| {
         let path = folder.join(file);
