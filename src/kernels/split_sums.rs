@@ -6,7 +6,7 @@
 
 use super::convolution::{SUMS, Tensors, epilogue, extent, shader, tile_cost};
 use super::packed::pack_as;
-use super::parts::by_images;
+use super::parts::{MAXIMUM_TERMS, by_images};
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
 use super::work::{add_bias, add_requests};
 use super::{tiled_gemm, tiled_pointwise, tiling};
@@ -53,12 +53,9 @@ fn numbers(geometry: &Geometry) -> impl DoubleEndedIterator<Item = u32> {
 }
 
 fn supports(geometry: &Geometry, target: &Target) -> std::result::Result<(), &'static str> {
-    let Some(most) = numbers(geometry).next_back() else {
-        return Err("it needs few outputs, an even number of input channels per group and sums of 128 terms");
+    let Some(most) = numbers(geometry).next_back().filter(|_| geometry.terms() <= MAXIMUM_TERMS.into()) else {
+        return Err("it needs few outputs, an even number of input channels per group and sums of 128 to 16,384 terms");
     };
-    if geometry.batch == 0 {
-        return Err("it needs an image");
-    }
     let bound = target.binding_values().min(target.limits.max_buffer_size / 4);
     let largest = [geometry.weight_shape(), geometry.input_shape()].map(values).into_iter().max().unwrap_or(0);
     let between = values(geometry.output_shape()).saturating_mul(most.into());
@@ -150,6 +147,8 @@ fn lower(whole: &Geometry, variant: usize, lowering: &Lowering<'_>) -> Result<Pr
     let target = lowering.target;
     let mut program = Program::new(KERNEL.name, target.dtype);
     let tensors = Tensors::add(&mut program, whole, target)?;
+    // An empty batch has no part.
+    let Some(all_images) = by_images(whole, whole.batch.max(1).into())?.pop() else { return Ok(program) };
     let variant = KERNEL.variant(&Layer::Conv2d(*whole), target, variant);
     let parts = parts_of(&variant);
     let cut = cut_into(whole, parts).expect("a layer that can be cut into so many parts");
@@ -175,7 +174,6 @@ fn lower(whole: &Geometry, variant: usize, lowering: &Lowering<'_>) -> Result<Pr
     let input = program.whole(tensors.input);
     program.append(planned, &[(from, input), (own, weight_of_parts), (to, between)])?;
 
-    let all_images = by_images(whole, whole.batch.into())?.swap_remove(0);
     let mut bindings = tensors.bindings(&all_images, weight);
     bindings[0] = Binding::read(1, between);
     let step = Step::new(shader(&KERNEL), "main", variant.constants, extent(&all_images).words(), bindings);
