@@ -86,6 +86,8 @@ fn layers_of_single_pixels() {
     let cases = |kernel: &'static str| layers.map(|layer| (kernel, layer, ALIGNED));
     check(&["gemm", "pointwise", "tiled_gemm", "tiled_pointwise"].map(cases).concat());
     check(&[("direct", one_by_one(), ALIGNED)]);
+    let long_sums = conv(Conv2d::new(512, 128, 1), [1, 512, 16, 16]);
+    check(&[("split_sums", long_sums, ALIGNED)]);
 }
 
 #[test]

@@ -253,7 +253,7 @@ const FLAWS: &[Claim] = &[
     // four values that neighbours have in it.
     claim("tiled_gemm", one_by_one, "if inside[t] { four[t] = input_at(",
         |case| case.counts().of("input").loads.sectors, |case| case.loaded("input") * 4 / 8),
-    claim("tiled_gemm", one_by_one, "{ output[place] = Element(y); }",
+    claim("tiled_gemm", one_by_one, "{ output[place] = OutputElement(y); }",
         |case| case.counts().of("output").stores.sectors, |case| case.outputs() * 4 / 8),
     claim("separable", separable, "{ finish(begun[t], index + t); }",
         |case| case.counts().of("output").stores.sectors, |case| case.outputs() * 4 / 8),
