@@ -10,6 +10,7 @@ use crate::size::check_range;
 /// Change a copy to plan for another device: `target.software = false` plans as for a GPU.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
 pub struct Target {
     /// The limits that a plan keeps to.
     pub limits: wgpu::Limits,

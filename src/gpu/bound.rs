@@ -18,6 +18,7 @@ pub struct Bound {
 #[derive(Debug, Clone)]
 struct Dispatch {
     /// The shader's name, and its entry point's.
+    #[cfg(all(feature = "unstable", not(target_arch = "wasm32")))]
     names: [&'static str; 2],
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
@@ -127,8 +128,13 @@ impl Bound {
                     entries: &entries,
                 });
                 let pipeline = call.pipeline.pipeline.clone();
-                let names = [call.step.shader.name, call.step.entry_point];
-                dispatches.push(Dispatch { names, pipeline, bind_group, workgroups: call.step.grid });
+                dispatches.push(Dispatch {
+                    #[cfg(all(feature = "unstable", not(target_arch = "wasm32")))]
+                    names: [call.step.shader.name, call.step.entry_point],
+                    pipeline,
+                    bind_group,
+                    workgroups: call.step.grid,
+                });
             }
             drop(view);
             uniforms.unmap();
@@ -167,6 +173,7 @@ impl Bound {
     }
 
     /// Each step by itself, with its shader's name and, where that has several, its entry point's.
+    #[cfg(all(feature = "unstable", not(target_arch = "wasm32")))]
     pub(crate) fn steps(&self) -> impl ExactSizeIterator<Item = (String, Self)> {
         self.dispatches.iter().map(|dispatch| {
             let name = match dispatch.names {

@@ -5,7 +5,9 @@
 
 mod gpus;
 
-pub use gpus::{GPUS, Gpu, MIDDLE};
+#[cfg(any(test, feature = "unstable"))]
+pub use gpus::GPUS;
+pub use gpus::{Gpu, MIDDLE};
 
 /// What a step takes, all its workgroups together. Operations and requests are those of subgroups of 32 invocations.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
