@@ -102,7 +102,10 @@ impl Planner {
     /// the kernel does not say.
     #[must_use]
     pub fn work(&self, layer: &Layer, Choice { kernel, variant, .. }: Choice) -> Option<Vec<Work>> {
-        let made = kernel.variants(layer, &self.target).into_iter().nth(variant).filter(|_| !self.target.software)?;
+        if self.target.software {
+            return None;
+        }
+        let made = kernel.variants(layer, &self.target).into_iter().nth(variant)?;
         self.with_lowering(|lowering| kernel.work(layer, &made, lowering))
     }
 

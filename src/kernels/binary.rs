@@ -19,14 +19,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         own: include_str!("../../shaders/binary.wgsl"),
         parts: &[&[part::ELEMENT, part::INPUT, part::OUTPUT, part::VALUES, part::NAN, part::ACTIVATION]],
     }),
-    rules: &Rules::<Binary> {
-        supports: |_, _| Ok(()),
-        suits: |_, _| true,
-        variants,
-        cost: |_, _, _| 0.0,
-        work: |_, _, _| None,
-        lower,
-    },
+    rules: &Rules::<Binary>::plain(variants, lower),
 };
 
 fn variants(layer: &Binary, _: &Target) -> Vec<Variant> {

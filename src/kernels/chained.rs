@@ -1,6 +1,7 @@
 //! The row of separable layers that are computed as two: depthwise, then pointwise.
 
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
+use super::work::keep_between;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::layer::Layer;
@@ -39,8 +40,7 @@ fn work((depthwise, pointwise): &(Geometry, Geometry), _: &Variant, lowering: &L
     let [first, second] = [depthwise, pointwise].map(|geometry| (lowering.work)(&Layer::Conv2d(*geometry)));
     let (mut first, mut second) = (first?, second?);
     for work in first.last_mut().into_iter().chain(second.first_mut()) {
-        work.bytes -= between;
-        work.between += between;
+        keep_between(work, between);
     }
     first.extend(second);
     Some(first)

@@ -92,6 +92,11 @@ pub(super) fn tile_cost(outputs: f64, workgroups: f64, target: &Target) -> f64 {
     (1.0 + LOAD * 2.0 / (outputs / workgroups).sqrt()) * idle
 }
 
+/// The workgroups of all steps of a program.
+pub(super) fn workgroups(program: &Program) -> f64 {
+    program.steps.iter().map(|step| step.grid.map(f64::from).iter().product::<f64>()).sum()
+}
+
 /// Refuses a tensor that is larger than a buffer may be.
 pub(super) fn check_buffers(geometry: &Geometry, target: &Target) -> Result<()> {
     let (limit, maximum) = ("max_buffer_size", target.limits.max_buffer_size);

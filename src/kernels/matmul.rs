@@ -20,14 +20,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         own: include_str!("../../shaders/matmul.wgsl"),
         parts: &[&[part::ELEMENT, part::INPUT, part::OUTPUT, part::ACTIVATION, part::START, part::EPILOGUE]],
     }),
-    rules: &Rules::<MatMul> {
-        supports: |_, _| Ok(()),
-        suits: |_, _| true,
-        variants,
-        cost: |_, _, _| 0.0,
-        work: |_, _, _| None,
-        lower,
-    },
+    rules: &Rules::<MatMul>::plain(variants, lower),
 };
 
 /// What an invocation and a workgroup make.

@@ -21,11 +21,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     }),
     rules: &Rules::<Normalise> {
         supports: |layer, target| team::supports(sizes(layer), PASSES, target),
-        suits: |_, _| true,
-        variants,
-        cost: |_, _, _| 0.0,
-        work: |_, _, _| None,
-        lower,
+        ..Rules::plain(variants, lower)
     },
 };
 

@@ -27,10 +27,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     rules: &Rules::<ConvTranspose2d> {
         supports,
         suits: |layer, _| layer.in_channels / layer.groups >= FEWEST_CHANNELS,
-        variants: |_, _| vec![Variant::new([], [0; 3])],
-        cost: |_, _, _| 0.0,
-        work: |_, _, _| None,
-        lower,
+        ..Rules::plain(|_, _| vec![Variant::new([], [0; 3])], lower)
     },
 };
 

@@ -34,14 +34,7 @@ pub(super) static KERNEL: Kernel = Kernel {
             part::NAN,
         ]],
     }),
-    rules: &Rules::<PoolGeometry> {
-        supports: |_, _| Ok(()),
-        suits: |_, _| true,
-        variants,
-        cost: |_, _, _| 0.0,
-        work: |_, _, _| None,
-        lower,
-    },
+    rules: &Rules::<PoolGeometry>::plain(variants, lower),
 };
 
 const WORKGROUP_SIZE: u32 = 64;

@@ -21,14 +21,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         own: include_str!("../../shaders/rearrange.wgsl"),
         parts: &[&[part::ELEMENT, part::INPUT, part::OUTPUT, part::VALUES, part::SOURCE]],
     }),
-    rules: &Rules::<Rearrange> {
-        supports: |_, _| Ok(()),
-        suits: |_, _| true,
-        variants,
-        cost: |_, _, _| 0.0,
-        work: |_, _, _| None,
-        lower,
-    },
+    rules: &Rules::<Rearrange>::plain(variants, lower),
 };
 
 /// The axes that are needed, the last one first, and the place of the first value, as far as axes without padding say.

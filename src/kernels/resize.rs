@@ -19,14 +19,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         own: include_str!("../../shaders/resize.wgsl"),
         parts: &[&[part::ELEMENT, part::INPUT, part::OUTPUT]],
     }),
-    rules: &Rules::<Resize2d> {
-        supports: |_, _| Ok(()),
-        suits: |_, _| true,
-        variants,
-        cost: |_, _, _| 0.0,
-        work: |_, _, _| None,
-        lower,
-    },
+    rules: &Rules::<Resize2d>::plain(variants, lower),
 };
 
 const WORKGROUP_SIZE: u32 = 64;

@@ -66,11 +66,11 @@ impl Variant {
 
     /// One of its constants, to count with.
     pub(super) fn the(&self, constant: &str) -> f64 {
-        self.get(constant).unwrap_or_else(|| panic!("a constant {constant}"))
+        self.get(constant).unwrap_or_else(|| panic!("a constant {constant}")).into()
     }
 
-    pub(super) fn get(&self, constant: &str) -> Option<f64> {
-        self.constants.iter().find(|(name, _)| *name == constant).map(|(_, value)| f64::from(*value))
+    pub(super) fn get(&self, constant: &str) -> Option<u32> {
+        self.constants.iter().find(|(name, _)| *name == constant).map(|(_, value)| *value)
     }
 
     pub(super) fn workgroups(&self) -> f64 {
@@ -115,6 +115,16 @@ pub(super) struct Rules<S: Sizes> {
     pub work: fn(&S, &Variant, &Lowering<'_>) -> Option<Vec<Work>>,
     /// The program of a layer that it supports, in one of its variants.
     pub lower: fn(&S, usize, &Lowering<'_>) -> Result<Program>,
+}
+
+impl<S: Sizes> Rules<S> {
+    /// Those of a kernel that takes every layer of its kind, and says nothing of what that costs.
+    pub const fn plain(
+        variants: fn(&S, &Target) -> Vec<Variant>,
+        lower: fn(&S, usize, &Lowering<'_>) -> Result<Program>,
+    ) -> Self {
+        Self { supports: |_, _| Ok(()), suits: |_, _| true, variants, cost: |_, _, _| 0.0, work: |_, _, _| None, lower }
+    }
 }
 
 /// [`Rules`] for a layer of any kind.

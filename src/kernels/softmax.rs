@@ -21,11 +21,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     }),
     rules: &Rules::<Softmax> {
         supports: |layer, target| team::supports(layer.sizes(), PASSES, target),
-        suits: |_, _| true,
-        variants,
-        cost: |_, _, _| 0.0,
-        work: |_, _, _| None,
-        lower,
+        ..Rules::plain(variants, lower)
     },
 };
 

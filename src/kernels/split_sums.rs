@@ -4,11 +4,11 @@
 //! The parts are a convolution of as many times more groups, each of which reads some of a group's input channels and makes
 //! all of its output channels: by `tiled_pointwise` where that can, else by `tiled_gemm`. Matrix products call this split-K.
 
-use super::convolution::{SUMS, Tensors, epilogue, extent, shader, tile_cost};
+use super::convolution::{SUMS, Tensors, epilogue, extent, shader, tile_cost, workgroups};
 use super::packed::pack_as;
 use super::parts::{MAXIMUM_TERMS, by_images};
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
-use super::work::{add_bias, add_requests};
+use super::work::{add_bias, add_requests, keep_between};
 use super::{tiled_gemm, tiled_pointwise, tiling};
 use crate::activation::Activation;
 use crate::error::Result;
@@ -77,15 +77,13 @@ fn cost(geometry: &Geometry, variant: &Variant, lowering: &Lowering<'_>) -> f64 
     let parts = parts_of(variant);
     let planned = cut_into(geometry, parts).and_then(|cut| lower_cut(cut, lowering).ok());
     planned.map_or(f64::INFINITY, |program| {
-        let workgroups = program.steps.iter().map(|step| step.grid.map(f64::from).iter().product::<f64>()).sum();
-        tile_cost(values(geometry.output_shape()) as f64 * f64::from(parts), workgroups, lowering.target)
-            / f64::from(parts)
+        let sums = values(geometry.output_shape()) as f64 * f64::from(parts);
+        tile_cost(sums, workgroups(&program), lowering.target) / f64::from(parts)
     })
 }
 
 fn parts_of(variant: &Variant) -> u32 {
-    let parts = variant.constants.iter().find(|(name, _)| *name == "PARTS");
-    parts.expect("a number of parts in every variant").1
+    variant.get("PARTS").expect("a number of parts in every variant")
 }
 
 /// The convolution that makes the parts; none if its sizes are past what a layer may have.
@@ -121,8 +119,7 @@ fn work(geometry: &Geometry, variant: &Variant, lowering: &Lowering<'_>) -> Opti
     let outputs = values(geometry.output_shape()) as f64;
     let between = 4.0 * outputs * f64::from(parts);
     if let [convolution] = all.as_mut_slice() {
-        convolution.bytes -= between;
-        convolution.between += between;
+        keep_between(convolution, between);
     }
     let (subgroups, residual) = (outputs / 32.0, if geometry.residual { 1.0 } else { 0.0 });
     let bytes = 4.0 * outputs * (1.0 + residual);

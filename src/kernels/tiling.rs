@@ -142,7 +142,7 @@ impl TileWork {
             pixel_fours,
             pixel_tiles,
             depth,
-            split: variant.get("SPLIT").unwrap_or(1.0),
+            split: variant.get("SPLIT").unwrap_or(1).into(),
             team: pixel_tiles * channel_tiles,
         }
     }

@@ -24,7 +24,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         own: include_str!("../../shaders/transposed.wgsl"),
         parts: &[&SUMS, &[part::WINDOW]],
     }),
-    rules: &Rules::<ConvTranspose2d> { supports, suits: |_, _| true, variants, cost, work: |_, _, _| None, lower },
+    rules: &Rules::<ConvTranspose2d> { supports, cost, ..Rules::plain(variants, lower) },
 };
 
 fn supports(layer: &ConvTranspose2d, _: &Target) -> Result<(), &'static str> {

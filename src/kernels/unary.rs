@@ -19,14 +19,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         own: include_str!("../../shaders/unary.wgsl"),
         parts: &[&[part::ELEMENT, part::INPUT, part::OUTPUT, part::VALUES, part::ACTIVATION]],
     }),
-    rules: &Rules::<Unary> {
-        supports: |_, _| Ok(()),
-        suits: |_, _| true,
-        variants,
-        cost: |_, _, _| 0.0,
-        work: |_, _, _| None,
-        lower,
-    },
+    rules: &Rules::<Unary>::plain(variants, lower),
 };
 
 fn variants(layer: &Unary, _: &Target) -> Vec<Variant> {

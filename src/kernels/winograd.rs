@@ -12,11 +12,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::convolution::{SUMS, Tensors, epilogue, extent, padding_mode, shader, tile_cost};
+use super::convolution::{SUMS, Tensors, epilogue, extent, padding_mode, shader, tile_cost, workgroups};
 use super::parts::{Part, by_images};
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
 use super::software;
-use super::work::{add_bias, add_requests};
+use super::work::{add_bias, add_requests, keep_between};
 use crate::conv::Conv2d;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -126,8 +126,7 @@ fn cost(geometry: &Geometry, _: &Variant, lowering: &Lowering<'_>) -> f64 {
     let planned =
         product(geometry, all).and_then(|product| Ok((product, lowering.plan_sums(&Layer::Conv2d(product))?)));
     planned.map_or(f64::INFINITY, |(product, program)| {
-        let workgroups = program.steps.iter().map(|step| step.grid.map(f64::from).iter().product::<f64>()).sum();
-        tile_cost(values(product.output_shape()) as f64, workgroups, lowering.target) * 16.0 / 36.0
+        tile_cost(values(product.output_shape()) as f64, workgroups(&program), lowering.target) * 16.0 / 36.0
     })
 }
 
@@ -216,11 +215,10 @@ fn work(whole: &Geometry, _: &Variant, lowering: &Lowering<'_>) -> Option<Vec<Wo
 /// That of so many tiles.
 fn work_of(whole: &Geometry, tiles: u64, lowering: &Lowering<'_>) -> Option<Vec<Work>> {
     let [first, last] = transforms(whole, tiles);
-    let mut all = (lowering.work)(&Layer::Conv2d(product(whole, tiles.next_multiple_of(4)).ok()?))?;
+    let together = tiles.next_multiple_of(tiles_together(lowering.target));
+    let mut all = (lowering.work)(&Layer::Conv2d(product(whole, together).ok()?))?;
     if let [product] = all.as_mut_slice() {
-        let between = first.between + last.between;
-        product.bytes -= between;
-        product.between += between;
+        keep_between(product, first.between + last.between);
     }
     all.insert(0, first);
     all.push(last);

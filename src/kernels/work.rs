@@ -42,6 +42,12 @@ pub(super) fn add_bias(work: &mut Work, geometry: &Geometry, requests: f64, sect
     }
 }
 
+/// Says of so many bytes of a step's tensors that another step of the layer wrote them or will read them.
+pub(super) fn keep_between(work: &mut Work, bytes: f64) {
+    work.bytes -= bytes;
+    work.between += bytes;
+}
+
 /// Adds what every sum starts from and ends with: so many stores, each of so many stretches of 32 bytes, and as many loads of
 /// a residual.
 pub(super) fn add_ends(work: &mut Work, geometry: &Geometry, bias: [f64; 2], stores: [f64; 2]) {
