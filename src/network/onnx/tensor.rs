@@ -106,3 +106,43 @@ impl Values<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// In raw bytes, and as the lower halves of whole numbers.
+    #[test]
+    fn halves_are_as_ieee_754_says() {
+        let table: [(u16, f32); 11] = [
+            (0x0000, 0.0),
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x7bff, 65504.0),
+            (0x0400, 6.103_515_6e-5),
+            (0x0001, 5.960_464_5e-8),
+            (0x3555, 0.333_251_95),
+            (0x7c00, f32::INFINITY),
+            (0xfc00, f32::NEG_INFINITY),
+            (0x8000, -0.0),
+            (0x7e00, f32::NAN),
+        ];
+        let tensor = TensorProto { dims: vec![11], data_type: Some(DataType::FLOAT16), ..TensorProto::default() };
+        let bytes = table.iter().flat_map(|(half, _)| half.to_le_bytes()).collect();
+        let raw = TensorProto { raw_data: Some(RefCell::new(bytes)), ..tensor.clone() };
+        let typed = TensorProto { int32_data: table.iter().map(|(half, _)| i32::from(*half)).collect(), ..tensor };
+        for tensor in [raw, typed] {
+            let constant = constant(&tensor).unwrap();
+            for ((half, expected), value) in table.iter().zip(constant.as_output().iter()) {
+                assert!(
+                    value.to_bits() == expected.to_bits() || value.is_nan() && expected.is_nan(),
+                    "{half:#x}: {value}"
+                );
+            }
+        }
+        let short = TensorProto { dims: vec![2], data_type: Some(DataType::FLOAT16), ..TensorProto::default() };
+        assert_eq!(constant(&short).err().unwrap(), "it has 0 values; its shape takes 2");
+    }
+}
