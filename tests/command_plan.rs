@@ -117,6 +117,7 @@ fn a_target_is_a_file_of_limits_and_features() {
         (json!({"features": {"SUBGROUP": 1}}), "features is"),
         (json!({"subgroup_sizes": [8]}), "subgroup_sizes is [8]"),
         (json!({"type": 1}), "type is 1"),
+        (json!({"type": "Gpu"}), "type is \"Gpu\"; it must be one of [Other, IntegratedGpu"),
     ] {
         std::fs::write(folder.path().join("t.json"), target.to_string()).unwrap();
         let run = sepconv(folder.path(), "plan --shapes shapes.json --target t.json --wgsl other");
@@ -178,6 +179,10 @@ fn a_gpu_of_the_model_is_a_target() {
     assert_ne!(of("H100"), of("Adreno 730"));
     std::fs::write(folder.path().join("t.json"), json!({"name": "NVIDIA H100 PCIe"}).to_string()).unwrap();
     assert_eq!(of("t.json"), of("h100"));
+    // One that the table has not, and that shares its memory with a processor.
+    let integrated = json!({"name": "AMD Radeon 780M", "type": "IntegratedGpu"});
+    std::fs::write(folder.path().join("t.json"), integrated.to_string()).unwrap();
+    assert_eq!(of("t.json"), of("m3"));
 }
 
 /// The table that is committed is what its command prints.

@@ -85,7 +85,8 @@ fn check_all(cases: &[Golden]) {
 fn the_golden_cases() {
     let cases = golden::load(Path::new(TORCH));
     assert_eq!(cases.len(), 130);
-    check_all(&cases);
+    // Each takes a driver in software as long as its shaders take to compile. In tests/golden.rs they are all run.
+    check_all(&cases.into_iter().step_by(common::every(4)).collect::<Vec<_>>());
 }
 
 fn conformance() -> Option<PathBuf> {

@@ -74,6 +74,11 @@ pub fn sweeps_whole() -> bool {
     std::env::var("SEPCONV_TEST_SWEEP").is_ok_and(|value| value == "whole")
 }
 
+/// How far it is from one case that a sweep takes to the next: so far, or 1 if it is to leave nothing out.
+pub fn every(nth: usize) -> usize {
+    if sweeps_whole() { 1 } else { nth }
+}
+
 /// A device of the caller's own, on the adapter under test, with these limits changed and with the features that bring
 /// kernels; none if told to do without.
 pub fn foreign_device(change: impl FnOnce(&mut wgpu::Limits)) -> Option<(wgpu::Device, wgpu::Queue)> {
@@ -686,7 +691,7 @@ pub fn check_separable(context: &Context, layer: &SeparableConv2d, input_shape: 
 /// of one layer that may be none.
 pub fn check_separable_in_turn(context: &Context, layer: &SeparableConv2d, input_shape: [u32; 4], seed: u64) -> usize {
     let whole = sweeps_whole();
-    check_separable_with(context, layer, input_shape, seed, |way| whole || (way as u64 + seed).is_multiple_of(20))
+    check_separable_with(context, layer, input_shape, seed, |way| whole || (way as u64 + seed).is_multiple_of(40))
 }
 
 /// [`check_separable`] with the planner's own way, unless the sweep is to be whole.

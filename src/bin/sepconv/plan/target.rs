@@ -54,14 +54,11 @@ fn parse(value: &Value) -> Result<Target, String> {
         other => return Err(format!("limits is {other}; it must be an object of numbers")),
     }
     let mut target = Target::from(limits);
-    target.software = match &value["type"] {
-        Value::Null => false,
-        Value::String(name) => word(name) == "cpu",
-        other => return Err(format!("type is {other}; it must be a text, such as \"DiscreteGpu\" or \"Cpu\"")),
-    };
+    let device_type = device_type(&value["type"])?;
+    target.software = device_type == wgpu::DeviceType::Cpu;
     target.unrolls_loops = value["driver"] == "llvmpipe";
     if let Value::String(name) = &value["name"] {
-        let mut adapter = wgpu::AdapterInfo::new(wgpu::DeviceType::Other, wgpu::Backend::Noop);
+        let mut adapter = wgpu::AdapterInfo::new(device_type, wgpu::Backend::Noop);
         adapter.name.clone_from(name);
         target = target.taken_for(Gpu::like(&adapter));
     }
@@ -71,6 +68,14 @@ fn parse(value: &Value) -> Result<Target, String> {
     let size = subgroup_size(&value["subgroup_sizes"])?;
     target.subgroup_size = size.filter(|_| features.contains(wgpu::Features::SUBGROUP));
     Ok(target)
+}
+
+fn device_type(value: &Value) -> Result<wgpu::DeviceType, String> {
+    use wgpu::DeviceType::{Cpu, DiscreteGpu, IntegratedGpu, Other, VirtualGpu};
+    let types = [Other, IntegratedGpu, DiscreteGpu, VirtualGpu, Cpu];
+    let named = |name: &str| types.into_iter().find(|of| word(&format!("{of:?}")) == word(name));
+    let refused = || format!("type is {value}; it must be one of {types:?}");
+    if value.is_null() { Ok(Other) } else { value.as_str().and_then(named).ok_or_else(refused) }
 }
 
 macro_rules! limits {
