@@ -115,10 +115,10 @@ impl Planner {
         Some(seconds(self.target.gpu, &self.work(layer, choice)?))
     }
 
-    /// Every candidate for a layer: the planner's own choice first, then the others, from the one that should take the least
+    /// Every candidate for a layer that nobody has to ask for: the planner's own choice first, then the others, from the one that should take the least
     /// time, or cost the least.
     pub(crate) fn ranked(&self, layer: &Layer) -> Vec<Choice> {
-        let ways = Choice::all(layer, &self.target).into_iter();
+        let ways = Choice::unasked(layer, &self.target);
         let cost = |way: Choice, made: &Variant| self.with_lowering(|lowering| way.kernel.cost(layer, made, lowering));
         let costs = ways.map(|(way, made)| (way, self.predicted(layer, way).unwrap_or_else(|| cost(way, &made))));
         let own = self.own(layer);
@@ -140,7 +140,7 @@ impl Planner {
             self.plan_as(layer, dtype)
         };
         let lowering = Lowering { target: &self.target, planner: &plan, work: &|_| None };
-        for (Choice { kernel, variant, .. }, _) in Choice::all(layer, &self.target) {
+        for (Choice { kernel, variant, .. }, _) in Choice::unasked(layer, &self.target) {
             // What cannot be lowered has no layers to tune.
             let _ = kernel.lower(layer, variant, &lowering);
         }
@@ -182,6 +182,25 @@ mod tests {
             let candidates = planner.ranked(&layer);
             assert!(candidates.len() >= 2, "{candidates:?}");
             assert_eq!(candidates[0], planner.own(&layer).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_has_to_be_asked_for_is_no_candidate() {
+        for software in [false, true] {
+            let planner = Planner::new(Target { software, ..wgpu::Limits::default().into() });
+            for (channels, size) in [(16, 224), (64, 56), (512, 14), (512, 7)] {
+                let layer = Conv2d::new(channels, channels, 3).padding(1).geometry([8, channels, size, size]).unwrap();
+                let asked = Choice::new(kernels::by_name("winograd_4x4").unwrap(), 0);
+                let layer = layer.into();
+                assert_eq!(planner.plan_with(&layer, asked).unwrap().kernel, "winograd_4x4");
+                let ranked = planner.ranked(&layer);
+                assert!(ranked.len() > 2 && !ranked.contains(&asked), "{ranked:?}");
+                // Each place of its tiles would have a group of its own.
+                let groups = |layer: &Layer| if let Layer::Conv2d(geometry) = layer { geometry.groups } else { 1 };
+                let inner: Vec<u32> = planner.inner_layers(&layer).iter().map(groups).collect();
+                assert!(inner.contains(&16) && !inner.contains(&36), "{inner:?}");
+            }
         }
     }
 

@@ -62,6 +62,7 @@ pub mod part {
         WORKGROUP_TILE "shared/workgroup_tile.wgsl"
         PACKED_WEIGHT "shared/packed_weight.wgsl"
         PIXELS "shared/pixels.wgsl"
+        TRANSFORMS "shared/transforms.wgsl"
         GATHER "software/shared/gather.wgsl"
         SIXTEEN "software/shared/sixteen.wgsl"
     }

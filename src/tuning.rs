@@ -34,7 +34,7 @@ impl Choice {
     }
 
     /// Every candidate for a layer on a target, each with its constants and its grid: kernel by kernel, one of the least rank that
-    /// suits first.
+    /// suits first. Last are those that only who asks for them gets: of [`Rank::Asked`](kernels::Rank::Asked).
     #[must_use]
     pub fn all(layer: &Layer, target: &Target) -> Vec<(Self, Variant)> {
         let of_kernel = |kernel: &'static Kernel| {
@@ -42,6 +42,11 @@ impl Choice {
             variants.map(move |(variant, made)| (Self { kernel, variant }, made))
         };
         kernels::supporting(layer, target).into_iter().flat_map(of_kernel).collect()
+    }
+
+    /// [`all`](Self::all) but for what is only asked for.
+    pub(crate) fn unasked(layer: &Layer, target: &Target) -> impl Iterator<Item = (Self, Variant)> + use<> {
+        Self::all(layer, target).into_iter().filter(|(choice, _)| choice.kernel.rank != kernels::Rank::Asked)
     }
 }
 
@@ -110,9 +115,10 @@ impl Tuning {
         self.entries.is_empty()
     }
 
-    /// Keeps a choice for a layer, in place of an earlier one. A choice that this target does not have is not kept.
+    /// Keeps a choice for a layer, in place of an earlier one. A choice that this target does not have is not kept, nor is one
+    /// that has to be asked for each time.
     pub fn insert(&mut self, layer: &Layer, target: &Target, choice: Choice) {
-        if let Some((_, variant)) = Choice::all(layer, target).into_iter().find(|(way, _)| *way == choice) {
+        if let Some((_, variant)) = Choice::unasked(layer, target).find(|(way, _)| *way == choice) {
             self.entries.insert(key(layer, target), choice_text(choice.kernel.name, &variant));
         }
     }
@@ -121,7 +127,7 @@ impl Tuning {
     #[must_use]
     pub fn choice(&self, layer: &Layer, target: &Target) -> Option<Choice> {
         let kept = self.entries.get(&key(layer, target))?;
-        let ways = Choice::all(layer, target).into_iter();
+        let ways = Choice::unasked(layer, target);
         ways.filter(|(way, variant)| choice_text(way.kernel.name, variant) == *kept).map(|(way, _)| way).next()
     }
 }
@@ -218,6 +224,25 @@ mod tests {
         let kept = planner.clone().with_tuning(tuning.into()).plan(&layer()).unwrap();
         assert_eq!(kept.kernel, chosen.kernel.name);
         assert_ne!(kept.kernel, planner.plan(&layer()).unwrap().kernel);
+    }
+
+    #[test]
+    fn what_has_to_be_asked_for_is_not_kept() {
+        let layer = Conv2d::new(64, 64, 3).padding(1).geometry([1, 64, 56, 56]).unwrap().into();
+        let text = |kernel| {
+            let choice = way(kernel, 0);
+            let (_, variant) = Choice::all(&layer, &target()).into_iter().find(|(way, _)| *way == choice).unwrap();
+            choice_text(kernel, &variant)
+        };
+        let mut tuning = table();
+        tuning.insert(&layer, &target(), way("winograd_4x4", 0));
+        assert_eq!(tuning, table());
+        tuning.insert(&layer, &target(), way("winograd", 0));
+        assert_eq!(tuning.choice(&layer, &target()), Some(way("winograd", 0)));
+        // Nor is it read where somebody wrote it into the text.
+        let edited = tuning.to_string().replace(&text("winograd"), &text("winograd_4x4"));
+        assert!(edited.contains("winograd_4x4"), "{edited}");
+        assert_eq!(edited.parse::<Tuning>().unwrap().choice(&layer, &target()), None);
     }
 
     fn separable() -> SeparableConv2d {

@@ -263,8 +263,11 @@ fn exact_rounding_leaves_winograd_out() {
     };
     assert_eq!((kernel("--no-tune").as_str(), kernel("--rounding fast").as_str()), ("winograd", "winograd"));
     assert_ne!(kernel("--rounding exact"), "winograd");
-    let run = sepconv(folder.path(), &format!("{plan} --rounding exact --kernel winograd"));
-    run.assert_refused("winograd");
+    assert_eq!(kernel("--kernel winograd-4x4"), "winograd_4x4");
+    for forced in ["winograd", "winograd_4x4"] {
+        let run = sepconv(folder.path(), &format!("{plan} --rounding exact --kernel {forced}"));
+        run.assert_refused(forced);
+    }
     sepconv(folder.path(), &format!("{plan} --rounding none")).assert_refused("--rounding");
 }
 

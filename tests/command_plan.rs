@@ -78,7 +78,7 @@ fn all_kernels_are_all_that_support_a_shape() {
         of_shape.map(|step| step["candidate"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
     };
     assert_eq!(of(&chosen, "a"), BTreeSet::from(["tiled_gemm".to_owned()]));
-    let expected = ["direct", "gemm", "tiled_gemm", "tiled_gemm, variant 1", "winograd"];
+    let expected = ["direct", "gemm", "tiled_gemm", "tiled_gemm, variant 1", "winograd", "winograd_4x4"];
     let of_a = of(&all, "a");
     assert!(expected.iter().all(|&name| of_a.contains(name)), "{of_a:?}");
     assert!(

@@ -495,7 +495,8 @@ fn many_channels() {
     );
 }
 
-/// Tiles of 2 x 2 outputs, cut at every side; each padding mode, activation, group and batch; and a layer that it suits.
+/// Tiles of 2 x 2 outputs and of 4 x 4, cut at every side; each padding mode, activation, group and batch; and a layer that it
+/// suits.
 #[test]
 fn winograd() {
     let Some(context) = context() else { return };
@@ -526,7 +527,10 @@ fn winograd() {
     }
     let checked = if common::sweeps_whole() { 7 } else { 3 };
     check_kernel(&context.with_runtime_checks(true), "winograd", cases[..checked].iter().copied());
-    check_kernel(context, "winograd", cases);
+    check_kernel(context, "winograd", cases.iter().copied());
+    if !common::sweeps_whole() {
+        check_kernel(context, "winograd_4x4", cases.into_iter().step_by(2));
+    }
 }
 
 /// The tiles overlap, but the transforms cancel nothing: a value counts for no output but those whose window it is in.
@@ -609,7 +613,7 @@ fn every_kernel_but_the_last_refuses_something_and_takes_something() {
             _ => fast += 1,
         }
     }
-    assert_eq!((last.as_slice(), fast), (&["direct"][..], 11));
+    assert_eq!((last.as_slice(), fast), (&["direct"][..], 12));
     if let Some(context) = context() {
         check_all(context, layers);
     }

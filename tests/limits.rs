@@ -301,33 +301,40 @@ fn winograds_passes_keep_to_both_limits() {
 }
 
 /// On a GPU: 16 MiB at a time, in images or in rows of tiles, and a product in fours of tiles whose weights are packed once.
+/// With tiles of 4 x 4 it is as much at a time of less.
 #[test]
 fn winograd_on_a_gpu_keeps_its_workspace_small() {
     let [target, ..] = common::targets();
     let planner = Planner::new(target);
-    let plan =
-        |layer: Conv2d, shape| planner.plan_with(&layer.geometry(shape).unwrap().into(), first_of("winograd")).unwrap();
     let layer = |channels| Conv2d::new(channels, channels, 3).padding(1);
-    for (layer, shape, pieces) in
-        [(layer(64), [1, 64, 224, 224], 7), (layer(512), [32, 512, 14, 14], 7), (layer(128), [3, 128, 27, 25], 1)]
-    {
-        let program = plan(layer, shape);
+    for (kernel, layer, shape, pieces) in [
+        ("winograd", layer(64), [1, 64, 224, 224], 7),
+        ("winograd", layer(512), [32, 512, 14, 14], 7),
+        ("winograd", layer(128), [3, 128, 27, 25], 1),
+        ("winograd_4x4", layer(64), [1, 64, 224, 224], 4),
+        ("winograd_4x4", layer(512), [32, 512, 14, 14], 5),
+        ("winograd_4x4", layer(128), [3, 128, 27, 25], 1),
+    ] {
+        let program = planner.plan_with(&layer.geometry(shape).unwrap().into(), first_of(kernel)).unwrap();
         let bytes = Memory::new(&program).bytes();
         assert!(bytes <= 16 << 20, "{bytes} bytes: {layer:?}");
         check_program(&program, &planner.target().limits);
         let shaders: Vec<_> = program.steps.iter().map(|step| step.shader.name).collect();
-        assert_eq!(shaders, ["winograd", "tiled_pointwise", "winograd"].repeat(pieces), "{layer:?}");
+        assert_eq!(shaders, [kernel, "tiled_pointwise", kernel].repeat(pieces), "{layer:?}");
         let packing: Vec<_> = program.prepare.iter().map(|step| step.shader.name).collect();
-        assert_eq!(packing, ["winograd", "rearrange"], "{layer:?}");
+        assert_eq!(packing, [kernel, "rearrange"], "{layer:?}");
     }
 
     let Some(context) = common::context() else { return };
     let context = context.with_software(false);
     // 92 rows of 93 tiles, of which 88 would fit; an odd number of tiles, of channels that tiled_pointwise takes.
-    let rows = (Conv2d::new(16, 16, 3).padding([1, 2]).residual(true), [1, 16, 183, 184], 2);
-    let fours = (Conv2d::new(40, 33, 3).padding(1), [3, 40, 5, 5], 1);
-    for ((layer, shape, pieces), seed) in [rows, fours].into_iter().zip(1..) {
-        let plan = layer.plan_with_kernel(&context, shape, "winograd").unwrap();
+    let rows =
+        |kernel, side| (kernel, Conv2d::new(16, 16, 3).padding([1, 2]).residual(true), [1, 16, side, side + 1], 2);
+    let fours = |kernel| (kernel, Conv2d::new(40, 33, 3).padding(1), [3, 40, 5, 5], 1);
+    // Or 62 rows of 63 tiles, of which 57 would fit.
+    let cases = [rows("winograd", 183), fours("winograd"), rows("winograd_4x4", 248), fours("winograd_4x4")];
+    for ((kernel, layer, shape, pieces), seed) in cases.into_iter().zip(1..) {
+        let plan = layer.plan_with_kernel(&context, shape, kernel).unwrap();
         let count = plan.program().steps.iter().filter(|step| step.entry_point == "transform_output").count();
         assert_eq!(count, pieces, "{layer:?}");
         check_plan(&context, &layer.geometry(shape).unwrap(), &plan, seed);

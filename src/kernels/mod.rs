@@ -34,6 +34,7 @@ mod tiling;
 mod transposed;
 mod unary;
 mod winograd;
+mod winograd_4x4;
 mod work;
 
 pub(crate) use row::Lowering;
@@ -54,6 +55,7 @@ pub static ALL: &[&Kernel] = &[
     &depthwise_columns::KERNEL,
     &depthwise::KERNEL,
     &winograd::KERNEL,
+    &winograd_4x4::KERNEL,
     &split_sums::KERNEL,
     &tiled_pointwise::KERNEL,
     &tiled_gemm::KERNEL,

@@ -47,6 +47,8 @@ pub enum Rank {
     General,
     /// For every layer of its kind.
     Fallback,
+    /// Only where it is asked for by name: neither the planner nor the tuner takes it.
+    Asked,
 }
 
 /// A kernel made for one layer: the constants that replace the shader's own, and the grid.

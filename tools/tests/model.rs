@@ -104,6 +104,7 @@ fn layers_of_windows() {
         ("separable", of_stride_2, SHIFTED),
         ("chained", separable, SHIFTED),
         ("winograd", conv(Conv2d::new(16, 32, 3).padding(1), [1, 16, 16, 16]), SHIFTED),
+        ("winograd_4x4", conv(Conv2d::new(16, 32, 3).padding(1).residual(true), [1, 16, 32, 16]), SHIFTED),
     ]);
 }
 

@@ -27,7 +27,7 @@ test("every golden case with every kernel", async (t) => {
   assert.deepEqual(failures, []);
   assert.deepEqual([cases, count], [130, 130]);
   // None of them is a max pool or has the 16 channels that Winograd's method takes; some of the next test's are.
-  everyKernelRan(runs, kernels.filter((kernel) => !["pool", "winograd"].includes(kernel)));
+  everyKernelRan(runs, kernels.filter((kernel) => kernel !== "pool" && !kernel.startsWith("winograd")));
   assert.deepEqual(chromium.errors, []);
 });
 

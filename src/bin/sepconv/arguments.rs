@@ -58,7 +58,7 @@ pub struct ConvOptions {
     /// Groups of channels that are convolved apart from each other.
     #[arg(long, value_name = "G", default_value = "1", value_parser = number, allow_hyphen_values = true)]
     pub groups: u32,
-    /// `fast`, or `exact` to do without kernels whose rounding errors may pass the bound of a sum (`winograd`).
+    /// `fast`, or `exact` to do without kernels whose rounding errors may pass the bound of a sum (`winograd`, `winograd_4x4`).
     #[arg(long, value_name = "WHICH", default_value = "fast", value_parser = rounding)]
     pub rounding: Rounding,
     /// Use this kernel, or fail if it does not support the layer: see `sepconv kernels`, those of one convolution.

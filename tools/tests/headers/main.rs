@@ -141,6 +141,13 @@ const CLAIMS: &[Claim] = &[
     claim("winograd", winograd, "and transform_output the other, once",
         |case| case.steps[2].of("output").stores.values, Case::outputs),
 
+    claim("winograd_4x4", winograd, "The transformed input has 2.25 times the input's values,",
+        |case| 4 * case.counts().of("output").stores.values, |case| 9 * case.inputs()),
+    claim("winograd_4x4", winograd, "the sums 2.25 times the output's.",
+        |case| 4 * case.steps[2].of("input").loads.values, |case| 9 * case.outputs()),
+    claim("winograd_4x4", winograd, "and transform_output the other, once",
+        |case| case.steps[2].of("output").stores.values, Case::outputs),
+
     claim("split_sums", long_sums, "Each part of a sum is read once.",
         |case| case.steps[1].of("input").loads.values, |case| case.the("PARTS") * case.outputs()),
     claim("split_sums", long_sums, ONCE, |case| case.steps[1].of("output").stores.values, Case::outputs),
