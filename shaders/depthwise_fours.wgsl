@@ -17,7 +17,7 @@
 
 // Structure: the host replaces these values, and each set of them is one pipeline.
 const WORKGROUP_SIZE: u32 = 64u;
-const ROUNDS: u32 = 6u;  // of PARTIALS steps; a step takes the input rows that one output row brings
+const ROUNDS: u32 = 6u;  // at most, of PARTIALS steps; a step takes the input rows that one output row brings
 const LEAD: u32 = 3u;  // where in a four the window of a tile starts
 
 // How many output rows see one row of the input, at most.
@@ -76,7 +76,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     var sums: array<vec4f, PARTIALS>;
     for (var p = 0u; p < PARTIALS; p++) { sums[p] = first; }
     var made = 0u - (PARTIALS - 1u) * out_fours;
-    for (var round = 0u; round < ROUNDS; round++) {
+    // It ends with the rows of the tile and not by a constant, so that its rounds are not written out one after the other.
+    loop {
         for (var step = 0u; step < PARTIALS; step++) {
             for (var o = 0u; o < STRIDE_HEIGHT; o++) {
                 var values: array<vec4f, FOURS>;
@@ -94,16 +95,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                 }
                 line += in_fours;
                 // A sum that was begun some steps ago is as many strides further up.
-                for (var age = 0u; age < PARTIALS; age++) {
-                    let reach = age * STRIDE_HEIGHT + o;
-                    if reach % DILATION_HEIGHT == 0u && reach < WINDOW_HEIGHT {
-                        let turn = (step + PARTIALS - age) % PARTIALS;
-                        for (var q = 0u; q < KERNEL_WIDTH; q++) {
-                            var seen = vec4f();
-                            for (var t = 0u; t < 4u; t++) {
-                                let i = LEAD + t * STRIDE_WIDTH + q * DILATION_WIDTH;
-                                seen[t] = values[i / 4u][i % 4u];
-                            }
+                for (var q = 0u; q < KERNEL_WIDTH; q++) {
+                    var seen = vec4f();
+                    for (var t = 0u; t < 4u; t++) {
+                        let i = LEAD + t * STRIDE_WIDTH + q * DILATION_WIDTH;
+                        seen[t] = values[i / 4u][i % 4u];
+                    }
+                    for (var age = 0u; age < PARTIALS; age++) {
+                        let reach = age * STRIDE_HEIGHT + o;
+                        if reach % DILATION_HEIGHT == 0u && reach < WINDOW_HEIGHT {
+                            let turn = (step + PARTIALS - age) % PARTIALS;
                             sums[turn] = fma(vec4f(taps[reach / DILATION_HEIGHT][q]), seen, sums[turn]);
                         }
                     }
@@ -115,5 +116,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
             sums[oldest] = first;
             made += out_fours;
         }
+        if made >= output_end { break; }
     }
 }

@@ -1,7 +1,8 @@
 // tiled_pointwise: a 1 x 1 convolution as a matrix product, in fours of pixels, its register tiles fed from workgroup memory.
 //
 // Formula    y[n,o,i] = act(b[o] + r[n,o,i] + sum over c of w[o,c] x[n, g C + c, i])
-// Mapping    As tiled_gemm's, but that four neighbouring pixels are of one image, and are read and written as one.
+// Mapping    As tiled_gemm's, but that four neighbouring pixels are of one image, and are read and written as one. Several
+//            teams add up their sums at the end; those of one team stay in registers.
 // Traffic    A four of input values is read once per workgroup along the channels, a four of weights once per workgroup
 //            along the pixels. From workgroup memory an invocation reads 4 * PIXEL_FOURS + CHANNEL_TILE values per
 //            4 * PIXEL_FOURS * CHANNEL_TILE multiply-adds, four at a time. Each output is written once.
@@ -37,53 +38,60 @@ fn finish_own(sums: vec4f, own: Own, group: u32, channel_in_group: u32) {
     finish_row(sums + start(channel), four, four, (channel_in_group < channels) & own.is_there);
 }
 
+// Four values of each of the terms from `first_term` on. Those past the last one are zero.
+fn fetch_values(first_four: u32, member: u32, first_term: u32) -> array<vec4f, VALUE_FETCHES> {
+    let plane_fours = extent.out_height * extent.out_width / 4u;
+    var fetched: array<vec4f, VALUE_FETCHES>;
+    for (var n = 0u; n < VALUE_FETCHES; n++) {
+        let term = first_term + member / FOURS + n * VALUE_TERMS;
+        var four = vec4f();
+        if term < extent.last_in_channel { four = vec4f(input[first_four + term * plane_fours]); }
+        fetched[n] = four;
+    }
+    return fetched;
+}
+
 @compute @workgroup_size(PIXEL_TILES, CHANNEL_TILES, SPLIT)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u) {
     let first_pixel = (workgroup.x + extent.first_workgroup_x) * PIXELS;
     let first_channel = (workgroup.y + extent.first_workgroup_y) * CHANNELS;
     let group = workgroup.z + extent.first_workgroup_z;
     let plane = extent.out_height * extent.out_width;
-    let team = local.z;
+    let team = select(local.z, 0u, SPLIT == 1u);
     let member = local.y * PIXEL_TILES + local.x;
     let first_weight = first_factor(member, group, first_channel);
     // The four pixels that this invocation fetches values for: some other one may multiply them.
-    let first_value = extent.input_offset + group * extent.in_channels_per_group * plane
-        + place_of(first_pixel + 4u * (member % FOURS), extent.in_channels);
+    let pixels = place_of(first_pixel + 4u * (member % FOURS), extent.in_channels);
+    let first_in_channel = group * extent.in_channels_per_group + extent.first_in_channel;
+    // Of the group's first channel, which may lie before the binding: then it wraps, and adding to it wraps back.
+    let first_four = (extent.input_offset + first_in_channel * plane + pixels) / 4u - extent.first_in_channel * (plane / 4u);
 
     var sums: array<array<array<vec4f, PIXEL_FOURS>, 4>, CHANNEL_FOURS>;
-    var fetched_values: array<vec4f, VALUE_FETCHES>;
-    var fetched_factors: array<vec4f, FACTOR_FETCHES>;
-    // Each round fetches terms and multiplies those that the round before fetched.
-    for (var start_term = extent.first_in_channel; ; start_term += DEPTH * SPLIT) {
-        if start_term < extent.last_in_channel {
-            let first_term = start_term + team * DEPTH;
-            for (var n = 0u; n < VALUE_FETCHES; n++) {
-                let term = first_term + member / FOURS + n * VALUE_TERMS;
-                var four = vec4f();
-                if term < extent.last_in_channel { four = input_four(first_value + term * plane); }
-                fetched_values[n] = four;
-            }
-            fetched_factors = fetch_factors(first_weight, member, first_term, extent.last_in_channel);
-        }
-        if start_term > extent.first_in_channel {
-            for (var k = 0u; k < DEPTH; k++) {
-                var fours: array<vec4f, PIXEL_FOURS>;
-                for (var f = 0u; f < PIXEL_FOURS; f++) { fours[f] = values[team][k][f * PIXEL_TILES + local.x]; }
-                for (var o = 0u; o < CHANNEL_FOURS; o++) {
-                    let factor = factors[team][k][local.y * CHANNEL_FOURS + o];
-                    for (var c = 0u; c < 4u; c++) {
-                        for (var f = 0u; f < PIXEL_FOURS; f++) {
-                            sums[o][c][f] = fma(vec4f(factor[c]), fours[f], sums[o][c][f]);
-                        }
+    var start_term = extent.first_in_channel;
+    var fetched_values = fetch_values(first_four, member, start_term + team * DEPTH);
+    var fetched_factors = fetch_factors(first_weight, member, start_term + team * DEPTH, extent.last_in_channel);
+    // Each round multiplies terms, while the next ones are fetched.
+    loop {
+        share_fetched(team, member, fetched_values, fetched_factors);
+        workgroupBarrier();
+        start_term += DEPTH * SPLIT;
+        fetched_values = fetch_values(first_four, member, start_term + team * DEPTH);
+        fetched_factors = fetch_factors(first_weight, member, start_term + team * DEPTH, extent.last_in_channel);
+        for (var k = 0u; k < DEPTH; k++) {
+            var fours: array<vec4f, PIXEL_FOURS>;
+            for (var f = 0u; f < PIXEL_FOURS; f++) { fours[f] = values[team][k][f * PIXEL_TILES + local.x]; }
+            for (var o = 0u; o < CHANNEL_FOURS; o++) {
+                let factor = factors[team][k][local.y * CHANNEL_FOURS + o];
+                for (var c = 0u; c < 4u; c++) {
+                    for (var f = 0u; f < PIXEL_FOURS; f++) {
+                        sums[o][c][f] = fma(vec4f(factor[c]), fours[f], sums[o][c][f]);
                     }
                 }
             }
         }
-        if start_term >= extent.last_in_channel { break; }
         // What is fetched replaces what was multiplied.
         workgroupBarrier();
-        share_fetched(team, member, fetched_values, fetched_factors);
-        workgroupBarrier();
+        if start_term >= extent.last_in_channel { break; }
     }
 
     if SPLIT == 1u {
@@ -99,7 +107,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     }
 
     // The teams' sums go where the values were. Then each invocation adds up those of some channels.
-    workgroupBarrier();
     for (var o = 0u; o < CHANNEL_FOURS; o++) {
         for (var c = 0u; c < 4u; c++) {
             for (var f = 0u; f < PIXEL_FOURS; f++) {

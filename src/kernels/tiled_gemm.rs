@@ -53,12 +53,12 @@ fn work(geometry: &Geometry, variant: &Variant) -> Work {
     let tile = TileWork::of(variant);
     let terms = geometry.terms() as f64;
     let mut work = product(&tile, geometry);
-    // Four pixels may be of several rows, so each is a load and a store of its own.
+    // Four pixels may be of several rows, so each is a load of its own.
     let apart = f64::from(geometry.stride.width).min(2.0);
     add_requests(&mut work, terms * tile.pixels / 32.0, 16.0 * apart);
-    tile.add_ends(&mut work, geometry, 4.0);
-    let value = if geometry.kernel_size == Size::from(1) { 35.0 } else { 66.0 };
-    work.others = tile.others(terms, value, 60.0, 240.0);
+    tile.add_ends_of_neighbours(&mut work, geometry);
+    let value = if geometry.kernel_size == Size::from(1) { 30.0 } else { 58.0 };
+    work.others = tile.others(terms, value, 144.0, 220.0);
     of_all(work, variant)
 }
 

@@ -61,6 +61,8 @@ fn work(geometry: &Geometry, variant: &Variant) -> Work {
     let mut work = tiled_gemm::product(&tile, geometry);
     add_requests(&mut work, terms * tile.pixels / 128.0, 16.0);
     tile.add_ends(&mut work, geometry, 1.0);
-    work.others = tile.others(terms, 10.0, 40.0, 130.0);
+    // It has no rows and columns to keep.
+    work.registers -= 10.0;
+    work.others = tile.others(terms, 9.0, 42.0, 150.0);
     of_all(work, variant)
 }

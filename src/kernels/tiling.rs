@@ -217,6 +217,18 @@ impl TileWork {
         let times = if geometry.residual { 2.0 } else { 1.0 };
         add_requests(work, times * stores * fours, 16.0);
     }
+
+    /// The same where the sums of all teams go through workgroup memory, from which neighbouring invocations take neighbouring
+    /// pixels, one at a time: a store is of four stretches.
+    pub fn add_ends_of_neighbours(&self, work: &mut Work, geometry: &Geometry) {
+        let fours = self.pixels * self.channels / 128.0;
+        add_shared(work, self.split * fours, (8.0 / self.pixel_tiles).max(1.0));
+        // A load of 32 values asks the banks once.
+        add_shared(work, self.split * 4.0 * fours, 0.25);
+        add_bias(work, geometry, 4.0 * fours, 1.0);
+        let times = if geometry.residual { 2.0 } else { 1.0 };
+        add_requests(work, times * 4.0 * fours, 4.0);
+    }
 }
 
 #[cfg(test)]
@@ -236,6 +248,9 @@ mod tests {
                 assert!(team == terms * fours && terms > 0 && DEPTH.is_multiple_of(terms), "{tiling:?}");
             }
             assert!(tiling.split == 1 || tiling.channels() <= DEPTH, "{tiling:?}");
+            let shared = DEPTH / tiling.channel_tiles;
+            assert!(DEPTH == shared * tiling.channel_tiles && tiling.channel_tile.is_multiple_of(shared), "{tiling:?}");
+            assert!((team * tiling.split).is_multiple_of(tiling.pixels()), "{tiling:?}");
         }
     }
 }

@@ -19,7 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 HEAD = ("variant,registers,spilled bytes,stack bytes,instructions,instructions of the main loop,"
-        "multiply-adds of the main loop,share of multiply-adds")
+        "multiply-adds of the main loop,share of multiply-adds,instructions of the loop behind it")
 
 # Where Metal's text has what CUDA has as registers.
 PLACES = {
@@ -64,14 +64,14 @@ def to_cuda(metal, workgroup):
 
 def counted(listing):
     """All instructions, and those and the multiply-adds of the main loop: the one with the most multiply-adds, the inner one of two
-    around each other."""
+    around each other. And those of a loop behind it, the inner one of two."""
     code, labels = [], {}
     for line in listing.splitlines():
         if label := re.match(r"\s*(\.L_x_\d+):", line):
             labels[label[1]] = len(code)
         elif instruction := re.match(r"\s+/\*[0-9a-f]+\*/\s+(.*?);", line):
             code.append(re.sub(r"^@!?U?P\w+\s+", "", instruction[1].strip()))
-    loops = []
+    loops, others = [], []
     for place, instruction in enumerate(code):
         target = re.match(r"BRA.*`\((\.L_x_\d+)\)", instruction)
         if target and labels.get(target[1], len(code)) <= place:
@@ -79,9 +79,12 @@ def counted(listing):
             multiply_adds = sum(name.startswith("FFMA") for name in body)
             # An endless loop to itself only fills the last line.
             if multiply_adds:
-                loops.append((multiply_adds, -len(body)))
-    multiply_adds, length = max(loops, default=(0, 0))
-    return len(code), -length, multiply_adds
+                loops.append((multiply_adds, -len(body), place))
+            elif len(body) > 1:
+                others.append((place, len(body)))
+    multiply_adds, length, end = max(loops, default=(0, 0, len(code)))
+    behind = min((length for place, length in others if place > end), default=0)
+    return len(code), -length, multiply_adds, behind
 
 
 class Compiler:
@@ -117,8 +120,8 @@ class Compiler:
             stack, stores, loads = map(int, re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads",
                                                       said).groups())
             listing = self.run(name, self.nvdisasm, "-c", work / "shader.cubin").stdout
-            total, length, multiply_adds = counted(listing)
-            loop = f"{length},{multiply_adds},{multiply_adds / length:.2f}" if length else ",,"
+            total, length, multiply_adds, behind = counted(listing)
+            loop = f"{length},{multiply_adds},{multiply_adds / length:.2f},{behind or ''}" if length else ",,,"
             return f"{name},{registers},{stores + loads},{stack},{total},{loop}"
 
 

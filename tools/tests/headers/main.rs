@@ -73,11 +73,15 @@ const CLAIMS: &[Claim] = &[
     claim("tiled_gemm", square, "four weights, as one, once per workgroup along the pixels.",
         |case| case.loaded("packed_weight"), |case| case.channels() * case.terms() * case.workgroups()[1]),
     claim("tiled_gemm", square, "four weights, as one,", weight_sectors, |case| case.loaded("packed_weight") / 8),
-    claim("tiled_gemm", one_by_one, TILE_READS, |case| case.counts().shared.loads.values, tile_reads),
+    claim("tiled_gemm", one_by_one, TILE_READS, |case| case.counts().shared.loads.values,
+        |case| tile_reads(case) + case.outputs() * case.the("SPLIT")),
     claim("tiled_gemm", one_by_one, "four at a time", |case| case.counts().shared.loads.wavefronts,
         |case| case.counts().shared.loads.least),
-    claim("tiled_gemm", one_by_one, "and add up their sums at the end", |case| case.counts().barriers, tile_barriers),
+    claim("tiled_gemm", one_by_one, "At the end the sums of all teams go through workgroup memory,", |case| case.counts().barriers,
+        |case| tile_barriers(case, 2 * case.the("CHANNEL_TILE") * case.the("CHANNEL_TILES") / case.the("DEPTH"))),
     claim("tiled_gemm", one_by_one, ONCE, Case::stored, Case::outputs),
+    claim("tiled_gemm", one_by_one, "neighbours by neighbouring invocations", |case| case.counts().of("output").stores.sectors,
+        |case| case.outputs() / 8),
 
     claim("tiled_pointwise", one_by_one, "A four of input values is read once per workgroup along the channels,",
         |case| case.loaded("input"), |case| case.inputs() * case.workgroups()[0]),
@@ -86,10 +90,12 @@ const CLAIMS: &[Claim] = &[
     claim("tiled_pointwise", one_by_one, "a four of weights once per workgroup along the pixels.",
         |case| case.loaded("packed_weight"), |case| case.channels() * case.terms() * case.workgroups()[1]),
     claim("tiled_pointwise", one_by_one, "a four of weights", weight_sectors, |case| case.loaded("packed_weight") / 8),
-    claim("tiled_pointwise", one_by_one, TILE_READS, |case| case.counts().shared.loads.values, tile_reads),
+    claim("tiled_pointwise", one_by_one, TILE_READS, |case| case.counts().shared.loads.values,
+        |case| tile_reads(case) + sums_of_teams(case)),
     claim("tiled_pointwise", one_by_one, "four at a time", |case| case.counts().shared.loads.wavefronts,
         |case| case.counts().shared.loads.least),
-    claim("tiled_pointwise", one_by_one, "As tiled_gemm's", |case| case.counts().barriers, tile_barriers),
+    claim("tiled_pointwise", one_by_one, "add up their sums at the end", |case| case.counts().barriers,
+        |case| tile_barriers(case, u64::from(case.the("SPLIT") > 1))),
     claim("tiled_pointwise", one_by_one, ONCE, Case::stored, Case::outputs),
     claim("tiled_pointwise", one_by_one, "and are read and written as one", |case| case.counts().of("output").stores.sectors,
         |case| case.outputs() / 8),
@@ -102,7 +108,7 @@ const CLAIMS: &[Claim] = &[
     claim("depthwise", depthwise, ONCE, Case::stored, Case::outputs),
 
     claim("depthwise_fours", depthwise_fours, "A row of a tile is read once, a four at a time;",
-        |case| case.loaded("input"), |case| rows_of_fours(case) * (4 + 2)),
+        |case| case.loaded("input"), |case| rows_read_in_fours(case) * (4 + 2)),
     claim("depthwise_fours", depthwise_fours, "For 3 x 3 at stride 1 that is one four and two values.",
         |case| case.counts().of("input").loads.requests, |case| rows_of_fours(case) * 3 / 32),
     claim("depthwise_fours", depthwise_fours, "An invocation reads its filter once.",
@@ -200,17 +206,22 @@ fn rounds(case: &Case) -> u64 {
     case.terms().div_ceil(case.the("DEPTH") * case.the("SPLIT"))
 }
 
-/// What is read for each multiply-add of these rounds, and then the sums of all teams, if there are several.
+/// What is read for each multiply-add of these rounds.
 fn tile_reads(case: &Case) -> u64 {
     let [pixels, channels, teams] = [4 * case.the("PIXEL_FOURS"), case.the("CHANNEL_TILE"), case.the("SPLIT")];
     let multiply_adds = case.outputs() * rounds(case) * case.the("DEPTH") * teams;
-    multiply_adds * (pixels + channels) / (pixels * channels) + if teams > 1 { case.outputs() * teams } else { 0 }
+    multiply_adds * (pixels + channels) / (pixels * channels)
 }
 
-/// Two for each round, and two before the teams' sums are added up, if there are several.
-fn tile_barriers(case: &Case) -> u64 {
+/// The sums of all teams, if there are several.
+fn sums_of_teams(case: &Case) -> u64 {
+    if case.the("SPLIT") > 1 { case.outputs() * case.the("SPLIT") } else { 0 }
+}
+
+/// Two for each round, and those of sums that go through workgroup memory.
+fn tile_barriers(case: &Case, of_sums: u64) -> u64 {
     let [channels, pixels] = case.workgroups();
-    channels * pixels * (2 * rounds(case) + if case.the("SPLIT") > 1 { 2 } else { 0 })
+    channels * pixels * (2 * rounds(case) + of_sums)
 }
 
 /// The tiles of a depthwise layer of so many rows and columns.
@@ -233,6 +244,18 @@ fn rows_of_fours(case: &Case) -> u64 {
     tiles_of_fours(case) * case.the("ROUNDS") * 3
 }
 
+/// The last tile down a plane may have fewer rows. It stops in the round that completes them; others of its subgroup do not.
+fn rows_read_in_fours(case: &Case) -> u64 {
+    let [batch, channels, height, width] = case.layer.output_shape().map(u64::from);
+    let (mut rounds, mut row) = (0, 0);
+    while row < height {
+        let rows = (3 * case.the("ROUNDS") - 2).min(height - row);
+        rounds += (rows + 2).div_ceil(3);
+        row += rows;
+    }
+    batch * channels * (width / 4) * rounds * 3
+}
+
 fn columns(case: &Case) -> u64 {
     tiles(case, case.the("ROW_TILE"), 1)
 }
@@ -242,7 +265,7 @@ fn conflicts(case: &Case) -> u64 {
     wavefronts - least
 }
 
-const SUMS_STORED: &str = "[f * PIXEL_TILES + local.x] = sums[o][c][f];";
+const SUMS_STORED: &str = "[f * PIXEL_TILES + local.x] = sums[";
 
 /// The wavefronts that these sums would take without a conflict.
 fn sums_of_teams_of_16(case: &Case) -> u64 {
@@ -256,12 +279,10 @@ const FLAWS: &[Claim] = &[
     // banks.
     claim("tiled_gemm", one_by_one, SUMS_STORED, conflicts, sums_of_teams_of_16),
     claim("tiled_pointwise", one_by_one, SUMS_STORED, conflicts, sums_of_teams_of_16),
-    // Four pixels may be of several rows, so they are read and stored one at a time: each sector is touched for each of the
-    // four values that neighbours have in it.
-    claim("tiled_gemm", one_by_one, "if inside[t] { four[t] = input_at(",
+    // Four pixels may be of several rows, so they are read one at a time: each sector is touched for each of the four values
+    // that neighbours have in it.
+    claim("tiled_gemm", one_by_one, "{ four[t] = input_at(",
         |case| case.counts().of("input").loads.sectors, |case| case.loaded("input") * 4 / 8),
-    claim("tiled_gemm", one_by_one, "{ output[place] = OutputElement(y); }",
-        |case| case.counts().of("output").stores.sectors, |case| case.outputs() * 4 / 8),
     claim("separable", separable, "{ finish(begun[t], index + t); }",
         |case| case.counts().of("output").stores.sectors, |case| case.outputs() * 4 / 8),
     // Neighbours are COLUMN_TILE values apart, and store one value at a time: each sector is touched for each value in it.
