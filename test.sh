@@ -32,4 +32,5 @@ if [ "$(uname)" = Linux ] && [ "${SEPCONV_TEST_GPU:-}" != skip ] && ! device >/d
 fi
 
 echo "test.sh: $(device | grep -E '^device:|^SEPCONV_TEST_GPU=skip')"
-exec cargo test "$@"
+# More threads than cores: tests wait for each other while the driver compiles for one device.
+RUST_TEST_THREADS="${RUST_TEST_THREADS:-4}" exec cargo test "$@"

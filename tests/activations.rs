@@ -24,9 +24,9 @@ fn activations() -> impl Iterator<Item = Activation> {
     ACTIVATIONS.into_iter().chain(OTHERS)
 }
 
-/// The activations that a kernel is given: every fifth, another fifth for each kernel; all if the sweep is to be whole.
+/// The activations that a kernel is given: every tenth, another tenth for each kernel; all if the sweep is to be whole.
 fn taken(kernel: usize) -> impl Iterator<Item = Activation> {
-    let is_taken = move |index: usize| common::sweeps_whole() || (index + kernel).is_multiple_of(5);
+    let is_taken = move |index: usize| (index + kernel).is_multiple_of(common::every(10));
     activations().enumerate().filter(move |(index, _)| is_taken(*index)).map(|(_, activation)| activation)
 }
 

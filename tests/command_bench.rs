@@ -164,8 +164,8 @@ fn bench_measures_overhead() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let shapes = r#"[{"id": "a", "kind": "conv", "c": 4, "h": 8, "w": 8, "oc": 4, "k": 3},
-                     {"id": "b", "kind": "sep", "c": 4, "h": 8, "w": 8, "oc": 4, "k": 3}]"#;
+    let shapes = r#"[{"id": "a", "kind": "conv", "c": 4, "h": 8, "w": 8, "oc": 4, "k": 3, "g": 4},
+                     {"id": "b", "kind": "conv", "c": 4, "h": 8, "w": 8, "oc": 4, "k": 1}]"#;
     std::fs::write(folder.path().join("shapes.json"), shapes).unwrap();
     let run = sepconv(folder.path(), "bench --overhead --shapes shapes.json --kernels all --json out.json");
     assert!(run.assert_done().contains("by Bound::record"), "{run:?}");

@@ -280,7 +280,7 @@ fn one_plan_in_many_threads() {
             let (plan, seed) = (&plan, stride.into());
             scope.spawn(move || common::check_plan(context, &layer().geometry(SHAPE).unwrap(), plan, seed));
             // Planning shares the cache of pipelines.
-            scope.spawn(move || common::check(context, &layer().stride(stride), SHAPE, seed));
+            scope.spawn(move || common::check_in_turn(context, &layer().stride(stride), SHAPE, seed, seed));
         }
     });
 }

@@ -264,12 +264,14 @@ fn both_limits_at_once() {
     });
     let Some((device, queue)) = limited else { return };
     let context = Context::from_wgpu(device, queue).unwrap();
-    for (case, seed) in layers().into_iter().zip(1..) {
+    for (case, seed) in layers().into_iter().zip(1_u64..) {
         let ways = ways(&context, case);
         for (_, Program { kernel, parts, steps, .. }) in &ways {
             assert!(1 < *parts && *parts < steps.len(), "{kernel} fits in one of the limits");
         }
-        check_in_turn(case, &ways, seed);
+        if seed.is_multiple_of(common::every(2) as u64) {
+            check_in_turn(case, &ways, seed);
+        }
     }
 }
 
@@ -573,8 +575,7 @@ fn planes_are_cut_by_rows() {
         let planner = Planner::new(context.target().clone());
         let mut windows_cut = 0;
         for (case, seed) in windows().into_iter().zip(rows..) {
-            // Three of five at the fewest rows, unless the sweep is to be whole.
-            if (seed % 5 < 3 && rows == 4) || common::sweeps_whole() {
+            if seed.is_multiple_of(common::every(7) as u64) {
                 ran.extend(check_cut(&context, case, seed));
             }
             // Planned and not compiled, which takes long.
@@ -586,7 +587,9 @@ fn planes_are_cut_by_rows() {
     let Some(context) = common::context() else { return };
     let wanted = ["depthwise", "depthwise_columns", "tiled_gemm", "pointwise", "gemm", "direct", "subgroup_gemm"];
     let supported = wanted.into_iter().filter(|name| supports_some(kernels::by_name(name).unwrap(), context.target()));
-    assert_eq!(ran, supported.map(str::to_owned).collect());
+    let supported: BTreeSet<_> = supported.map(str::to_owned).collect();
+    assert!(ran.is_subset(&supported) && ran.len() > 2, "{ran:?}");
+    assert!(ran == supported || !common::sweeps_whole(), "{ran:?}");
 }
 
 /// What else a plane can be: far larger than its input or its output, all padding, one row or one value high.
@@ -693,7 +696,7 @@ fn long_windows_are_cut_by_rows_too() {
     // 131 rows of 129 values; a filter of 130 x 128 is 66,560 bytes.
     let Some(context) = bound_to(67_000) else { return };
     // Even ones: with runtime checks llvmpipe has too few rounds of its loops for the longest sums.
-    for (mode, seed) in PADDING_MODES.into_iter().zip([2, 4, 6, 8]).step_by(common::every(2)) {
+    for (mode, seed) in PADDING_MODES.into_iter().zip([2, 4, 6, 8]).step_by(common::every(4)) {
         let layer = Conv2d::new(1, 4, [130, 128]).padding([3, 1]).padding_mode(mode).residual(true);
         check_cut(&context, (layer, [1, 1, 131, 129]), seed);
     }
@@ -720,7 +723,7 @@ fn check_separable_cut(
         assert!(program.parts > least, "{choice} is not cut: {layer:?} on {shape:?}");
         check_program(&program, context.limits());
         // One way for a few layers, unless the sweep is to be whole.
-        if !common::sweeps_whole() && (seed % 17 != 7 || index != turn) {
+        if !common::sweeps_whole() && (seed % 34 != 7 || index != turn) {
             continue;
         }
         let plan = layer.plan_with_choice(context, shape, *choice).unwrap();

@@ -87,7 +87,7 @@ fn cases(folder: &Path) -> Vec<Case> {
     // A driver in software takes long to compile all of them.
     let is_small = |case: &&serde_json::Value| {
         let name = case["model"].as_str().unwrap();
-        common::sweeps_whole() || name.contains("blazeface") || name.contains("selfie")
+        common::sweeps_whole() || name.contains("blazeface")
     };
     cases.as_array().unwrap().iter().filter(is_small).map(case).collect()
 }
