@@ -74,7 +74,7 @@ fn valid(cases: impl Strategy<Value = Case>) -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    #![proptest_config(config(64 / common::every(3) as u32))]
+    #![proptest_config(config(if common::sweeps_whole() { 64 } else { 20 }))]
     #[test]
     fn every_kernel_agrees_with_the_reference((layer, shape) in valid(anything()), seed in any::<u64>()) {
         if let Some(context) = context() {

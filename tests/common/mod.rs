@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sepconv::reference::{self, Reference};
+use sepconv::unstable::Planner;
 use sepconv::{
     Activation, BinaryOperation, Bound, Choice, Context, Conv2d, DType, Error, Geometry, Layer, Operands, Parameters,
     Plan, PoolGeometry, Pooling, SeparableConv2d, Target, Tensor, Weights, kernels, verify,
@@ -672,7 +673,8 @@ fn separable_plans(
     takes: &impl Fn(usize) -> bool,
 ) -> Vec<Option<Plan>> {
     let parts @ (depthwise, pointwise) = layer.geometry(input_shape).unwrap();
-    let chosen = [depthwise, pointwise].map(|part| own(&part.into(), context.target()));
+    let planner = Planner::new(context.target().clone());
+    let chosen = [depthwise, pointwise].map(|part| planner.plan(&part.into()).unwrap().kernel);
     let choices = Choice::all(&parts.into(), context.target());
     assert_eq!(choices[0].0.kernel.name, own(&parts.into(), context.target()));
     // The general one computes every layer that is no larger than the tests' own.
