@@ -476,7 +476,8 @@ fn with_runtime_checks_too() {
     let activations = ACTIVATIONS.into_iter().step_by(common::every(3));
     let activations =
         activations.map(|activation| (Conv2d::new(3, 9, 1).activation(activation).residual(true), [2, 3, 17, 16]));
-    check_all(&context, edges().into_iter().chain(modes).chain(activations));
+    // Without them all edges are checked.
+    check_all(&context, edges().into_iter().step_by(3).chain(modes).chain(activations));
 }
 
 #[test]
