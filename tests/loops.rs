@@ -1,4 +1,4 @@
-//! Loops over constants, written out or not: the same shader, to the last bit.
+//! Loops over constants, written out or not: the same shader, to the last bit; of `winograd_4x4` to a rounding.
 
 mod common;
 
@@ -76,7 +76,18 @@ fn every_kernel_computes_the_same_with_its_loops_written_out() {
                 });
                 *seen.entry(name).or_default() |= texts[0] != texts[1];
                 let what = format!("{choice}, {}", layer.text());
-                assert_eq!(compute(&written, layer, choice), compute(&rolled, layer, choice), "{what}");
+                let [written, rolled] = [&written, &rolled].map(|context| compute(context, layer, choice));
+                // Its transforms multiply by numbers that are no powers of two. SwiftShader rounds a product and a sum once
+                // where they stand in one block of code, which the loops decide.
+                if name == "winograd_4x4" {
+                    let values = |bits: &[u32]| bits.iter().map(|&bits| f32::from_bits(bits)).collect::<Vec<_>>();
+                    let [written, rolled] = [values(&written), values(&rolled)];
+                    let largest = rolled.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+                    let is_close = written.iter().zip(&rolled).all(|(a, b)| (a - b).abs() <= 1e-5 * largest);
+                    assert!(is_close && largest > 0.0, "{what}: {written:?} {rolled:?}");
+                } else {
+                    assert_eq!(written, rolled, "{what}");
+                }
             }
         }
     }
