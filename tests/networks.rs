@@ -172,7 +172,10 @@ fn networks_are_planned_small() {
             case.name,
             program.steps.len()
         );
-        assert!(times <= 1.5, "{}: {between} of {neighbours}", case.name);
+        // Winograd's method has its transformed tensors besides, of at most 16 MiB at a time.
+        let has_winograd = planned.iter().any(|layer| layer.kernel.contains("winograd"));
+        let besides = if has_winograd { 16 << 20 } else { 0 };
+        assert!(2 * between <= 3 * neighbours + 2 * besides, "{}: {between} of {neighbours}", case.name);
         if case.name.contains("blazeface") {
             assert!(program.steps.len() <= 60);
         }
