@@ -115,8 +115,8 @@ impl Planner {
         Some(seconds(self.target.gpu, &self.work(layer, choice)?))
     }
 
-    /// Every candidate for a layer that nobody has to ask for: the planner's own choice first, then the others, from the one that should take the least
-    /// time, or cost the least.
+    /// Every candidate for a layer that nobody has to ask for: the planner's own choice first, then the others, from the one
+    /// that should take the least time, or cost the least.
     pub(crate) fn ranked(&self, layer: &Layer) -> Vec<Choice> {
         let ways = Choice::unasked(layer, &self.target);
         let cost = |way: Choice, made: &Variant| self.with_lowering(|lowering| way.kernel.cost(layer, made, lowering));

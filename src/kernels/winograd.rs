@@ -37,22 +37,36 @@ pub(super) static KERNEL: Kernel = Kernel {
     bound_by: "its product for many channels, memory for few",
     rank: Rank::Special,
     shader: Some(Shader { name: "winograd", own: include_str!("../../shaders/winograd.wgsl"), parts: PARTS }),
-    rules: &Rules::<Geometry> {
-        supports: |geometry, target| METHOD.supports(geometry, target),
-        suits,
-        variants: |geometry, target| METHOD.variants(geometry, target),
-        cost: |geometry, _, lowering| METHOD.cost(geometry, lowering),
-        work: |geometry, _, lowering| METHOD.work(geometry, lowering),
-        lower: |geometry, _, lowering| METHOD.lower(geometry, lowering),
-    },
+    rules: &rules::<TwoByTwo>(suits),
 };
 
-const METHOD: Method = Method {
-    kernel: &KERNEL,
-    outputs: 2,
-    of_inputs: Transform { operations: 4, multiply_adds: 0, others: 280.0 },
-    of_sums: Transform { operations: 4, multiply_adds: 0, others: 225.0 },
-};
+struct TwoByTwo;
+
+impl Tiles for TwoByTwo {
+    const METHOD: Method = Method {
+        kernel: &KERNEL,
+        outputs: 2,
+        of_inputs: Transform { operations: 4, multiply_adds: 0, others: 280.0 },
+        of_sums: Transform { operations: 4, multiply_adds: 0, others: 225.0 },
+    };
+}
+
+/// Tiles of one size.
+pub(super) trait Tiles {
+    const METHOD: Method;
+}
+
+/// The rules of the method with tiles of one size, but for when it suits.
+pub(super) const fn rules<T: Tiles>(suits: fn(&Geometry, &Target) -> bool) -> Rules<Geometry> {
+    Rules {
+        supports: |geometry, target| T::METHOD.supports(geometry, target),
+        suits,
+        variants: |geometry, target| vec![T::METHOD.variant(geometry, target)],
+        cost: |geometry, _, lowering| T::METHOD.cost(geometry, lowering),
+        work: |geometry, _, lowering| T::METHOD.work(geometry, lowering),
+        lower: |geometry, _, lowering| T::METHOD.lower(geometry, lowering),
+    }
+}
 
 /// The method with tiles of one size.
 pub(super) struct Method {
@@ -98,9 +112,9 @@ const FEWEST_TILES: u64 = 48;
 /// compares both.
 fn suits(geometry: &Geometry, target: &Target) -> bool {
     let [inputs, outputs] = [geometry.in_channels_per_group(), geometry.out_channels_per_group()].map(u64::from);
-    let tiles = METHOD.tiles(geometry);
+    let tiles = TwoByTwo::METHOD.tiles(geometry);
     let pays = || {
-        let least = software::winograd_pays_from(METHOD.product(geometry, tiles), &target.of(DType::F32));
+        let least = software::winograd_pays_from(TwoByTwo::METHOD.product(geometry, tiles), &target.of(DType::F32));
         inputs * outputs >= least * (inputs + outputs)
     };
     tiles >= FEWEST_TILES && (!target.software || pays())
@@ -121,7 +135,7 @@ fn grid(invocations: u64) -> [u64; 3] {
 }
 
 impl Method {
-    pub fn supports(&self, geometry: &Geometry, target: &Target) -> std::result::Result<(), &'static str> {
+    fn supports(&self, geometry: &Geometry, target: &Target) -> std::result::Result<(), &'static str> {
         let (one, three) = (Size::from(1), Size::from(3));
         if (geometry.kernel_size, geometry.stride, geometry.dilation) != (three, one, one) {
             return Err("it needs a 3 x 3 kernel, stride 1 and dilation 1");
@@ -157,12 +171,8 @@ impl Method {
         )
     }
 
-    pub fn variants(&self, geometry: &Geometry, target: &Target) -> Vec<Variant> {
-        vec![self.variant(geometry, target)]
-    }
-
     /// Its product has fewer terms than the layer. What the transforms cost is left to a measurement.
-    pub fn cost(&self, geometry: &Geometry, lowering: &Lowering<'_>) -> f64 {
+    fn cost(&self, geometry: &Geometry, lowering: &Lowering<'_>) -> f64 {
         let all = self.tiles(geometry).next_multiple_of(tiles_together(lowering.target));
         let product = self.product(geometry, all);
         let planned = product.and_then(|product| Ok((product, lowering.plan_sums(&Layer::Conv2d(product))?)));
@@ -243,7 +253,7 @@ impl Method {
     }
 
     /// That of the transforms and of the products.
-    pub fn work(&self, whole: &Geometry, lowering: &Lowering<'_>) -> Option<Vec<Work>> {
+    fn work(&self, whole: &Geometry, lowering: &Lowering<'_>) -> Option<Vec<Work>> {
         let (images, rows_at_once) = self.at_once(whole, lowering.target);
         let parts = by_images(whole, images).ok()?;
         let [rows, _] = self.rows_and_columns(whole);
@@ -314,7 +324,7 @@ impl Method {
 
     /// Packs the weights once. Then, for as many images or rows of tiles at a time as the workspace holds: the first
     /// transform, the product, the last transform.
-    pub fn lower(&self, whole: &Geometry, lowering: &Lowering<'_>) -> Result<Program> {
+    fn lower(&self, whole: &Geometry, lowering: &Lowering<'_>) -> Result<Program> {
         let (target, limits) = (lowering.target, &lowering.target.limits);
         let mut program = Program::new(self.kernel.name, lowering.target.dtype);
         let tensors = Tensors::add(&mut program, whole, target)?;

@@ -2,9 +2,8 @@
 //! multiply-adds for 16 outputs, where tiles of 2 × 2 take 64. But their errors are many times as large, so nothing chooses it:
 //! who wants it asks for it.
 
-use super::row::{Kernel, Rank, Rules};
-use super::winograd::{Method, PARTS, Transform};
-use crate::geometry::Geometry;
+use super::row::{Kernel, Rank};
+use super::winograd::{Method, PARTS, Tiles, Transform, rules};
 use crate::shader::Shader;
 
 pub(super) static KERNEL: Kernel = Kernel {
@@ -14,19 +13,16 @@ pub(super) static KERNEL: Kernel = Kernel {
     bound_by: "its product for many channels, memory for few",
     rank: Rank::Asked,
     shader: Some(Shader { name: "winograd_4x4", own: include_str!("../../shaders/winograd_4x4.wgsl"), parts: PARTS }),
-    rules: &Rules::<Geometry> {
-        supports: |geometry, target| METHOD.supports(geometry, target),
-        suits: |_, _| false,
-        variants: |geometry, target| METHOD.variants(geometry, target),
-        cost: |geometry, _, lowering| METHOD.cost(geometry, lowering),
-        work: |geometry, _, lowering| METHOD.work(geometry, lowering),
-        lower: |geometry, _, lowering| METHOD.lower(geometry, lowering),
-    },
+    rules: &rules::<FourByFour>(|_, _| false),
 };
 
-const METHOD: Method = Method {
-    kernel: &KERNEL,
-    outputs: 4,
-    of_inputs: Transform { operations: 19, multiply_adds: 6, others: 488.0 },
-    of_sums: Transform { operations: 13, multiply_adds: 3, others: 486.0 },
-};
+struct FourByFour;
+
+impl Tiles for FourByFour {
+    const METHOD: Method = Method {
+        kernel: &KERNEL,
+        outputs: 4,
+        of_inputs: Transform { operations: 19, multiply_adds: 6, others: 488.0 },
+        of_sums: Transform { operations: 13, multiply_adds: 3, others: 486.0 },
+    };
+}
