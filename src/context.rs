@@ -255,10 +255,23 @@ pub async fn adapters() -> Vec<wgpu::Adapter> {
 
 /// The adapters that can run the shaders, best first, and of each other one what it lacks.
 async fn sorted_adapters() -> (Vec<wgpu::Adapter>, Vec<String>) {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-    let found = instance.enumerate_adapters(wgpu::Backends::PRIMARY).await;
+    let found = instance().enumerate_adapters(wgpu::Backends::PRIMARY).await;
     let real = found.into_iter().filter(|adapter| adapter.get_info().backend != wgpu::Backend::Noop);
     able(real.map(|adapter| (adapter.get_info(), Target::from(&adapter), adapter)))
+}
+
+/// One for all contexts: NVIDIA's driver on Linux (580) refuses to be loaded for about the thirtieth time in a process.
+#[cfg(not(target_arch = "wasm32"))]
+fn instance() -> wgpu::Instance {
+    static INSTANCE: std::sync::OnceLock<wgpu::Instance> = std::sync::OnceLock::new();
+    let new = || wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    INSTANCE.get_or_init(new).clone()
+}
+
+/// In a browser it may not leave its thread.
+#[cfg(target_arch = "wasm32")]
+fn instance() -> wgpu::Instance {
+    wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle())
 }
 
 /// The first of these that opens, or else why the first did not, if there is one.

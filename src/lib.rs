@@ -34,6 +34,7 @@ mod program;
 pub mod reference;
 pub mod roofline;
 mod rounding;
+mod sample;
 mod separable;
 #[cfg(all(feature = "unstable", feature = "onnx", feature = "decouple", not(target_arch = "wasm32")))]
 mod separation;
@@ -89,6 +90,7 @@ pub mod unstable {
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::profile::{LayerProfile, Profile, StepProfile};
     pub use crate::program::{Binding, Buffer, Kind, Name, Program, Slice, Step};
+    pub use crate::sample::Sample;
     pub use crate::shader::{Elements, Shader, specialise};
 
     /// What `wgpu` lacks in a browser.

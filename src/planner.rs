@@ -74,8 +74,14 @@ impl Planner {
     pub fn plan(&self, layer: &Layer) -> Result<Program> {
         self.target.check()?;
         let kept = self.kept(layer).map(|choice| self.plan_with(layer, choice));
-        // If the kept choice cannot be planned, the planner's own may be.
-        kept.and_then(Result::ok).map_or_else(|| self.plan_with(layer, self.own(layer)?), Ok)
+        // If the kept choice cannot be planned, the planner's own may be, or else another.
+        if let Some(program) = kept.and_then(Result::ok) {
+            return Ok(program);
+        }
+        self.plan_with(layer, self.own(layer)?).or_else(|error| {
+            let mut others = self.ranked(layer).into_iter().skip(1);
+            others.find_map(|choice| self.plan_with(layer, choice).ok()).ok_or(error)
+        })
     }
 
     /// Plans a layer with this choice.

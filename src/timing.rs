@@ -66,9 +66,15 @@ impl Timing {
     }
 }
 
+/// A GPU that had nothing to do runs at a lower clock at first: an H200 at less than a quarter of its own, for up to 70 ms.
+const WARM_UP: Duration = Duration::from_millis(200);
+
+/// So often each layer runs before the device is waited for, while it warms up.
+const RUNS_AT_ONCE: usize = 16;
+
 /// Times a layer that is bound to one or more sets of tensors. The sets take turns: if together they are larger than
-/// the device's caches, no run finds its tensors there. Each set first runs once unmeasured. Then at least 3 and at
-/// most 100 runs are measured by each clock, for about `budget` in all.
+/// the device's caches, no run finds its tensors there. Each set first runs once unmeasured, and a GPU goes on with that until
+/// it has its full clock. Then at least 3 and at most 100 runs are measured by each clock, for about `budget` in all.
 ///
 /// # Errors
 /// Those of [`Bound::run`]; [`Error::OutOfRange`] if there is no set.
@@ -95,9 +101,7 @@ pub async fn measure_in_turn(device: &Device, layers: &[&[Bound]], budget: Durat
         check_range("the number of sets of tensors", sets.len() as u64, 1, u64::MAX)?;
     }
     let caller = Stopwatch::wall(device);
-    for bound in layers.iter().copied().flatten() {
-        caller.time(bound).await?;
-    }
+    warm_up(&caller, layers.iter().copied().flatten(), budget).await?;
     let walls = sample(&caller, layers, budget / 2).await?.into_iter().map(Spread::of);
     let device = match Stopwatch::device(device)? {
         None => None,
@@ -110,6 +114,27 @@ pub async fn measure_in_turn(device: &Device, layers: &[&[Bound]], budget: Durat
         Timing { wall, device: times.filter(|times| times.iter().all(plausible)).map(Spread::of) }
     });
     Ok(timings.collect())
+}
+
+/// Runs each bound layer once, and on a GPU all of them again until it has its full clock, for no longer than they are measured.
+pub(crate) async fn warm_up(
+    stopwatch: &Stopwatch<'_>,
+    layers: impl Iterator<Item = &Bound> + Clone,
+    budget: Duration,
+) -> Result<()> {
+    let is_software = stopwatch.device.adapter_info().device_type == wgpu::DeviceType::Cpu;
+    for bound in layers.clone() {
+        stopwatch.time(bound).await?;
+    }
+    let start = Instant::now();
+    while !is_software && start.elapsed() < WARM_UP.min(budget) {
+        // A device that is waited for after each run has too little to do for its full clock.
+        for _ in 0..RUNS_AT_ONCE {
+            layers.clone().try_for_each(Bound::run)?;
+        }
+        stopwatch.device.wait_by(Wait::InPlace).await?;
+    }
+    Ok(())
 }
 
 /// At least 3 runs, at most 100, for about `budget` from now.

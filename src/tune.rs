@@ -3,21 +3,14 @@
 
 use std::time::Duration;
 
-use crate::activation::Activation;
 use crate::context::Context;
-use crate::conv;
-use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::geometry::Geometry;
 use crate::gpu::{Bound, Tensor};
 use crate::layer::Layer;
 use crate::layer_tensors::LayerTensors;
-use crate::reference::{self, Reference};
-use crate::separable;
-use crate::size::values;
-use crate::timing::{Stopwatch, Timing, measure_in_turn};
+use crate::sample::Sample;
+use crate::timing::{Stopwatch, Timing, measure_in_turn, warm_up};
 use crate::tuning::Choice;
-use crate::verify;
 
 /// One candidate, tried.
 #[derive(Debug, Clone, Copy)]
@@ -91,8 +84,9 @@ pub async fn tune(context: &Context, layer: impl Into<Layer>) -> Result<Tuned> {
     let mut ways = context.planner().ranked(&layer);
     ways.truncate(CANDIDATES);
     let mut trials = Vec::new();
-    for choice in ways {
-        let (error, milliseconds) = data.first_runs(context, choice).await?;
+    for (index, choice) in ways.into_iter().enumerate() {
+        let budget = if index == 0 { BUDGET } else { Duration::ZERO };
+        let (error, milliseconds) = data.first_runs(context, choice, budget).await?;
         trials.push(Trial { choice, error, milliseconds });
     }
     data.time_the_close(context, &mut trials).await?;
@@ -131,20 +125,6 @@ fn fastest(trials: &[Trial]) -> Result<Trial> {
     }
 }
 
-/// What some of a layer's outputs should be.
-struct Sample {
-    output_shape: [u32; 4],
-    activation: Activation,
-    /// See [`verify::largest_error`].
-    terms: u64,
-    /// The outputs that are compared.
-    outputs: Vec<usize>,
-    expected: Reference,
-}
-
-/// The multiply-adds that the reference does in some tenths of a second.
-const MULTIPLY_ADDS: u64 = 1 << 26;
-
 /// A layer's tensors, and what some of its outputs should be.
 struct Data {
     layer: Layer,
@@ -168,11 +148,11 @@ impl Data {
     }
 
     /// Computes the layer with this choice; returns the error of the result, and the least time of the runs that
-    /// follow.
-    async fn first_runs(&self, context: &Context, choice: Choice) -> Result<(f64, f64)> {
+    /// follow. The first candidate is also what the device is warmed up with, for at most `budget`.
+    async fn first_runs(&self, context: &Context, choice: Choice, budget: Duration) -> Result<(f64, f64)> {
         // Of NaNs, so that a value that is not written shows.
-        let nans = vec![f32::NAN; count(self.sample.output_shape)];
-        let output = Tensor::from_slice(context, self.sample.output_shape, &nans)?;
+        let nans = vec![f32::NAN; count(self.layer.output_shape())];
+        let output = Tensor::from_slice(context, self.layer.output_shape(), &nans)?;
         let bound = match self.bind(context, choice, &output) {
             Ok(bound) => bound,
             Err(error) if is_refusal(&error) => return Ok((f64::INFINITY, f64::INFINITY)),
@@ -181,6 +161,7 @@ impl Data {
         bound.run()?;
         let error = self.sample.error(context.dtype(), &output.read().await?);
         let stopwatch = Stopwatch::wall(context);
+        warm_up(&stopwatch, std::iter::once(&bound), budget).await?;
         let mut milliseconds = f64::INFINITY;
         for _ in 0..FIRST_RUNS {
             milliseconds = milliseconds.min(stopwatch.time(&bound).await?);
@@ -195,7 +176,7 @@ impl Data {
         let is_close = |(index, trial): &(usize, &mut Trial)| *index == 0 || trial.milliseconds <= TOO_SLOW * quickest;
         let right = trials.iter_mut().enumerate().filter(|(_, trial)| trial.is_right());
         let mut close: Vec<&mut Trial> = right.filter(is_close).map(|(_, trial)| trial).collect();
-        let output = Tensor::zeros(context, self.sample.output_shape)?;
+        let output = Tensor::zeros(context, self.layer.output_shape())?;
         let bind = |trial: &&mut Trial| self.bind(context, trial.choice, &output);
         let bounds = close.iter().map(bind).collect::<Result<Vec<_>>>()?;
         let layers: Vec<&[Bound]> = bounds.iter().map(std::slice::from_ref).collect();
@@ -204,55 +185,6 @@ impl Data {
             trial.milliseconds = median;
         }
         Ok(())
-    }
-}
-
-impl Sample {
-    /// What some outputs of a layer should be for these values of all that it is given: of a convolution as many as the
-    /// reference computes in some tenths of a second, of other layers all.
-    fn new(layer: &Layer, values: &[Vec<f32>]) -> Self {
-        let given: Vec<_> = values.iter().map(Vec::as_slice).collect();
-        match layer {
-            Layer::Conv2d(geometry) => Self::conv2d(geometry, &given),
-            Layer::SeparableConv2d(parts) => Self::separable(parts, &given),
-            _ => {
-                let expected = layer.describe().reference(&given);
-                Self::of(layer, (0..expected.values.len()).collect(), expected)
-            }
-        }
-    }
-
-    fn of(layer: &Layer, outputs: Vec<usize>, expected: Reference) -> Self {
-        let (activation, terms) = (layer.describe().activation(), layer.describe().terms());
-        Self { output_shape: layer.output_shape(), activation, terms, outputs, expected }
-    }
-
-    fn conv2d(g: &Geometry, given: &[&[f32]]) -> Self {
-        let (input, residual, (weight, bias)) = conv::taken_apart(g, given);
-        let outputs = spread(values(g.output_shape()), MULTIPLY_ADDS / g.terms());
-        let expected = reference::conv2d_at(g, outputs.iter().copied(), input, weight, bias, residual);
-        Self::of(&Layer::Conv2d(*g), outputs, expected)
-    }
-
-    /// All channels of some pixels. Of the tensor in between, only those pixels are then needed.
-    fn separable(parts: &(Geometry, Geometry), given: &[&[f32]]) -> Self {
-        let (d, p) = parts;
-        let (input, residual, [depthwise, pointwise]) = separable::taken_apart(parts, given);
-        // For each pixel the pointwise part is computed three times: for values, and for two sorts of magnitudes.
-        let multiply_adds = values(d.weight_shape()).saturating_add(3 * values(p.weight_shape()));
-        let all_pixels = values([d.batch, 1, d.output.height, d.output.width]);
-        let pixels = spread(all_pixels, MULTIPLY_ADDS / multiply_adds);
-        let expected = verify::separable_reference_at((d, p), &pixels, input, depthwise, pointwise, residual);
-        Self::of(&Layer::SeparableConv2d(*parts), verify::outputs_at(p, &pixels), expected)
-    }
-
-    fn error(&self, dtype: DType, actual: &[f32]) -> f64 {
-        // All values are finite, so a NaN is an output that was not written.
-        if actual.iter().any(|value| value.is_nan()) {
-            return f64::INFINITY;
-        }
-        let sampled: Vec<f32> = self.outputs.iter().map(|&output| actual[output]).collect();
-        verify::largest_error_of(dtype, &self.expected, self.activation, self.terms, &sampled)
     }
 }
 
@@ -266,28 +198,6 @@ fn is_refusal(error: &Error) -> bool {
         }
         _ => false,
     }
-}
-
-/// About `wanted` of `count` outputs, and the last. The distance between them has no factor in common with any of the
-/// output's sizes, so that all rows, columns and channels are met alike.
-fn spread(count: u64, wanted: u64) -> Vec<usize> {
-    if count == 0 {
-        return Vec::new();
-    }
-    let mut step = count.div_ceil(wanted.max(1));
-    while common_divisor(step, count) > 1 {
-        step += 1;
-    }
-    let index = |output: u64| usize::try_from(output).expect("an index into values in memory");
-    let mut outputs: Vec<usize> = (0..index(count)).step_by(index(step)).collect();
-    if outputs.last() != Some(&index(count - 1)) {
-        outputs.push(index(count - 1));
-    }
-    outputs
-}
-
-fn common_divisor(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { common_divisor(b, a % b) }
 }
 
 fn count(shape: [u32; 4]) -> usize {
@@ -352,20 +262,6 @@ mod tests {
         assert_eq!(medians(&[both, wall]), [2.0, 3.0]);
     }
 
-    #[test]
-    fn a_sample_meets_every_row_column_and_channel() {
-        assert_eq!(spread(7, 100), [0, 1, 2, 3, 4, 5, 6]);
-        assert_eq!(spread(1, 0), [0]);
-        assert!(spread(0, 100).is_empty());
-        let (channels, height, width) = (6, 10, 8);
-        let outputs = spread(channels * height * width, 120);
-        assert!((60..=121).contains(&outputs.len()) && outputs.last() == Some(&479), "{outputs:?}");
-        let met = |of: fn(usize) -> usize| {
-            outputs.iter().map(|&output| of(output)).collect::<std::collections::BTreeSet<_>>()
-        };
-        assert_eq!((met(|o| o % 8).len(), met(|o| o / 8 % 10).len(), met(|o| o / 80).len()), (8, 10, 6));
-    }
-
     /// A device that computes nothing: it answers everything at once, and wrong.
     fn idle_device() -> Context {
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
@@ -382,33 +278,5 @@ mod tests {
             let tuned = tune_blocking(&idle_device(), layer);
             assert!(matches!(tuned, Err(Error::NoneRight { error }) if error > 1.0), "{tuned:?}");
         }
-    }
-
-    /// What is right passes; what is not written, or off by little, does not.
-    fn check_sample(sample: &Sample) {
-        #[expect(clippy::cast_possible_truncation, reason = "the nearest f32 is what is right")]
-        let right: Vec<f32> = sample.expected.values.iter().map(|&value| value as f32).collect();
-        let mut whole = vec![0.0; count(sample.output_shape)];
-        for (&output, value) in sample.outputs.iter().zip(&right) {
-            whole[output] = *value;
-        }
-        assert!(sample.error(DType::F32, &whole) <= 1.0);
-        for index in [0, 100, whole.len() - 1] {
-            for wrong in [f32::NAN, whole[index] + 1e-3] {
-                let mut actual = whole.clone();
-                actual[index] = wrong;
-                assert!(sample.error(DType::F32, &actual) > 1.0, "{index} is {wrong}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_wrong_or_missing_output_is_an_error() {
-        let context = idle_device();
-        let check = |layer: Layer| check_sample(&Data::new(&context, &layer).unwrap().sample);
-        check(Conv2d::new(2, 4, 3).residual(true).geometry([1, 2, 9, 9]).unwrap().into());
-        let layer = SeparableConv2d::new(2, 4, 3).residual(true).activation(Activation::LeakyRelu(0.1));
-        check(layer.geometry([2, 2, 9, 9]).unwrap().into());
-        check(MaxPool2d::new(2).geometry([2, 2, 16, 16]).unwrap().into());
     }
 }

@@ -97,7 +97,7 @@ fn a_target_is_a_file_of_limits_and_features() {
     let default = json!({});
     assert_eq!(kernel_of_a(&default), "tiled_gemm");
     // Less than the workgroup memory that it needs.
-    assert_eq!(kernel_of_a(&json!({"limits": {"max_compute_workgroup_storage_size": 1024}})), "direct");
+    assert_eq!(kernel_of_a(&json!({"limits": {"max_compute_workgroup_storage_size": 1024}})), "winograd");
     let cpu =
         json!({"type": "Cpu", "subgroup_sizes": [8, 8], "features": {"SUBGROUP": true, "TIMESTAMP_QUERY": false}});
     assert_eq!(kernel_of_a(&cpu), "subgroup_gemm");

@@ -658,7 +658,7 @@ fn separable_layers() {
     assert!(ran > 5, "only {ran} ways of {seed} layers ran");
 }
 
-/// One dispatch for a large layer on a GPU and for a small one in software; two where the cost model says so.
+/// One dispatch for a small layer in software; two for a large one. What a GPU gets, tests/choices.rs says.
 #[test]
 fn where_the_planner_fuses() {
     let Some(context) = context() else { return };
@@ -666,11 +666,7 @@ fn where_the_planner_fuses() {
         layer.plan(&context.with_software(software), shape).unwrap().kernel().to_owned()
     };
     let large = (SeparableConv2d::new(8, 12, 3).padding(1), [1, 8, 70, 70]);
-    assert_eq!(kernel(false, large.0, large.1), "separable");
     check_separable_as_planned(&context.with_software(false), &large.0, large.1, 7);
-    // Computing 7 x 7 windows for 128 output channels at a time, again and again, costs more than moving them.
-    let wide = (SeparableConv2d::new(8, 600, 7).padding(3), [1, 8, 70, 70]);
-    assert_ne!(kernel(false, wide.0, wide.1), "separable");
 
     let small = (SeparableConv2d::new(64, 24, 3).padding(1), [1, 64, 14, 14]);
     let has_subgroups = context.target().subgroup_size == Some(8);
@@ -685,6 +681,8 @@ fn where_the_planner_fuses() {
 #[test]
 fn sums_too_long_for_one_invocation() {
     let Some(context) = common::context() else { return };
+    // A GPU may split sums sooner, over workgroups.
+    let in_software = context.with_software(true);
     let layers = [
         (Conv2d::new(1 << 14, 8, 1), [1, 1 << 14, 1, 1], 1),
         (Conv2d::new(66_000, 8, 1), [1, 66_000, 1, 2], 5),
@@ -696,7 +694,7 @@ fn sums_too_long_for_one_invocation() {
         (Conv2d::new(40_000, 8, 1).groups(2).bias(false), [2, 40_000, 1, 1], 2),
     ];
     for (layer, shape, parts) in layers {
-        assert_eq!(layer.plan(context, shape).unwrap().program().parts, parts, "{layer:?}");
+        assert_eq!(layer.plan(&in_software, shape).unwrap().program().parts, parts, "{layer:?}");
     }
     check_all(context, layers.map(|(layer, shape, _)| (layer, shape)));
 }

@@ -128,7 +128,8 @@ fn the_best_way_to_compute_a_separable_layer_is_right_and_in_the_plan() {
         let tuned = tune_blocking(context, separable(&layer, shape)).unwrap();
         assert!(tuned.trials.iter().all(|trial| trial.is_right() && trial.milliseconds > 0.0), "{tuned:?}");
         let tried: Vec<_> = tuned.trials.iter().map(|trial| trial.choice).collect();
-        assert_eq!(tried, separable_ways(context, &layer, shape));
+        let ways = separable_ways(context, &layer, shape);
+        assert!(tried.len() == ways.len() && ways.iter().all(|way| tried.contains(way)), "{tried:?} of {ways:?}");
         assert!(tried.len() > 1 && tuned.best.milliseconds <= tuned.trials[0].milliseconds, "{tuned:?}");
         table.insert(&tuned.layer, context.target(), tuned.best.choice);
     }
@@ -197,14 +198,14 @@ fn a_way_that_cannot_be_planned_never_wins() {
     for trial in &tuned.trials {
         assert_eq!(trial.is_right(), trial.choice != chained, "{trial:?}");
     }
-    assert_eq!(tuned.trials.last().unwrap().choice, chained);
+    assert!(tuned.trials.iter().any(|trial| trial.choice == chained), "{tuned:?}");
     assert_ne!(tuned.best.choice, chained);
 }
 
 #[test]
 fn both_parts_of_a_chained_layer_go_by_the_table() {
     let Some(context) = context() else { return };
-    let (layer, shape) = (SeparableConv2d::new(8, 8, 3).padding(1), [1, 8, 9, 9]);
+    let (layer, shape) = (SeparableConv2d::new(64, 64, 3).padding(1), [1, 64, 32, 32]);
     let (depthwise, pointwise) = layer.layers().unwrap();
     let mut table = context.tuning().clone();
     for part in [depthwise, pointwise] {
@@ -253,7 +254,9 @@ fn the_layers_within_a_layer_are_listed_once() {
     let (depthwise, pointwise) = layer.geometry(shape).unwrap();
     assert_eq!(inner_layers(context, (depthwise, pointwise)), [depthwise.into(), pointwise.into()]);
     let winograd = Conv2d::new(16, 20, 3).padding(1).geometry([2, 16, 5, 6]).unwrap();
-    let product = Conv2d::new(16 * 16, 16 * 20, 1).groups(16).bias(false).geometry([1, 16 * 16, 1, 2 * 3 * 3]).unwrap();
+    let tiles: u32 = 2 * 3 * 3;
+    let places = if context.target().software { tiles } else { tiles.next_multiple_of(4) };
+    let product = Conv2d::new(16 * 16, 16 * 20, 1).groups(16).bias(false).geometry([1, 16 * 16, 1, places]).unwrap();
     assert_eq!(inner_layers(context, winograd), [product.into()]);
     for layer in [conv2d(&Conv2d::new(2, 3, 5), [1, 2, 8, 8]), MaxPool2d::new(2).geometry(shape).unwrap().into()] {
         assert_eq!(inner_layers(context, layer), []);
@@ -330,6 +333,12 @@ fn separable_in_the_file() -> SeparableConv2d {
     SeparableConv2d::new(4, 6, 3).stride(2).padding(1)
 }
 
+/// Another kernel for it than the planner's: in one dispatch or in two.
+fn another_separable(context: &Context, shape: [u32; 4]) -> Choice {
+    let own = separable_in_the_file().plan(context, shape).unwrap();
+    first_of(if own.kernel() == "separable" { "chained" } else { "separable" })
+}
+
 impl Folder {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -371,7 +380,7 @@ impl Folder {
         let mut table: Tuning = std::fs::read_to_string(self.table()).unwrap().parse().unwrap();
         let (layer, shape) = (Conv2d::new(4, 4, 3), [1, 4, 8, 8]);
         table.insert(&conv2d(&layer, shape), context.target(), last_choice(context, &layer, shape));
-        table.insert(&separable(&separable_in_the_file(), shape), context.target(), first_of("separable"));
+        table.insert(&separable(&separable_in_the_file(), shape), context.target(), another_separable(context, shape));
         std::fs::write(self.table(), table.to_string()).unwrap();
     }
 }
@@ -406,9 +415,11 @@ fn the_other_subcommands_go_by_the_table_unless_told_not_to() {
     folder.prefer_others(context);
     let own = kernel_of(context, &Conv2d::new(4, 4, 3), [1, 4, 8, 8]);
     assert_ne!(own, "direct");
-    let own_separable = separable_in_the_file().plan(context, [1, 4, 8, 8]).unwrap();
-    let own_separable = own_separable.kernel();
-    assert_ne!(own_separable, "separable");
+    let (layer, shape) = (separable_in_the_file(), [1, 4, 8, 8]);
+    let own_separable = layer.plan(context, shape).unwrap();
+    let other_separable = layer.plan_with_choice(context, shape, another_separable(context, shape)).unwrap();
+    let [own_separable, other_separable] = [own_separable.kernel(), other_separable.kernel()];
+    assert_ne!(own_separable, other_separable);
     let separable = "separable layer.safetensors --stride 2 --padding 1 --out";
     let plan = "plan --input 1,4,8,8 --weight 4,4,3,3 --bias 4";
     for (arguments, kernel) in [
@@ -420,9 +431,9 @@ fn the_other_subcommands_go_by_the_table_unless_told_not_to() {
         (format!("{plan} --kernel {own}"), format!("\nkernel {own} (")),
         ("bench --shapes shapes.json".to_owned(), "| direct ".to_owned()),
         ("bench --shapes shapes.json --no-tune".to_owned(), format!("| {own} ")),
-        ("bench --shapes shapes.json".to_owned(), "| separable ".to_owned()),
+        ("bench --shapes shapes.json".to_owned(), format!("| {other_separable} ")),
         ("bench --shapes shapes.json --no-tune".to_owned(), format!("| {own_separable} ")),
-        (format!("{separable} c.safetensors"), "kernel separable,".to_owned()),
+        (format!("{separable} c.safetensors"), format!("kernel {other_separable},")),
         (format!("{separable} d.safetensors --no-tune"), format!("kernel {own_separable},")),
     ] {
         let run = folder.sepconv(&arguments);

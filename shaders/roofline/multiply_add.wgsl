@@ -10,6 +10,7 @@
 
 const WORKGROUP_SIZE: u32 = 64u;
 const ROUNDS: u32 = 256u;
+const EACH: u32 = 8u;
 
 @group(0) @binding(1) var<storage, read> input: array<vec4f>;
 @group(0) @binding(5) var<storage, read_write> output: array<vec4f>;
@@ -27,15 +28,18 @@ fn main(@builtin(global_invocation_id) invocation: vec3u) {
     var f = seed + 5.0;
     var g = seed + 6.0;
     var h = seed + 7.0;
-    for (var round = 0u; round < ROUNDS; round++) {
-        a = fma(a, factor, term);
-        b = fma(b, factor, term);
-        c = fma(c, factor, term);
-        d = fma(d, factor, term);
-        e = fma(e, factor, term);
-        f = fma(f, factor, term);
-        g = fma(g, factor, term);
-        h = fma(h, factor, term);
+    for (var round = 0u; round < ROUNDS / EACH; round++) {
+        // Written out for a GPU.
+        for (var t = 0u; t < EACH; t++) {
+            a = fma(a, factor, term);
+            b = fma(b, factor, term);
+            c = fma(c, factor, term);
+            d = fma(d, factor, term);
+            e = fma(e, factor, term);
+            f = fma(f, factor, term);
+            g = fma(g, factor, term);
+            h = fma(h, factor, term);
+        }
     }
     if invocation.x < arrayLength(&output) { output[invocation.x] = a + b + c + d + e + f + g + h; }
 }

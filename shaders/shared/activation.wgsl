@@ -1,10 +1,14 @@
 // activation: the functions that may follow a sum. They are numbered as in src/activation.rs, whose `parameters` are `a` and
 // `b` here.
 //
-// Comparisons, and not min and max, let a NaN pass through. WGSL's own tanh may be off by 1e-5 and exp(x) - 1 loses all
-// digits near 0, so both are computed here.
+// WGSL's own tanh may be off by 1e-5 and exp(x) - 1 loses all digits near 0, so both are computed here.
 
+// That of a NaN is a NaN. A min or a max may lose it, and NVIDIA's compiler also makes these of comparisons.
 fn activate(x: f32, activation: u32, a: f32, b: f32) -> f32 {
+    return select(activation_of(x, activation, a, b), nan(), is_nan(x));
+}
+
+fn activation_of(x: f32, activation: u32, a: f32, b: f32) -> f32 {
     switch activation {
         case 1u: { return limit(x, a, b); }
         case 2u: { return select(x, x * a, x < 0.0); }
@@ -12,7 +16,7 @@ fn activate(x: f32, activation: u32, a: f32, b: f32) -> f32 {
         case 4u: { return hard_swish(x); }
         case 5u: { return sigmoid(x); }
         case 6u: { return hyperbolic_tangent(x); }
-        case 7u: { return limit(x * a + b, 0.0, 1.0); }
+        case 7u: { return hard_sigmoid(x * a + b); }
         case 8u: { return select(x, a * exponential_less_one(x), x < 0.0); }
         case 9u: { return gelu(x); }
         case 10u: { return x * sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x)); }
@@ -20,7 +24,7 @@ fn activate(x: f32, activation: u32, a: f32, b: f32) -> f32 {
         case 12u: { return mish(x); }
         case 13u: { return x * a + b; }
         case 14u: { return error_function(x); }
-        case 15u: { return exponential(x); }
+        case 15u: { return exp(x); }
         case 16u: { return logarithm(x); }
         case 17u: { return sqrt(x); }
         case 18u: { return abs(x); }
@@ -32,24 +36,21 @@ fn activate(x: f32, activation: u32, a: f32, b: f32) -> f32 {
     }
 }
 
-fn limit(x: f32, low: f32, high: f32) -> f32 {
-    let raised = select(x, low, x < low);
-    return select(raised, high, x > high);
-}
+fn limit(x: f32, low: f32, high: f32) -> f32 { return min(max(x, low), high); }
+
+// A NaN may also be an infinity times a slope of 0.
+fn hard_sigmoid(x: f32) -> f32 { return select(limit(x, 0.0, 1.0), x, is_nan(x)); }
 
 fn hard_swish(x: f32) -> f32 { return select(x * (min(x + 3.0, 6.0) / 6.0), 0.0, x <= -3.0); }
 
-fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exponential(-x)); }
+fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp(-x)); }
 
-// WGSL's own may make a number of a NaN.
-fn exponential(x: f32) -> f32 { return select(x, exp(x), x >= 0.0 || x < 0.0); }
-
-// WGSL leaves open what that of a number below 0 is, and its own may miss that of 0 and of a NaN.
+// WGSL leaves open what that of a number below 0 is, and its own may miss that of 0.
 fn logarithm(x: f32) -> f32 {
-    // The bits of minus infinity and of a NaN. Not from constants: WGSL refuses those that the compiler knows of.
-    var bits = vec2u(0xff800000u, 0x7fc00000u);
+    // The bits of minus infinity. Not from a constant: WGSL refuses one that the compiler knows of.
+    var bits = 0xff800000u;
     if x > 0.0 { return log(x); }
-    return bitcast<f32>(select(bits.y, bits.x, x == 0.0));
+    return select(nan(), bitcast<f32>(bits), x == 0.0);
 }
 
 // exp(x) - 1: near 0 by its series, to the term that is the last one to matter.
@@ -68,7 +69,7 @@ fn hyperbolic_tangent(x: f32) -> f32 {
 // log(1 + exp(x)) is max(x, 0) + log(1 + s), s being exp(-|x|). WGSL's log may be off by 2^-21 where its result is near 0,
 // so that of 1 + s is computed as twice the inverse hyperbolic tangent of s / (2 + s), which is at most 1/3, by its series.
 fn softplus(x: f32) -> f32 {
-    let small = exponential(-abs(x));
+    let small = exp(-abs(x));
     let z = small / (2.0 + small);
     let square = z * z;
     let series = 1.0 + square * (1.0 / 3.0 + square * (1.0 / 5.0 + square * (1.0 / 7.0 + square * (1.0 / 9.0
@@ -107,5 +108,4 @@ fn gelu(x: f32) -> f32 {
     return x * select(1.0 - tail, tail, x < 0.0);
 }
 
-// 1 or -1, or a NaN's own.
-fn sign_of(x: f32) -> f32 { return select(select(x, 1.0, x >= 0.0), -1.0, x < 0.0); }
+fn sign_of(x: f32) -> f32 { return select(1.0, -1.0, x < 0.0); }

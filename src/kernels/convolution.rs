@@ -13,12 +13,13 @@ use crate::size::{PaddingMode, Size, values};
 use crate::target::Target;
 
 /// The shared parts of every shader that sums and stores as a convolution does, one value at a time.
-pub(super) const SUMS: [&str; 8] = [
+pub(super) const SUMS: [&str; 9] = [
     part::EXTENT,
     part::ELEMENT,
     part::INPUT,
     part::WEIGHT,
     part::OUTPUT,
+    part::NAN,
     part::ACTIVATION,
     part::START,
     part::EPILOGUE,

@@ -80,6 +80,7 @@ fn work(geometry: &Geometry, variant: &Variant) -> Work {
     add_requests(&mut work, 2.0 * rows * columns, 4.0 * f64::from(stride.width).min(8.0));
     let times = if geometry.residual { 2.0 } else { 1.0 };
     add_requests(&mut work, times * 2.0 * made, 4.0);
+    work.waits = rows + 1.0;
     work.registers = 3.0 * columns + partials + 1.5 * geometry.terms() as f64 + 18.0;
     // For each value that is read, each row of the output, and once, in code compiled for an H100.
     work.others = 2.0 * (6.5 * rows * columns + 10.0 * steps + 140.0);

@@ -23,6 +23,7 @@ pub(super) static KERNEL: Kernel = Kernel {
             part::EXTENT,
             part::ELEMENT,
             part::WEIGHT,
+            part::NAN,
             part::ACTIVATION,
             part::START,
             part::FOURS,
@@ -118,6 +119,7 @@ fn work(geometry: &Geometry, variant: &Variant) -> Work {
     if geometry.residual {
         add_requests(&mut work, 2.0 * steps, 16.0);
     }
+    work.waits = steps * f64::from(geometry.stride.height) + 1.0;
     work.registers = 4.0 * partials + 6.0 * fours + 1.5 * geometry.terms() as f64 + 22.0;
     // For each row of the input, each of the output, and once, in code compiled for an H100.
     work.others = 2.0 * ((25.0 * f64::from(geometry.stride.height) + 17.0) * steps + 180.0);

@@ -52,6 +52,8 @@ fn work(geometry: &Geometry, target: &Target) -> Work {
     let (subgroups, rows) = ((rows / 4.0).ceil(), rows.min(4.0));
     let mut work = Work {
         invocations: 64.0,
+        // The taps of a channel are read together.
+        waits: channels + 1.0,
         registers: 2.0 * tile + 28.0,
         multiply_adds: subgroups * terms * tile,
         // For each term, each output, and once, in code compiled for an H100.

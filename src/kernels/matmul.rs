@@ -18,7 +18,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "matmul",
         own: include_str!("../../shaders/matmul.wgsl"),
-        parts: &[&[part::ELEMENT, part::INPUT, part::OUTPUT, part::ACTIVATION, part::START, part::EPILOGUE]],
+        parts: &[&[part::ELEMENT, part::INPUT, part::OUTPUT, part::NAN, part::ACTIVATION, part::START, part::EPILOGUE]],
     }),
     rules: &Rules::<MatMul>::plain(variants, lower),
 };

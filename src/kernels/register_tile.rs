@@ -44,6 +44,8 @@ pub(super) fn work(geometry: &Geometry, variant: &Variant) -> Work {
     let rows = 32.0 / width;
     let mut work = Work {
         invocations: width * height,
+        // A compiler reads some terms ahead.
+        waits: terms / 4.0 + 1.0,
         registers: channels * pixels + channels + 2.0 * pixels + 24.0,
         multiply_adds: subgroups * terms * channels * pixels,
         // For each load, each tap, each output, and once, in code compiled for an H100.

@@ -79,6 +79,8 @@ fn work((depthwise, pointwise): &(Geometry, Geometry), variant: &Variant) -> Wor
     let under = f64::from(depthwise.in_channels) * values_under(depthwise, tile.pixels);
     let mut work = Work {
         invocations: tile.invocations(),
+        // In each round, of each channel that an invocation makes, for the filter and for each row of the input.
+        waits: tile.rounds(between) * tile.channels_each() * (height + 1.0) + 2.0,
         registers: tile.registers() + 16.0,
         workgroup_bytes: tile.workgroup_bytes(),
         fetched: 4.0 * (under + tile.channels * between),

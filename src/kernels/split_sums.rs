@@ -126,6 +126,7 @@ fn work(geometry: &Geometry, variant: &Variant, lowering: &Lowering<'_>) -> Opti
     let mut last = Work {
         workgroups: variant.workgroups(),
         invocations: WORKGROUP_SIZE.into(),
+        waits: 2.0,
         registers: 24.0,
         // As in code compiled for RDNA 2.
         others: subgroups * (70.0 + 4.0 * f64::from(parts)),

@@ -68,6 +68,8 @@ pub(super) fn product(tile: &TileWork, geometry: &Geometry) -> Work {
     let values = f64::from(geometry.in_channels_per_group()) * values_under(geometry, tile.pixels);
     let mut work = Work {
         invocations: tile.invocations(),
+        // The first terms, those that are fetched while others are multiplied, and the bias.
+        waits: tile.rounds(terms) + 2.0,
         registers: tile.registers(),
         workgroup_bytes: tile.workgroup_bytes(),
         fetched: 4.0 * (values + tile.channels * terms),

@@ -23,6 +23,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         parts: &[&[
             part::EXTENT,
             part::ELEMENT,
+            part::NAN,
             part::ACTIVATION,
             part::START,
             part::FOURS,

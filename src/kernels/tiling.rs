@@ -160,6 +160,11 @@ impl TileWork {
         (terms / (self.depth * self.split)).ceil()
     }
 
+    /// Of how many channels an invocation puts values into workgroup memory each round, if it takes all of one's alone.
+    pub fn channels_each(&self) -> f64 {
+        self.depth * self.pixel_tiles / self.team
+    }
+
     pub fn workgroup_bytes(&self) -> f64 {
         4.0 * self.split * self.depth * (self.pixels + self.channels)
     }

@@ -17,7 +17,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "unary",
         own: include_str!("../../shaders/unary.wgsl"),
-        parts: &[&[part::ELEMENT, part::INPUT, part::OUTPUT, part::VALUES, part::ACTIVATION]],
+        parts: &[&[part::ELEMENT, part::INPUT, part::OUTPUT, part::VALUES, part::NAN, part::ACTIVATION]],
     }),
     rules: &Rules::<Unary>::plain(variants, lower),
 };

@@ -296,6 +296,7 @@ impl Method {
                 workgroups: (values / f64::from(WORKGROUP_WIDTH)).ceil(),
                 invocations: WORKGROUP_WIDTH.into(),
                 // A tile, and where it is.
+                waits: 2.0,
                 registers: places + 24.0,
                 multiply_adds: subgroups * (lines * of.multiply_adds) as f64,
                 others: subgroups * of.others,

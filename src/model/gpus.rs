@@ -33,33 +33,44 @@ pub struct Gpu {
     pub cache: f64,
     /// Bytes per second from memory.
     pub memory_rate: f64,
+    /// Seconds that an invocation waits for a value, those in which others do their work not counted.
+    pub latency: f64,
     /// Seconds from the end of one step to the start of the next.
     pub launch: f64,
 }
 
+/// What NVIDIA's Hopper cards have in common. Three figures are of an H200 on 2026-11-26, see docs/PERFORMANCE.md: 50.8 Tflop/s of
+/// nothing but multiply-adds are an issue of 97, networks take about 4 us a step more than their work, and 0.2 us a wait fit the times
+/// of 536 variants of layers best.
+const HOPPER: Gpu = Gpu {
+    name: "Hopper",
+    known_by: &[],
+    vendor: NVIDIA,
+    units: 132.0,
+    clock: 1.98e9,
+    multiply_adds: 128.0,
+    issue: 97.0,
+    registers: 65_536.0,
+    invocations: 2048.0,
+    workgroup_memory: 228.0 * 1024.0,
+    workgroup_rate: 128.0,
+    near_rate: 128.0,
+    cache_rate: 5.5e12,
+    cache: 50e6,
+    memory_rate: 3.35e12,
+    latency: 0.2e-6,
+    launch: 4e-6,
+};
+
 /// The GPUs of the table. Beside each stands what its figures are from, and which were not looked up but are from memory or
-/// assumed. For none of them a source was found for `launch`: 3 us between two steps, on a phone 20, are assumed.
-pub const GPUS: [Gpu; 6] = [
+/// assumed. For no other than Hopper's cards a source was found for `latency` and `launch`: they are assumed to be like those, and on
+/// a phone five times as long.
+pub const GPUS: [Gpu; 7] = [
     // NVIDIA's data sheet and architecture paper (2022), the SXM5 card: units, clock, rates, registers, memories; 66.9 Tflop/s.
-    // Not looked up: 128 bytes per clock from a unit's memories, and 5.5 TB/s from the shared cache.
-    Gpu {
-        name: "H100",
-        known_by: &["H100", "H200", "A100"],
-        vendor: NVIDIA,
-        units: 132.0,
-        clock: 1.98e9,
-        multiply_adds: 128.0,
-        issue: 128.0,
-        registers: 65_536.0,
-        invocations: 2048.0,
-        workgroup_memory: 228.0 * 1024.0,
-        workgroup_rate: 128.0,
-        near_rate: 128.0,
-        cache_rate: 5.5e12,
-        cache: 50e6,
-        memory_rate: 3.35e12,
-        launch: 3e-6,
-    },
+    // Not looked up: 128 bytes per clock from a unit's memories, and 5.5 TB/s from the shared cache. `issue` is what an H200 did.
+    Gpu { name: "H100", known_by: &["H100", "A100"], memory_rate: 3.35e12, ..HOPPER },
+    // NVIDIA's data sheet (2023): an H100 with faster memory.
+    Gpu { name: "H200", known_by: &["H200"], memory_rate: 4.8e12, ..HOPPER },
     // NVIDIA's Ada architecture paper (2022): 82.6 Tflop/s; Chips and Cheese, Microbenchmarking Nvidia's RTX 4090 (2022): units.
     // Not looked up: the shared cache's 72 MB and rate, 128 bytes per clock from a unit's memories, 1536 invocations.
     Gpu {
@@ -78,7 +89,8 @@ pub const GPUS: [Gpu; 6] = [
         cache_rate: 128.0 * 16.0 * 2.52e9,
         cache: 72e6,
         memory_rate: 1.008e12,
-        launch: 3e-6,
+        latency: 0.2e-6,
+        launch: 4e-6,
     },
     // AMD's product page (2022): 96 compute units, 61.4 Tflop/s, 96 MB of Infinity Cache at an "effective" 3.5 TB/s. That rate of
     // multiply-adds counts two instructions at a time, which compilers seldom find: the model issues one.
@@ -99,7 +111,8 @@ pub const GPUS: [Gpu; 6] = [
         cache_rate: 3.5e12,
         cache: 96e6,
         memory_rate: 0.96e12,
-        launch: 3e-6,
+        latency: 0.2e-6,
+        launch: 4e-6,
     },
     // Apple's product page (2023): 10 cores, 100 GB/s; 3.58 Tflop/s at 1.398 GHz by hmc-tech.com. For a core: philipturner's
     // metal-benchmarks, which are of the M1 and the M2. Not looked up: registers (an M3 shares them out as it runs), the rates of
@@ -120,7 +133,8 @@ pub const GPUS: [Gpu; 6] = [
         cache_rate: 10.0 * 32.0 * 1.398e9,
         cache: 8e6,
         memory_rate: 0.1e12,
-        launch: 3e-6,
+        latency: 0.2e-6,
+        launch: 4e-6,
     },
     // Intel's product page (2022): 32 Xe cores, 2.1 GHz, 560 GB/s; Chips and Cheese, Microbenchmarking Intel's Arc A770 (2022):
     // 4,096 lanes. Not looked up: registers, invocations, the memories of a core, and the shared cache.
@@ -140,7 +154,8 @@ pub const GPUS: [Gpu; 6] = [
         cache_rate: 32.0 * 32.0 * 2.1e9,
         cache: 16e6,
         memory_rate: 0.56e12,
-        launch: 3e-6,
+        latency: 0.2e-6,
+        launch: 4e-6,
     },
     // Chips and Cheese, Inside Snapdragon 8+ Gen 1's iGPU (2024): 900 MHz, twice the Adreno 530's two processors.
     // Not looked up: all the rest, which is assumed.
@@ -160,6 +175,7 @@ pub const GPUS: [Gpu; 6] = [
         cache_rate: 4.0 * 32.0 * 0.9e9,
         cache: 1e6,
         memory_rate: 0.0512e12,
+        latency: 1e-6,
         launch: 20e-6,
     },
 ];
@@ -172,10 +188,10 @@ const INTEL: u32 = 0x8086;
 const QUALCOMM: u32 = 0x5143;
 
 /// Of all that the table has, the one with about the middle number of units and rates.
-pub const MIDDLE: &Gpu = &GPUS[4];
+pub const MIDDLE: &Gpu = &GPUS[5];
 
 /// What a GPU is taken for that shares its memory with a processor.
-const INTEGRATED: &Gpu = &GPUS[3];
+const INTEGRATED: &Gpu = &GPUS[4];
 
 impl Gpu {
     /// The GPU of this name, in any case and with or without spaces.
@@ -219,6 +235,7 @@ mod tests {
         let [discrete, integrated] = [wgpu::DeviceType::DiscreteGpu, wgpu::DeviceType::IntegratedGpu];
         for (name, vendor, device_type, taken_for) in [
             ("NVIDIA H100 80GB HBM3", NVIDIA, discrete, "H100"),
+            ("NVIDIA H200", NVIDIA, discrete, "H200"),
             ("AMD Radeon RX 7900 XTX (RADV NAVI31)", AMD, discrete, "RX 7900 XTX"),
             ("Apple M3", 0, integrated, "M3"),
             ("Adreno (TM) 740", QUALCOMM, integrated, "Adreno 730"),
@@ -242,6 +259,6 @@ mod tests {
     #[test]
     fn rates_are_the_makers() {
         let tflops = |gpu: &Gpu| format!("{:.1}", 2.0 * gpu.units * gpu.multiply_adds * gpu.clock / 1e12);
-        assert_eq!(GPUS.each_ref().map(tflops), ["66.9", "82.6", "61.4", "3.6", "17.2", "1.8"]);
+        assert_eq!(GPUS.each_ref().map(tflops), ["66.9", "66.9", "82.6", "61.4", "3.6", "17.2", "1.8"]);
     }
 }

@@ -1,7 +1,9 @@
 //! A model of GPUs: a table of some, and how long a step should take on one. It makes predictions, and no measurements.
 //!
-//! A step takes as long as the slowest of four things: issuing its instructions, workgroup memory, the caches, and memory.
+//! A step computes, moves values, and waits for values, each of which takes time of its own. It computes as long as the slower of
+//! two things takes, issuing its instructions and workgroup memory, and moves as long as the slower of the caches and memory.
 //! How much of each it takes, its kernel says in closed form (`Work`); the tests in `tools/` count the same in the shaders.
+//! That these three are added up, and not the slowest taken alone, is what an H200 showed: `docs/PERFORMANCE.md`.
 
 mod gpus;
 
@@ -32,6 +34,8 @@ pub struct Work {
     pub wavefronts: f64,
     /// All other instructions: an estimate.
     pub others: f64,
+    /// How often an invocation waits for a buffer's values before it can go on, one time after the other: an estimate.
+    pub waits: f64,
     /// Bytes that workgroups fetch, each value once per workgroup: an estimate.
     pub fetched: f64,
     /// Bytes of the layer's own tensors, each once.
@@ -51,6 +55,8 @@ pub struct Prediction {
     pub cache: f64,
     /// For memory.
     pub memory: f64,
+    /// To wait for values.
+    pub latency: f64,
     /// Until it may start.
     pub launch: f64,
 }
@@ -82,6 +88,7 @@ pub fn predict(gpu: &Gpu, work: &Work) -> Prediction {
         // A request takes a unit's cache as long as 128 bytes, however few it touches.
         cache: of_unit((128.0 * work.requests).max(32.0 * work.sectors), gpu.near_rate)
             .max(work.fetched / gpu.cache_rate),
+        latency: (busiest / resident).ceil() * work.waits * gpu.latency,
         memory: (work.bytes + if stays { 0.0 } else { work.between }) / gpu.memory_rate,
         launch: gpu.launch,
     }
@@ -91,7 +98,7 @@ impl Prediction {
     /// All of it.
     #[must_use]
     pub fn seconds(&self) -> f64 {
-        self.launch + [self.issue, self.workgroup_memory, self.cache, self.memory].into_iter().fold(0.0, f64::max)
+        self.launch + self.issue.max(self.workgroup_memory) + self.cache.max(self.memory) + self.latency
     }
 }
 
@@ -118,12 +125,13 @@ mod tests {
         cache_rate: 100.0,
         cache: 1000.0,
         memory_rate: 10.0,
+        latency: 10.0,
         launch: 1.0,
         ..GPUS[0]
     };
 
     #[test]
-    fn the_slowest_decides() {
+    fn what_is_computed_moved_and_waited_for_is_added_up() {
         let work =
             Work { workgroups: 10.0, invocations: 512.0, registers: 32.0, multiply_adds: 1000.0, ..Work::default() };
         // Each unit has one workgroup of 100 instructions, whose 16 subgroups hide what they wait for.
@@ -134,7 +142,9 @@ mod tests {
         assert_eq!(of(Work { sectors: 8000.0, ..work }).cache, 200.0);
         assert_eq!(of(Work { sectors: 8000.0, requests: 2500.0, ..work }).cache, 250.0);
         assert_eq!(of(Work { sectors: 8000.0, fetched: 30_000.0, ..work }).cache, 300.0);
-        assert_eq!(of(Work { bytes: 4000.0, ..work }).seconds(), 401.0);
+        assert_eq!(of(Work { bytes: 4000.0, ..work }).seconds(), 501.0);
+        assert_eq!(of(Work { bytes: 4000.0, sectors: 12_000.0, ..work }).seconds(), 501.0);
+        assert_eq!(of(Work { waits: 50.0, ..work }).seconds(), 601.0);
         // What is between two steps costs nothing if it fits in the cache.
         assert_eq!(of(Work { bytes: 4000.0, between: 900.0, ..work }).memory, 400.0);
         assert_eq!(of(Work { bytes: 4000.0, between: 2000.0, ..work }).memory, 600.0);

@@ -116,12 +116,13 @@ pub fn noop_context(limits: wgpu::Limits) -> Context {
     Context::from_wgpu(device, queue).unwrap()
 }
 
-/// A layer that takes a software driver a tenth of a second.
+/// A layer that takes a software driver a tenth of a second, and a GPU some milliseconds.
 pub fn long_layer(context: &Context) -> Bound {
-    let shape = [1, 32, 64, 64];
-    let plan = Conv2d::new(32, 32, 3).padding(1).bias(false).plan_with_kernel(context, shape, "direct").unwrap();
+    let (channels, size) = if context.target().software { (32, 64) } else { (256, 128) };
+    let (shape, layer) = ([1, channels, size, size], Conv2d::new(channels, channels, 3).padding(1).bias(false));
+    let plan = layer.plan_with_kernel(context, shape, "direct").unwrap();
     let [input, output] = [shape, plan.output_shape()].map(|shape| Tensor::zeros(context, shape).unwrap());
-    let weight = Tensor::zeros(context, [32, 32, 3, 3]).unwrap();
+    let weight = Tensor::zeros(context, [channels, channels, 3, 3]).unwrap();
     plan.bind(&plan.weights(&Parameters::new(&weight)).unwrap(), Operands::new(&input, &output)).unwrap()
 }
 

@@ -21,7 +21,7 @@ use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::networks::{self, InputShape, PictureOptions};
 use crate::output::{print, progress, table};
-use crate::shapes::Shape;
+use crate::shapes::{Kernels, Shape};
 use crate::shapes_file;
 use comparison::Earlier;
 pub use row::geometric_mean;
@@ -33,6 +33,7 @@ use row::{Row, time};
   sepconv bench
   sepconv bench --shapes layers.json --batch 32 --json result.json --svg result.svg
   sepconv bench --kernels all
+  sepconv bench --kernels variants --json variants.json
   sepconv bench --compare result.json
   sepconv bench --overhead
   sepconv bench model.onnx --input 1,3,224,224 --json result.json --svg timeline.svg
@@ -58,16 +59,16 @@ the command line; rounding \"fast\" or \"exact\"; size [height, width]; mode and
 of \"nchw\": what it goes along, or for a binary what the second tensor has; order, such as \"nhwc\". Sizes must be given, all
 else has a default: bias true, a pool's s its k.
 
-Each layer is compared with the reference, and then timed with up to 16 sets of its tensors in turn, 128 MiB of them if
+Each layer is compared with the reference, a large convolution in some outputs of every row, column and channel, and timed with up to 16 sets of its tensors in turn, 128 MiB of them if
 16 are that large, so that a run does not find its input in a cache; after that every set's result must be the one that
 was compared. A layer's floor is the larger of its multiply-adds (a pool's comparisons or additions) over the device's rate and its
 bytes over the device's bandwidth: input, parameters and output once each, without the tensor between the two parts of a
 separable layer.
 
-A row of the JSON result: median_ms, p10_ms and p90_ms are the caller's wall clock, recording to done, and gflop_s, gb_s
-and roofline_percent are of that median and count the operations of the layer's definition; own_gflop_s counts those of
-the kernel's method, of which winograd has fewer; gpu_ms is the kernels alone by the device's timestamps, or null without;
-clock says which of the two clocks knows the kernels best; candidate is true in rows that are not the planner's choice.
+A row of the JSON result: median_ms, p10_ms and p90_ms are the caller's wall clock, recording to done; gpu_ms is the kernels
+alone by the device's timestamps, or null without; clock says which of the two knows the kernels best, and gflop_s, gb_s and
+roofline_percent are of that median and count the operations of the layer's definition; own_gflop_s counts those of the
+kernel's method, of which winograd has fewer; candidate is true in rows that are not the planner's choice.
 
 With --compare, exit status 1 if a layer is slower by more than the noise, once everything is written: that is, if nine
 tenths of its runs took longer than nine tenths of the earlier ones did (p10_ms now above p90_ms then). A device may be
@@ -88,9 +89,9 @@ pub struct Arguments {
     /// Multiply every batch by this.
     #[arg(long, value_name = "N", default_value = "1", value_parser = arguments::number)]
     batch: u32,
-    /// `chosen`: the planner's choice; `all`: also every other kernel that supports the layer.
-    #[arg(long, value_name = "WHICH", default_value = "chosen", value_parser = ["chosen", "all"], ignore_case = true)]
-    kernels: String,
+    /// What a layer is timed with.
+    #[arg(long, value_name = "WHICH", default_value = "chosen", ignore_case = true)]
+    kernels: Kernels,
     /// Write the result to this file as well.
     #[arg(long, value_name = "OUT.json")]
     json: Option<PathBuf>,
@@ -133,13 +134,12 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let earlier = arguments.compare.as_ref().map(|path| Earlier::read(path, &shapes)).transpose()?;
     let device = arguments.device.device.as_deref();
     let context = Device::open_adapter(device, arguments.tuning.no_tune, arguments.tensors.dtype, "bench times")?;
-    let all_kernels = arguments.kernels.eq_ignore_ascii_case("all");
     if arguments.overhead {
-        let measured = overhead::measure(&context, &shapes, all_kernels)?;
+        let measured = overhead::measure(&context, &shapes, arguments.kernels)?;
         print(&format!("{}\n\n{measured}", heading(&context)))?;
         return write_json(arguments, &context, measured.json());
     }
-    let (roofline, rows) = time_all(&context, &shapes, all_kernels)?;
+    let (roofline, rows) = time_all(&context, &shapes, arguments.kernels)?;
 
     print(&text_of(&context, &roofline, &rows))?;
     write_json(arguments, &context, json_of(&context, &roofline, &rows))?;
@@ -172,7 +172,7 @@ fn time_network(arguments: &Arguments, model: &Path) -> Outcome {
 }
 
 /// The device's limits, and every layer's times.
-fn time_all<'a>(context: &Context, shapes: &'a [Shape], all_kernels: bool) -> Outcome<(Roofline, Vec<Row<'a>>)> {
+fn time_all<'a>(context: &Context, shapes: &'a [Shape], kernels: Kernels) -> Outcome<(Roofline, Vec<Row<'a>>)> {
     let progress = progress(1 + shapes.len());
     progress.set_message("the device's limits");
     let roofline = Roofline::measure_blocking(context)?;
@@ -180,7 +180,7 @@ fn time_all<'a>(context: &Context, shapes: &'a [Shape], all_kernels: bool) -> Ou
     let mut rows = Vec::new();
     for shape in shapes {
         progress.set_message(shape.id.clone());
-        let candidates = shape.candidates(context, all_kernels)?;
+        let candidates = shape.candidates(context, kernels)?;
         let timings = time(context, &candidates.iter().collect::<Vec<_>>())?;
         for (index, (candidate, timing)) in candidates.into_iter().zip(timings).enumerate() {
             rows.push(Row {
@@ -193,6 +193,7 @@ fn time_all<'a>(context: &Context, shapes: &'a [Shape], all_kernels: bool) -> Ou
                 operations: candidate.operations,
                 predicted: candidate.predicted,
                 kernel: candidate.kernel,
+                variant: candidate.variant,
             });
         }
         progress.inc(1);
@@ -226,7 +227,7 @@ fn text_of(context: &Context, roofline: &Roofline, rows: &[Row]) -> String {
         let predicted = row.predicted.map_or("-".to_owned(), |seconds| format!("{:.3}", 1e3 * seconds));
         let cells = [
             row.shape.id.clone(),
-            if row.is_chosen { row.kernel.clone() } else { format!("({})", row.kernel) },
+            row.label(),
             format!("{:.3}", wall.median),
             format!("{:.3}", wall.p10),
             format!("{:.3}", wall.p90),
@@ -245,7 +246,8 @@ fn text_of(context: &Context, roofline: &Roofline, rows: &[Row]) -> String {
     format!(
         "{}\nLimits, measured: {:.2} GB/s copied, {:.1} GFLOP/s multiplied and added\n\n{table}\n\n\
          ms, p10, p90: the caller's wall clock, recording to done. device ms: GPU timestamps around the kernels.\n\
-         GFLOP/s: the operations of the layer's definition. own: those of the kernel's method, fewer for winograd.\n{}\
+         GFLOP/s: the operations of the layer's definition, by the device's clock if it has one, as is all that follows.\n\
+         own: those of the kernel's method, fewer for winograd.\n{}\
          A kernel in brackets is not the planner's choice. Time over floor, geometric mean: {:.2}",
         heading(context),
         roofline.bytes_per_second / 1e9,
@@ -278,6 +280,7 @@ fn json_of(context: &Context, roofline: &Roofline, rows: &[Row]) -> Value {
                 "id": row.shape.id,
                 "input_shape": row.shape.layer.input_shape(),
                 "kernel": row.kernel,
+                "variant": row.variant,
                 "median_ms": wall.median,
                 "p10_ms": wall.p10,
                 "p90_ms": wall.p90,

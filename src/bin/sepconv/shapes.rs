@@ -3,12 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sepconv::reference::Reference;
 use sepconv::timing::{self, Timing};
-use sepconv::unstable::{LayerTensors, Planner};
-use sepconv::{Bound, Choice, Context, DType, Layer, Plan, Tensor, kernels, verify};
+use sepconv::unstable::{LayerTensors, Planner, Sample};
+use sepconv::{Bound, Choice, Context, DType, Layer, Plan, Tensor, kernels};
 
 use crate::failure::{Failure, Outcome};
+
+/// Which candidates a layer is timed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kernels {
+    /// The planner's choice.
+    Chosen,
+    /// Also every other kernel that supports the layer.
+    All,
+    /// Also every variant of every kernel that supports the layer.
+    Variants,
+}
 
 /// A layer and its name.
 pub struct Shape {
@@ -22,30 +32,36 @@ pub fn failed(id: &str, error: sepconv::Error) -> Failure {
 }
 
 impl Shape {
-    /// The planner's choice first; with `all`, every other kernel that supports the layer too.
-    pub fn candidates(&self, context: &Context, all: bool) -> Outcome<Vec<Candidate>> {
+    /// The planner's choice first, then the others that are asked for.
+    pub fn candidates(&self, context: &Context, which: Kernels) -> Outcome<Vec<Candidate>> {
         let planner = Planner::new(context.target().clone()).with_tuning(Arc::new(context.tuning().clone()));
-        let predicted = |choice| planner.predicted(&self.layer, choice);
-        let mut plans = vec![context.plan(self.layer).map_err(|error| failed(&self.id, error))?];
-        let mut predictions = vec![planner.choice(&self.layer).ok().and_then(predicted)];
-        for kernel in kernels::supporting(&self.layer, context.target()).into_iter().filter(|_| all) {
-            let choice = Choice::new(kernel, 0);
+        let own = planner.choice(&self.layer).ok();
+        let mut plans = vec![(own, context.plan(self.layer).map_err(|error| failed(&self.id, error))?)];
+        let others: Vec<Choice> = match which {
+            Kernels::Chosen => Vec::new(),
+            Kernels::All => {
+                let kernels = kernels::supporting(&self.layer, context.target()).into_iter();
+                kernels.map(|kernel| Choice::new(kernel, 0)).collect()
+            }
+            Kernels::Variants => Choice::all(&self.layer, context.target()).into_iter().map(|(way, _)| way).collect(),
+        };
+        for choice in others {
             let plan = context.plan_with(self.layer, choice).map_err(|error| failed(&self.id, error))?;
-            if plan.kernel() != plans[0].kernel() {
-                plans.push(plan);
-                predictions.push(predicted(choice));
+            if Some(choice) != own && (which == Kernels::Variants || plan.kernel() != plans[0].1.kernel()) {
+                plans.push((Some(choice), plan));
             }
         }
         let data = self.data(context.dtype());
         let set = |_| LayerTensors::new(context, &self.layer, &data);
         let sets = (0..set_count(self.bytes(context.dtype()))).map(set).collect::<sepconv::Result<Vec<_>>>()?;
-        let data: Vec<&[f32]> = data.iter().map(Vec::as_slice).collect();
-        let expected = self.layer.describe().reference(&data);
-        let candidate = |(plan, predicted)| {
+        let expected = Sample::new(&self.layer, &data);
+        let candidate = |(choice, plan): &(Option<Choice>, Plan)| {
             let made = self.candidate(context, plan, &sets, &expected)?;
-            Ok(Candidate { predicted, ..made })
+            let Some(choice) = *choice else { return Ok(made) };
+            let variant = tile(&planner, &self.layer, choice);
+            Ok(Candidate { variant, predicted: planner.predicted(&self.layer, choice), ..made })
         };
-        plans.iter().zip(predictions).map(candidate).collect()
+        plans.iter().map(candidate).collect()
     }
 
     /// Binds a plan to every set, with an output of its own, and compares the first one's result with the reference.
@@ -54,7 +70,7 @@ impl Shape {
         context: &Context,
         plan: &Plan,
         sets: &[LayerTensors],
-        expected: &Reference,
+        expected: &Sample,
     ) -> Outcome<Candidate> {
         let (mut bounds, mut outputs) = (Vec::new(), Vec::new());
         for tensors in sets {
@@ -66,9 +82,18 @@ impl Shape {
         let result = outputs[0].read_blocking()?;
         let (id, kernel) = (self.id.clone(), plan.kernel().to_owned());
         let operations = plan.program().operations;
-        let layer = self.layer.describe();
-        let error = verify::largest_error_of(context.dtype(), expected, layer.activation(), layer.terms(), &result);
-        Ok(Candidate { id, kernel, operations, predicted: None, error, bounds, outputs, result })
+        let error = expected.error(context.dtype(), &result);
+        Ok(Candidate {
+            id,
+            kernel,
+            variant: String::new(),
+            operations,
+            predicted: None,
+            error,
+            bounds,
+            outputs,
+            result,
+        })
     }
 
     /// Values for all that the layer is given, in its order, which tensors of this type hold.
@@ -125,6 +150,8 @@ pub struct Candidate {
     /// The layer's name.
     pub id: String,
     pub kernel: String,
+    /// The constants in which the kernel's variants differ.
+    pub variant: String,
     /// The floating-point operations of the kernel's method, if it makes another number of them than the definition has.
     pub operations: Option<u64>,
     /// How many seconds the model of GPUs predicts; none in software, and where it knows no kernel of the layer.
@@ -165,6 +192,15 @@ pub fn measure_in_turn(context: &Context, candidates: &[&Candidate], budget: Dur
         }
     }
     Ok(timings)
+}
+
+/// The constants in which a choice's kernel has others for the layer too, such as `row_tile=8`.
+pub fn tile(planner: &Planner, layer: &Layer, choice: Choice) -> String {
+    let variants = choice.kernel.variants(layer, planner.target());
+    let of_choice = variants.get(choice.variant).map(|variant| &variant.constants[..]).unwrap_or_default();
+    let differ = |constant: &&(&str, u32)| variants.iter().any(|variant| !variant.constants.contains(constant));
+    let texts = of_choice.iter().filter(differ).map(|(name, value)| format!("{}={value}", name.to_lowercase()));
+    texts.collect::<Vec<_>>().join(" ")
 }
 
 /// The sets of a layer's tensors take this many bytes together, more than the last cache of most devices holds …
@@ -219,7 +255,7 @@ mod tests {
         let shape = r#"[{"id": "a", "kind": "conv", "c": 2, "h": 8, "w": 8, "oc": 2, "k": 1},
                         {"id": "b", "kind": "conv", "c": 1, "h": 1000000, "w": 1000000, "oc": 1, "k": 1}]"#;
         let shapes = parse(shape, "the test", 1).unwrap();
-        let failure = |index: usize| shapes[index].candidates(&context, false).map(drop).unwrap_err();
+        let failure = |index: usize| shapes[index].candidates(&context, Kernels::Chosen).map(drop).unwrap_err();
         let too_large = failure(1);
         assert!(too_large.status() == 2 && too_large.to_string().starts_with("shape b: input"), "{too_large}");
         context.device().destroy();
@@ -232,7 +268,7 @@ mod tests {
         let context = idle_context();
         let shape = r#"[{"id": "a", "kind": "conv", "c": 2, "h": 8, "w": 8, "oc": 2, "k": 1}]"#;
         let shapes = parse(shape, "the test", 1).unwrap();
-        let mut candidate = shapes[0].candidates(&context, false).unwrap().swap_remove(0);
+        let mut candidate = shapes[0].candidates(&context, Kernels::Chosen).unwrap().swap_remove(0);
         assert!(candidate.error > 1.0, "the poison stays");
         candidate.result = vec![0.0; candidate.result.len()];
         let failure = candidate.measure(&context, Duration::ZERO).unwrap_err().to_string();
@@ -257,7 +293,7 @@ mod tests {
         assert!(d.is_separable_form_of(&a) && d.is_separable_form_of(&c));
         let context = idle_context();
         let kernels = |shape: &Shape| {
-            let candidates = shape.candidates(&context, true).unwrap();
+            let candidates = shape.candidates(&context, Kernels::All).unwrap();
             candidates.into_iter().map(|candidate| candidate.kernel).collect::<Vec<_>>()
         };
         let (any, exact) = (kernels(&a), kernels(&c));

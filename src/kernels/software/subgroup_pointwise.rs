@@ -24,6 +24,7 @@ pub(in super::super) static KERNEL: Kernel = Kernel {
             part::EXTENT,
             part::ELEMENT,
             part::OUTPUT,
+            part::NAN,
             part::ACTIVATION,
             part::START,
             part::EPILOGUE,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::row::time;
 use crate::failure::Outcome;
 use crate::output::{progress, table};
-use crate::shapes::Shape;
+use crate::shapes::{Kernels, Shape};
 
 /// How many layers are recorded into one submission.
 const CHAINS: [u32; 4] = [1, 10, 100, 1000];
@@ -53,7 +53,7 @@ struct CheckedLayer {
 }
 
 /// Measures all of it: the host's part with the smallest layer there is, the checks with these.
-pub fn measure(context: &Context, shapes: &[Shape], all_kernels: bool) -> Outcome<Overhead> {
+pub fn measure(context: &Context, shapes: &[Shape], kernels: Kernels) -> Outcome<Overhead> {
     let progress = progress(1 + shapes.len());
     progress.set_message("the host");
     let layers = smallest_layers(context)?;
@@ -82,7 +82,7 @@ pub fn measure(context: &Context, shapes: &[Shape], all_kernels: bool) -> Outcom
     let mut checks = Vec::new();
     for shape in shapes {
         progress.set_message(shape.id.clone());
-        let [as_planned, checked, zeroed] = contexts.each_ref().map(|context| shape.candidates(context, all_kernels));
+        let [as_planned, checked, zeroed] = contexts.each_ref().map(|context| shape.candidates(context, kernels));
         for ((as_planned, checked), zeroed) in as_planned?.iter().zip(&checked?).zip(&zeroed?) {
             let timings = time(context, &[as_planned, checked, zeroed])?;
             checks.push(CheckedLayer {

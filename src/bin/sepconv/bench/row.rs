@@ -15,6 +15,8 @@ const BUDGET: Duration = Duration::from_millis(800);
 pub struct Row<'a> {
     pub shape: &'a Shape,
     pub kernel: String,
+    /// The constants in which the kernel's variants differ.
+    pub variant: String,
     /// The floating-point operations of the kernel's method, if it makes another number of them than the definition has.
     pub operations: Option<u64>,
     /// How many seconds the model of GPUs predicts; none in software.
@@ -42,9 +44,15 @@ pub fn time(context: &Context, candidates: &[&Candidate]) -> Outcome<Vec<Timing>
 }
 
 impl Row<'_> {
-    /// The caller's time, in seconds.
+    /// The kernel and its variant, in brackets if the planner chose another.
+    pub fn label(&self) -> String {
+        let label = [self.kernel.as_str(), &self.variant].join(" ");
+        if self.is_chosen { label.trim_end().to_owned() } else { format!("({})", label.trim_end()) }
+    }
+
+    /// The kernels' time, in seconds: the device's, or the caller's where the device has no clock.
     pub fn seconds(&self) -> f64 {
-        self.timing.wall.median / 1e3
+        self.timing.best().0.median / 1e3
     }
 
     /// Of the operations that the layer's definition has.

@@ -7,7 +7,7 @@ use sepconv::{Conv2d, SeparableConv2d};
 
 use crate::device::Device;
 use crate::failure::Outcome;
-use crate::shapes::Shape;
+use crate::shapes::{Kernels, Shape};
 
 /// A layer in both forms: 3 × 3, padding 1, with biases.
 pub struct Layer {
@@ -104,7 +104,7 @@ impl Layer {
         let (kernel, wall, device, error) = match device {
             Device::Reference => ("reference".to_owned(), shape.time_reference(), None, None),
             Device::Adapter(context) => {
-                let candidate = shape.candidates(context, false)?.swap_remove(0);
+                let candidate = shape.candidates(context, Kernels::Chosen)?.swap_remove(0);
                 let timing = candidate.measure(context, BUDGET)?;
                 let device = timing.device.map(|device| device.median);
                 (candidate.kernel, timing.wall.median, device, Some(candidate.error))

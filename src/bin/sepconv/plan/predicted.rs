@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sepconv::unstable::{Gpu, Planner};
-use sepconv::{Choice, DType, Layer, Tuning};
+use sepconv::{DType, Layer, Tuning};
 
 use super::{shaders, target};
 use crate::bench::geometric_mean;
 use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::output::{print, table};
+use crate::shapes::tile;
 use crate::shapes_file;
 
 /// How a layer is planned, and how long that should take as a multiple of its floor.
@@ -79,15 +80,6 @@ fn planned(planner: &Planner, layer: &Layer, floor: f64) -> Outcome<Option<Plann
     let Some(seconds) = planner.predicted(layer, choice) else { return Ok(None) };
     let kernel = planner.plan(layer)?.kernel;
     Ok(Some(Planned { kernel, tile: tile(planner, layer, choice), seconds, over_floor: seconds / floor }))
-}
-
-/// The constants in which a choice's kernel has others for the layer too, such as `row_tile=8`.
-fn tile(planner: &Planner, layer: &Layer, choice: Choice) -> String {
-    let variants = choice.kernel.variants(layer, planner.target());
-    let of_choice = variants.get(choice.variant).map(|variant| &variant.constants[..]).unwrap_or_default();
-    let differ = |constant: &&(&str, u32)| variants.iter().any(|variant| !variant.constants.contains(constant));
-    let texts = of_choice.iter().filter(differ).map(|(name, value)| format!("{}={value}", name.to_lowercase()));
-    texts.collect::<Vec<_>>().join(" ")
 }
 
 /// Of each kernel, how many layers it has, and the geometric mean of their times over their floors.
