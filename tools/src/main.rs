@@ -4,15 +4,18 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use sepconv_tools::Outcome;
+use sepconv_tools::choices;
 use sepconv_tools::plan::{self, ROOT, Variant};
 use sepconv_tools::radv::{DRIVER, Driver, FAMILIES};
 use sepconv_tools::table::Table;
 use sepconv_tools::translate::Shader;
 
-const USAGE: &str = "usage: sepconv-tools radv [--write] | msl FOLDER
+const USAGE: &str = "usage: sepconv-tools radv [--write] | msl FOLDER | choices GPU SHAPES.json RESULT.json
 radv  Has Mesa's driver for AMD's GPUs compile every shader of the files of layers, in every variant, and prints what changed
       since the tables of benches/results/. Exit status 1 if that is worse. --write writes the tables.
-msl   Writes naga's Metal text of every shader to a folder, with an index.json, for nvidia/sm_90.py.";
+msl   Writes naga's Metal text of every shader to a folder, with an index.json, for nvidia/sm_90.py.
+choices  Prints what the planner chooses on a GPU of the model for layers that `sepconv bench --kernels variants` measured there, and
+      how long that took beside the fastest variant.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -21,6 +24,7 @@ fn main() -> ExitCode {
         ["radv"] => radv(false),
         ["radv", "--write"] => radv(true),
         ["msl", folder] => msl(Path::new(folder)),
+        ["choices", gpu, shapes, result] => print_choices(gpu, Path::new(shapes), Path::new(result)),
         // Of one family, which the environment names: a driver looks at it once in a process.
         ["radv-of", folder] => compile(Path::new(folder)).map(|table| print!("{}", table.text())),
         _ => Err(USAGE.to_owned()),
@@ -32,6 +36,25 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn print_choices(gpu: &str, shapes: &Path, result: &Path) -> Outcome {
+    println!("| layer | chosen | predicted us | us | fastest | us | chosen / fastest |\n|---|---|---|---|---|---|---|");
+    let (mut longer, mut ratios) = (Vec::new(), Vec::new());
+    for layer in choices::measured(gpu, shapes, result)? {
+        let (fastest, least) = &layer.fastest;
+        let (id, chosen, predicted, took) = (&layer.id, &layer.chosen, layer.predicted, layer.took);
+        let measured = |number: f64, digits: usize| {
+            if number.is_finite() { format!("{number:.digits$}") } else { "-".to_owned() }
+        };
+        let (us, times) = (measured(took, 1), measured(took / least, 2));
+        println!("| {id} | {chosen} | {predicted:.1} | {us} | {fastest} | {least:.1} | {times} |");
+        longer.extend(Some(took / least).filter(|ratio| ratio.is_finite()));
+        ratios.extend(layer.ratios);
+    }
+    let [longer, ratios] = [longer, ratios].map(|numbers| choices::geometric_mean(&numbers));
+    println!("\nGeometric means: chosen / fastest {longer:.3}; measured / predicted, all variants {ratios:.2}");
+    Ok(())
 }
 
 fn radv(write: bool) -> Outcome {
