@@ -127,9 +127,9 @@ fn main(
 
     let out_plane = extent.out_height * extent.out_width;
     let first_output = (image * extent.out_channels + first_channel) * out_plane + row * extent.out_width + column;
-    for (var first_four = 0u; 4u * first_four < channels; first_four += 4u) {
+    for (var first_four = 0u; 4u * first_four < channels; first_four += FOURS_AT_ONCE) {
         var some = sixteen(&sums, first_four);
-        for (var o = 0u; o < 4u; o++) {
+        for (var o = 0u; o < FOURS_AT_ONCE; o++) {
             for (var i = 0u; i < 4u; i++) {
                 let channel = 4u * (first_four + o) + i;
                 if channel >= channels { continue; }
