@@ -136,8 +136,8 @@ impl Activation {
     /// The number by which the shaders know it.
     pub(crate) fn number(self) -> u32 {
         match self {
-            // None at all is limits that nothing passes: so layers with and without limits share a pipeline.
-            Self::None | Self::Relu | Self::Relu6 | Self::Clamp(..) => 1,
+            Self::None => 0,
+            Self::Relu | Self::Relu6 | Self::Clamp(..) => 1,
             Self::LeakyRelu(_) => 2,
             Self::Silu => 3,
             Self::HardSwish => 4,
