@@ -209,8 +209,8 @@ impl<'a> Stopwatch<'a> {
             return stamps.time(self.device, bound).await;
         }
         let start = Instant::now();
-        bound.run()?;
-        self.device.wait_by(Wait::InPlace).await?;
+        let submission = bound.submit()?;
+        self.device.wait_for(submission, Wait::InPlace).await?;
         Ok(start.elapsed().as_secs_f64() * 1e3)
     }
 }

@@ -164,11 +164,16 @@ impl Bound {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::DeviceLost`](crate::Error::DeviceLost), or
     /// [`Error::Device`](crate::Error::Device) if the device refuses it.
     pub fn run(&self) -> Result<()> {
+        self.submit().map(|_| ())
+    }
+
+    /// [`run`](Self::run), returning what to wait for.
+    pub(crate) fn submit(&self) -> Result<wgpu::SubmissionIndex> {
         self.device.guarded("a submission", 0, || {
             let device = self.device.device();
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             self.encode(&mut encoder);
-            self.device.queue().submit([encoder.finish()]);
+            self.device.queue().submit([encoder.finish()])
         })
     }
 

@@ -204,8 +204,20 @@ impl Device {
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) async fn wait_by(&self, wait: Wait) -> Result<()> {
         let submission = self.guarded("a wait", 0, || self.queue().submit([]))?;
+        self.wait_for(submission, wait).await
+    }
+
+    /// Waits until the device is done with this submission.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) async fn wait_for(&self, submission: wgpu::SubmissionIndex, wait: Wait) -> Result<()> {
         self.reach(submission, wait).await?;
         self.check_alive()
+    }
+
+    /// A browser does not say when it is done with one submission: it is with all so far.
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) async fn wait_for(&self, _: wgpu::SubmissionIndex, wait: Wait) -> Result<()> {
+        self.wait_by(wait).await
     }
 
     #[cfg(target_arch = "wasm32")]
