@@ -21,7 +21,9 @@ struct Extent {
 @group(0) @binding(0) var<uniform> extent: Extent;
 
 // WGSL's own exponential may make a number of a NaN.
-fn powers_of(x: vec4f) -> vec4f { return select(x, exp(x), (x >= vec4f()) | (x < vec4f())); }
+fn powers_of(x: vec4f) -> vec4f {
+    return select(exp(x), x, vec4<bool>(is_nan(x.x), is_nan(x.y), is_nan(x.z), is_nan(x.w)));
+}
 
 @compute @workgroup_size(TEAM * TEAMS)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u) {
@@ -44,7 +46,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
 
     if share.result >= extent.count { return; }
     // The same of its logarithm. The sum is 1 at least, or a NaN.
-    let logarithm = select(sum, log(sum), sum > 0.0);
+    let logarithm = select(log(sum), sum, is_nan(sum));
     for (var four = 0u; four < fours_of(share); four++) {
         let less = four_of(share, four, lowest) - largest;
         let made = select(powers_of(less) / sum, less - logarithm, IS_LOG);

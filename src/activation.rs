@@ -165,7 +165,6 @@ impl Activation {
     /// The two numbers that it takes, as the shaders read them; zeros where it takes none.
     pub(crate) fn parameters(self) -> [f32; 2] {
         match self {
-            Self::None => [f32::NEG_INFINITY, f32::INFINITY],
             Self::Relu => [0.0, f32::INFINITY],
             Self::Relu6 => [0.0, 6.0],
             Self::Clamp(a, b) | Self::HardSigmoid(a, b) | Self::Linear(a, b) | Self::HardSwishLinear(a, b) => [a, b],

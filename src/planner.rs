@@ -72,15 +72,23 @@ impl Planner {
     /// # Errors
     /// [`Error::Limit`](crate::Error::Limit) or [`Error::TooManyDispatches`](crate::Error::TooManyDispatches).
     pub fn plan(&self, layer: &Layer) -> Result<Program> {
+        self.planned(layer).map(|(_, program)| program)
+    }
+
+    /// [`plan`](Self::plan), with the choice that was planned: [`choice`](Self::choice), unless that cannot be planned and another
+    /// can.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan).
+    pub fn planned(&self, layer: &Layer) -> Result<(Choice, Program)> {
         self.target.check()?;
-        let kept = self.kept(layer).map(|choice| self.plan_with(layer, choice));
-        // If the kept choice cannot be planned, the planner's own may be, or else another.
-        if let Some(program) = kept.and_then(Result::ok) {
-            return Ok(program);
+        let with = |choice| Ok((choice, self.plan_with(layer, choice)?));
+        if let Some(planned) = self.kept(layer).and_then(|choice| with(choice).ok()) {
+            return Ok(planned);
         }
-        self.plan_with(layer, self.own(layer)?).or_else(|error| {
+        with(self.own(layer)?).or_else(|error| {
             let mut others = self.ranked(layer).into_iter().skip(1);
-            others.find_map(|choice| self.plan_with(layer, choice).ok()).ok_or(error)
+            others.find_map(|choice| with(choice).ok()).ok_or(error)
         })
     }
 
@@ -179,6 +187,7 @@ impl Planner {
 mod tests {
     use super::*;
     use crate::conv::Conv2d;
+    use crate::separable::SeparableConv2d;
 
     #[test]
     fn candidates_start_with_the_planners_own() {
@@ -189,6 +198,22 @@ mod tests {
             assert!(candidates.len() >= 2, "{candidates:?}");
             assert_eq!(candidates[0], planner.own(&layer).unwrap());
         }
+    }
+
+    /// The tensor between the parts of a chained layer may be past a limit, where one dispatch needs none.
+    #[test]
+    fn what_cannot_be_planned_leaves_another() {
+        let limits =
+            wgpu::Limits { max_buffer_size: 8 << 20, max_storage_buffer_binding_size: 8 << 20, ..Default::default() };
+        let layer =
+            SeparableConv2d::new(1, 64, 3).padding(1).depth_multiplier(600).geometry([1, 1, 64, 64]).unwrap().into();
+        let roomy = Planner::new(wgpu::Limits::default().into());
+        let (own, _) = roomy.planned(&layer).unwrap();
+        assert_eq!((own, own.kernel.name), (roomy.choice(&layer).unwrap(), "chained"));
+        let planner = Planner::new(limits.into());
+        assert!(matches!(planner.plan_with(&layer, planner.choice(&layer).unwrap()), Err(Error::Within { .. })));
+        let (other, program) = planner.planned(&layer).unwrap();
+        assert_eq!((other.kernel.name, program.kernel.as_ref()), ("separable", "separable"));
     }
 
     #[test]

@@ -9,43 +9,21 @@ pub use crate::pool::max_pool2d;
 /// Convolves `input` with `weight`, both laid out as [`Geometry`] says, adds `bias` and `residual`
 /// and applies the activation, all in `f64`.
 ///
-/// The input may be `f32` or `f64`, so that one layer's values can be the next one's input unrounded. A large layer is computed
-/// by as many threads as the processor runs at once.
+/// The input may be `f32` or `f64`, so that one layer's values can be the next one's input unrounded.
 ///
 /// # Panics
 /// If a slice is shorter than its shape, or `bias` or `residual` is missing where the geometry has one.
 #[must_use]
-pub fn conv2d<T: Copy + Into<f64> + Sync>(
+pub fn conv2d<T: Copy + Into<f64>>(
     geometry: &Geometry,
     input: &[T],
     weight: &[f32],
     bias: Option<&[f32]>,
     residual: Option<&[T]>,
 ) -> Reference {
-    let count: usize = geometry.output_shape().iter().map(|&size| size as usize).product();
-    let compute = |outputs| conv2d_at(geometry, outputs, input, weight, bias, residual);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    if threads == 1 || geometry.multiply_adds() < WORTH_THREADS {
-        return compute(0..count);
-    }
-    let part = count.div_ceil(threads);
-    std::thread::scope(|scope| {
-        let parts =
-            (0..count).step_by(part).map(|first| scope.spawn(move || compute(first..(first + part).min(count))));
-        // All are started before the first is waited for.
-        let parts: Vec<_> = parts.collect();
-        let mut result = Reference::default();
-        for part in parts {
-            let part = part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            result.values.extend(part.values);
-            result.magnitudes.extend(part.magnitudes);
-        }
-        result
-    })
+    let count = geometry.output_shape().iter().map(|&size| size as usize).product();
+    conv2d_at(geometry, 0..count, input, weight, bias, residual)
 }
-
-/// With fewer multiply-adds, a thread takes longer to start than to compute.
-const WORTH_THREADS: u64 = 1 << 20;
 
 /// [`conv2d`] for these outputs alone, each given by its index in NCHW order.
 ///

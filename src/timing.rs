@@ -69,12 +69,9 @@ impl Timing {
 /// A GPU that had nothing to do runs at a lower clock at first: an H200 at less than a quarter of its own, for up to 70 ms.
 const WARM_UP: Duration = Duration::from_millis(200);
 
-/// So often each layer runs before the device is waited for, while it warms up.
-const RUNS_AT_ONCE: usize = 16;
-
 /// Times a layer that is bound to one or more sets of tensors. The sets take turns: if together they are larger than
-/// the device's caches, no run finds its tensors there. Each set first runs once unmeasured, and a GPU goes on with that until
-/// it has its full clock. Then at least 3 and at most 100 runs are measured by each clock, for about `budget` in all.
+/// the device's caches, no run finds its tensors there. Each set first runs once unmeasured, and a GPU goes on with that for up
+/// to 0.2 seconds. Then at least 3 and at most 100 runs are measured by each clock, for about `budget` in all.
 ///
 /// # Errors
 /// Those of [`Bound::run`]; [`Error::OutOfRange`] if there is no set.
@@ -116,20 +113,23 @@ pub async fn measure_in_turn(device: &Device, layers: &[&[Bound]], budget: Durat
     Ok(timings.collect())
 }
 
-/// Runs each bound layer once, and on a GPU all of them again until it has its full clock, for no longer than they are measured.
+/// Runs each bound layer once, and on a GPU all of them again, for up to `WARM_UP` or `budget`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 1 to 16")]
 pub(crate) async fn warm_up(
     stopwatch: &Stopwatch<'_>,
     layers: impl Iterator<Item = &Bound> + Clone,
     budget: Duration,
 ) -> Result<()> {
     let is_software = stopwatch.device.adapter_info().device_type == wgpu::DeviceType::Cpu;
+    let (start, budget) = (Instant::now(), WARM_UP.min(budget));
     for bound in layers.clone() {
         stopwatch.time(bound).await?;
     }
-    let start = Instant::now();
-    while !is_software && start.elapsed() < WARM_UP.min(budget) {
-        // A device that is waited for after each run has too little to do for its full clock.
-        for _ in 0..RUNS_AT_ONCE {
+    let once = start.elapsed();
+    // A device that is waited for after each run has too little to do for its full clock.
+    let rounds = (budget.as_secs_f64() / once.as_secs_f64().max(1e-9)).clamp(1.0, 16.0) as usize;
+    while !is_software && start.elapsed() < budget {
+        for _ in 0..rounds {
             layers.clone().try_for_each(Bound::run)?;
         }
         stopwatch.device.wait_by(Wait::InPlace).await?;

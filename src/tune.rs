@@ -84,9 +84,8 @@ pub async fn tune(context: &Context, layer: impl Into<Layer>) -> Result<Tuned> {
     let mut ways = context.planner().ranked(&layer);
     ways.truncate(CANDIDATES);
     let mut trials = Vec::new();
-    for (index, choice) in ways.into_iter().enumerate() {
-        let budget = if index == 0 { BUDGET } else { Duration::ZERO };
-        let (error, milliseconds) = data.first_runs(context, choice, budget).await?;
+    for choice in ways {
+        let (error, milliseconds) = data.first_runs(context, choice).await?;
         trials.push(Trial { choice, error, milliseconds });
     }
     data.time_the_close(context, &mut trials).await?;
@@ -148,8 +147,8 @@ impl Data {
     }
 
     /// Computes the layer with this choice; returns the error of the result, and the least time of the runs that
-    /// follow. The first candidate is also what the device is warmed up with, for at most `budget`.
-    async fn first_runs(&self, context: &Context, choice: Choice, budget: Duration) -> Result<(f64, f64)> {
+    /// follow.
+    async fn first_runs(&self, context: &Context, choice: Choice) -> Result<(f64, f64)> {
         // Of NaNs, so that a value that is not written shows.
         let nans = vec![f32::NAN; count(self.layer.output_shape())];
         let output = Tensor::from_slice(context, self.layer.output_shape(), &nans)?;
@@ -161,7 +160,7 @@ impl Data {
         bound.run()?;
         let error = self.sample.error(context.dtype(), &output.read().await?);
         let stopwatch = Stopwatch::wall(context);
-        warm_up(&stopwatch, std::iter::once(&bound), budget).await?;
+        warm_up(&stopwatch, std::iter::once(&bound), BUDGET / 4).await?;
         let mut milliseconds = f64::INFINITY;
         for _ in 0..FIRST_RUNS {
             milliseconds = milliseconds.min(stopwatch.time(&bound).await?);

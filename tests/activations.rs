@@ -8,10 +8,12 @@ use common::{ACTIVATIONS, Data, ENDS, SeparableData, assert_activated, context, 
 use sepconv::{Activation, Choice, Conv2d, SeparableConv2d, kernels};
 
 /// Those of a network's layers besides.
-const OTHERS: [Activation; 9] = [
+const OTHERS: [Activation; 10] = [
     Activation::Sigmoid,
     Activation::Tanh,
     Activation::HardSigmoid(0.2, 0.5),
+    // An infinity times 0 is a NaN.
+    Activation::HardSigmoid(0.0, 0.5),
     Activation::Elu(0.75),
     Activation::Gelu,
     Activation::Softplus,

@@ -25,7 +25,7 @@ def main():
     given = parser.parse_args()
     result, ours = rows(given.sepconv)
     peer, theirs = rows(given.cudnn)
-    cudnn = {(row["id"], row["batch"]): row for row in theirs}
+    cudnn = {(row["id"], *row["input_shape"]): row for row in theirs}
     halves = {row["id"]: row for row in rows(given.f16)[1]} if given.f16 else {}
     heads = ["layer", "kernel", "us", "TFLOP/s", "% of roofline", "cuDNN f32 us", "cuDNN f32 / sepconv", "cuDNN TF32 us", "cuDNN TF32 / sepconv"]
     if halves:
@@ -33,10 +33,9 @@ def main():
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
     ratios = {"f32": [], "TF32": [], "f16": []}
     for row in ours:
-        # The batch in the other file is what all batches of the shapes were multiplied by.
-        of_layer = [other for (name, _), other in cudnn.items() if name == row["id"]]
-        batch = max(other["batch"] for other in of_layer) if row["input_shape"][0] > 1 else 1
-        other = cudnn[row["id"], batch]
+        other = cudnn.get((row["id"], *row["input_shape"]))
+        if other is None:
+            continue
         best = {name: 1e3 * min(other[key].values()) for name, key in (("f32", "f32"), ("TF32", "tf32"), ("f16", "f16"))}
         us = 1e3 * row["gpu_ms"]
         cells = [row["id"], row["kernel"], f"{us:.1f}", f"{row['gflop_s'] / 1e3:.1f}", f"{row['roofline_percent']:.0f}"]

@@ -1,4 +1,4 @@
-"""Times PyTorch's conv2d, which calls cuDNN on an NVIDIA GPU, on the layers of a shapes file.
+"""Times PyTorch's conv2d on the layers of a shapes file. On an NVIDIA GPU it calls cuDNN, but for some depthwise layers.
 
     python conv2d.py SHAPES.json OUT.json [--batches 1 32] [--device cuda]
 
@@ -127,7 +127,7 @@ def main():
         for batch in given.batches:
             for shape in shapes:
                 layer = Layer(shape, batch)
-                row = {"id": shape["id"], "batch": batch}
+                row = {"id": shape["id"], "batch": batch, "input_shape": list(layer.input)}
                 for name, (dtype, tf32) in types.items():
                     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
                     sets = min(SETS, -(-SETS_BYTES // layer.bytes(dtype.itemsize)))

@@ -5,6 +5,7 @@
 
 // That of a NaN is a NaN. A min or a max may lose it, and NVIDIA's compiler also makes these of comparisons.
 fn activate(x: f32, activation: u32, a: f32, b: f32) -> f32 {
+    if activation == 0u { return x; }
     return select(activation_of(x, activation, a, b), nan(), is_nan(x));
 }
 

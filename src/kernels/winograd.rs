@@ -295,8 +295,8 @@ impl Method {
             let mut work = Work {
                 workgroups: (values / f64::from(WORKGROUP_WIDTH)).ceil(),
                 invocations: WORKGROUP_WIDTH.into(),
-                // A tile, and where it is.
                 waits: 2.0,
+                // A tile, and where it is.
                 registers: places + 24.0,
                 multiply_adds: subgroups * (lines * of.multiply_adds) as f64,
                 others: subgroups * of.others,

@@ -40,7 +40,7 @@ pub struct Gpu {
 }
 
 /// What NVIDIA's Hopper cards have in common. Three figures are of an H200 on 2026-11-26, see docs/PERFORMANCE.md: 50.8 Tflop/s of
-/// nothing but multiply-adds are an issue of 97, networks take about 4 us a step more than their work, and 0.2 us a wait fit the times
+/// nothing but multiply-adds are an issue of 97, a network of small layers takes 4 us a step, and 0.2 us a wait fit the times
 /// of 536 variants of layers best.
 const HOPPER: Gpu = Gpu {
     name: "Hopper",

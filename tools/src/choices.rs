@@ -87,6 +87,10 @@ fn compare(planner: &Planner, id: &str, layer: &Layer, rows: &[&Value]) -> Outco
     let own = planner.choice(layer).map_err(|error| format!("{id}: {error}"))?;
     let (mut chosen, mut ratios) = (None, Vec::new());
     for (choice, _) in Choice::all(layer, planner.target()) {
+        // Of a chained layer only the kernels of its parts are known, not their variants.
+        if choice.kernel.name == "chained" {
+            continue;
+        }
         let Ok(program) = planner.plan_with(layer, choice) else { continue };
         let label = label(&program.kernel, &constants(planner, layer, choice));
         let Some(took) = rows.iter().find(|row| self::label_of(row) == label).and_then(|row| microseconds(row)) else {
@@ -102,7 +106,6 @@ fn compare(planner: &Planner, id: &str, layer: &Layer, rows: &[&Value]) -> Outco
     // What has to be asked for is never chosen.
     let fastest = times.filter(|(label, _)| !label.starts_with("winograd_4x4")).min_by(|(_, a), (_, b)| a.total_cmp(b));
     let fastest = fastest.ok_or_else(|| format!("{id}: it has no times"))?;
-    // The two parts of a chained layer may have been planned otherwise when it was measured.
     let (chosen, predicted, took) = chosen.unwrap_or_else(|| {
         let predicted = planner.predicted(layer, own).map_or(f64::NAN, |seconds| 1e6 * seconds);
         (format!("{own}, not measured"), predicted, f64::NAN)

@@ -8,7 +8,7 @@ const FOURS_AT_ONCE: u32 = min(4u, CHANNEL_FOURS);
 alias Sums = array<array<array<vec4f, PIXEL_FOURS>, 4>, CHANNEL_FOURS>;
 alias Sixteen = array<array<array<vec4f, PIXEL_FOURS>, 4>, FOURS_AT_ONCE>;
 
-// Those of the four channels with this number and of the next three.
+// Those of the four channels with this number, and of the next ones that are finished with them.
 fn sixteen(sums: ptr<function, Sums>, first_four: u32) -> Sixteen {
     var some = Sixteen();
     for (var o = 0u; o < CHANNEL_FOURS; o++) {

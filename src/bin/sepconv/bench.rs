@@ -59,11 +59,11 @@ the command line; rounding \"fast\" or \"exact\"; size [height, width]; mode and
 of \"nchw\": what it goes along, or for a binary what the second tensor has; order, such as \"nhwc\". Sizes must be given, all
 else has a default: bias true, a pool's s its k.
 
-Each layer is compared with the reference, a large convolution in some outputs of every row, column and channel, and timed with up to 16 sets of its tensors in turn, 128 MiB of them if
-16 are that large, so that a run does not find its input in a cache; after that every set's result must be the one that
-was compared. A layer's floor is the larger of its multiply-adds (a pool's comparisons or additions) over the device's rate and its
-bytes over the device's bandwidth: input, parameters and output once each, without the tensor between the two parts of a
-separable layer.
+Each layer is compared with the reference, a large convolution in some outputs, spread evenly. It is timed with up to
+16 sets of its tensors in turn, 128 MiB of them if 16 are that large, so that a run does not find its input in a cache;
+after that every set's result must be the one that was compared. A layer's floor is the larger of its multiply-adds (a
+pool's comparisons or additions) over the device's rate and its bytes over the device's bandwidth: input, parameters and
+output once each, without the tensor between the two parts of a separable layer.
 
 A row of the JSON result: median_ms, p10_ms and p90_ms are the caller's wall clock, recording to done; gpu_ms is the kernels
 alone by the device's timestamps, or null without; clock says which of the two knows the kernels best, and gflop_s, gb_s and

@@ -105,7 +105,7 @@ impl Shapes {
                 let choice = Choice::new(kernels::by_name(kernel)?, 0);
                 (choice, planner.plan_with(&layer, choice)?)
             }
-            None => (planner.choice(&layer)?, planner.plan(&layer)?),
+            None => planner.planned(&layer)?,
         };
         let prediction = planner.predicted(&layer, choice).map(|seconds| (planner.target().gpu().name, 1e6 * seconds));
         let kept = planner.kept(&layer).filter(|_| kernel.is_none());

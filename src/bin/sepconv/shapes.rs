@@ -35,7 +35,7 @@ impl Shape {
     /// The planner's choice first, then the others that are asked for.
     pub fn candidates(&self, context: &Context, which: Kernels) -> Outcome<Vec<Candidate>> {
         let planner = Planner::new(context.target().clone()).with_tuning(Arc::new(context.tuning().clone()));
-        let own = planner.choice(&self.layer).ok();
+        let own = planner.planned(&self.layer).map(|(choice, _)| choice).ok();
         let mut plans = vec![(own, context.plan(self.layer).map_err(|error| failed(&self.id, error))?)];
         let others: Vec<Choice> = match which {
             Kernels::Chosen => Vec::new(),
@@ -46,7 +46,11 @@ impl Shape {
             Kernels::Variants => Choice::all(&self.layer, context.target()).into_iter().map(|(way, _)| way).collect(),
         };
         for choice in others {
-            let plan = context.plan_with(self.layer, choice).map_err(|error| failed(&self.id, error))?;
+            let plan = match context.plan_with(self.layer, choice) {
+                // Another may need no more than there is.
+                Err(error) if error.is_request() => continue,
+                plan => plan.map_err(|error| failed(&self.id, error))?,
+            };
             if Some(choice) != own && (which == Kernels::Variants || plan.kernel() != plans[0].1.kernel()) {
                 plans.push((Some(choice), plan));
             }

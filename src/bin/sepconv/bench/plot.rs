@@ -34,7 +34,7 @@ struct Point<'a> {
     row: &'a Row<'a>,
     /// What it is called in the chart; the list has its whole name.
     number: String,
-    /// Operations per byte, and GFLOP/s by the caller's clock.
+    /// Operations per byte, and GFLOP/s by the clock that knows the kernels best.
     place: (f64, f64),
 }
 
@@ -95,7 +95,7 @@ fn draw_chart(area: &Area, [bandwidth, rate]: [f64; 2], points: &[Point]) -> Res
     chart
         .configure_mesh()
         .x_desc("operations per byte that must move, FLOP/B")
-        .y_desc("operations per second by the caller's clock, GFLOP/s")
+        .y_desc("operations per second, GFLOP/s")
         .axis_desc_style((FONT, 16))
         .label_style((FONT, 14))
         .light_line_style(BLACK.mix(0.04))
@@ -143,7 +143,7 @@ fn draw_legend(area: &Area, [bandwidth, rate]: [f64; 2], points: &[Point]) -> Re
 /// Each layer's number, name and time.
 fn draw_list(area: &Area, points: &[Point]) -> Result<(), Box<dyn Error>> {
     for (line, point) in (0..).zip(points) {
-        let text = format!("{}  {}  {:.3} ms", point.number, point.row.shape.id, point.row.timing.wall.median);
+        let text = format!("{}  {}  {:.3} ms", point.number, point.row.shape.id, 1e3 * point.row.seconds());
         let place = (8, (line * LINE_HEIGHT).cast_signed());
         area.draw(&Text::new(text, place, (FONT, 14).into_font().color(&point.colour())))?;
     }

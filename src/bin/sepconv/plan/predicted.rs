@@ -76,9 +76,9 @@ fn title(gpu: &Gpu, shapes: &Path) -> String {
 
 /// None where a kernel says nothing of its work.
 fn planned(planner: &Planner, layer: &Layer, floor: f64) -> Outcome<Option<Planned>> {
-    let choice = planner.choice(layer)?;
+    let (choice, program) = planner.planned(layer)?;
     let Some(seconds) = planner.predicted(layer, choice) else { return Ok(None) };
-    let kernel = planner.plan(layer)?.kernel;
+    let kernel = program.kernel;
     Ok(Some(Planned { kernel, tile: tile(planner, layer, choice), seconds, over_floor: seconds / floor }))
 }
 

@@ -73,13 +73,13 @@ pub fn run(options: &Options, shapes: &Path, dtype: DType) -> Outcome {
     let mut shaders = Shaders::default();
     for shape in &layers {
         let failed = |error| Failure::from(error).within(&format!("--target {target}: shape {}", shape.id));
-        let choices = if options.kernels.eq_ignore_ascii_case("all") {
-            Choice::all(&shape.layer, planner.target()).into_iter().map(|(choice, _)| choice).collect()
+        let planned = if options.kernels.eq_ignore_ascii_case("all") {
+            let choices = Choice::all(&shape.layer, planner.target()).into_iter().map(|(choice, _)| choice);
+            choices.map(|choice| Ok((choice, planner.plan_with(&shape.layer, choice)?))).collect()
         } else {
-            vec![planner.choice(&shape.layer).map_err(failed)?]
+            planner.planned(&shape.layer).map(|planned| vec![planned])
         };
-        for choice in choices {
-            let program = planner.plan_with(&shape.layer, choice).map_err(failed)?;
+        for (choice, program) in planned.map_err(failed)? {
             program.prepare.iter().chain(&program.steps).for_each(|step| shaders.add(shape, choice, step));
         }
     }
