@@ -73,13 +73,13 @@ pub fn run(options: &Options, shapes: &Path, dtype: DType) -> Outcome {
     let mut shaders = Shaders::default();
     for shape in &layers {
         let failed = |error| Failure::from(error).within(&format!("--target {target}: shape {}", shape.id));
-        let planned = if options.kernels.eq_ignore_ascii_case("all") {
+        let programs = if options.kernels.eq_ignore_ascii_case("all") {
             let choices = Choice::all(&shape.layer, planner.target()).into_iter().map(|(choice, _)| choice);
             choices.map(|choice| Ok((choice, planner.plan_with(&shape.layer, choice)?))).collect()
         } else {
-            planner.planned(&shape.layer).map(|planned| vec![planned])
+            planner.planned(&shape.layer).map(|own| vec![own])
         };
-        for (choice, program) in planned.map_err(failed)? {
+        for (choice, program) in programs.map_err(failed)? {
             program.prepare.iter().chain(&program.steps).for_each(|step| shaders.add(shape, choice, step));
         }
     }
