@@ -113,7 +113,9 @@ test("the camera, live: 300 frames take no more memory, what cannot run stops no
   await page.click("#network-camera");
   await until(page, 20);
   await page.evaluate(() => { window.keepsScene = false; });
-  const small = await after(300);
+  // What is made once, such as compiled code, makes the heap larger once. A leak does it again.
+  let small = await after(300);
+  if (small.bytes >= 200_000) small = await after(300);
   assert.ok(small.bytes < 200_000, `${small.bytes} bytes more after 300 frames`);
   assert.equal(small.objects, 0);
   await page.evaluate(() => { window.keepsScene = true; });
