@@ -2,6 +2,8 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::{Mutex, PoisonError};
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -260,12 +262,21 @@ async fn sorted_adapters() -> (Vec<wgpu::Adapter>, Vec<String>) {
     able(real.map(|adapter| (adapter.get_info(), Target::from(&adapter), adapter)))
 }
 
-/// One for all contexts: NVIDIA's driver on Linux (580) refuses to be loaded for about the thirtieth time in a process.
+/// One for all contexts of a process: NVIDIA's driver on Linux (580) refuses to be loaded for about the thirtieth time. After a fork
+/// a driver's threads are missing in the child, which gets another one and leaves its parent's alone.
 #[cfg(not(target_arch = "wasm32"))]
 fn instance() -> wgpu::Instance {
-    static INSTANCE: std::sync::OnceLock<wgpu::Instance> = std::sync::OnceLock::new();
-    let new = || wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-    INSTANCE.get_or_init(new).clone()
+    static KEPT: Mutex<Option<(u32, wgpu::Instance)>> = Mutex::new(None);
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let own = std::process::id();
+    if let Some((process, instance)) = &*kept
+        && *process == own
+    {
+        return instance.clone();
+    }
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    std::mem::forget(kept.replace((own, instance.clone())));
+    instance
 }
 
 /// In a browser it may not leave its thread.
