@@ -6,6 +6,7 @@ use super::row::{Kernel, Rank, Rules, Variant};
 use super::tiling::TileWork;
 use super::work::{add_requests, of_all};
 use super::{tiled_gemm, tiling};
+use crate::activation::Activation;
 use crate::geometry::Geometry;
 use crate::model::Work;
 use crate::shader::{Shader, part};
@@ -64,6 +65,8 @@ fn work(geometry: &Geometry, variant: &Variant) -> Work {
     tile.add_ends(&mut work, geometry, 1.0);
     // It has no rows and columns to keep.
     work.registers -= 10.0;
-    work.others = tile.others(terms, 9.0, 42.0, 150.0);
+    // Limits take four values as many instructions again as storing them.
+    let store = if geometry.activation == Activation::None { 24.0 } else { 42.0 };
+    work.others = tile.others(terms, 9.0, store, 150.0);
     of_all(work, variant)
 }
