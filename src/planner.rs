@@ -129,6 +129,17 @@ impl Planner {
         Some(seconds(self.target.gpu, &self.work(layer, choice)?))
     }
 
+    /// The constants in which a choice's kernel has others for the layer too, such as `row_tile=8`.
+    #[cfg(feature = "unstable")]
+    #[must_use]
+    pub fn variant_text(&self, layer: &Layer, choice: Choice) -> String {
+        let variants = choice.kernel.variants(layer, &self.target);
+        let of_choice = variants.get(choice.variant).map(|variant| &variant.constants[..]).unwrap_or_default();
+        let differ = |constant: &&(&str, u32)| variants.iter().any(|variant| !variant.constants.contains(constant));
+        let texts = of_choice.iter().filter(differ).map(|(name, value)| format!("{}={value}", name.to_lowercase()));
+        texts.collect::<Vec<_>>().join(" ")
+    }
+
     /// Every candidate for a layer that nobody has to ask for: the planner's own choice first, then the others, from the one
     /// that should take the least time, or cost the least.
     pub(crate) fn ranked(&self, layer: &Layer) -> Vec<Choice> {

@@ -39,7 +39,8 @@ pub struct Gpu {
     pub launch: f64,
 }
 
-/// What NVIDIA's Hopper cards have in common. Three figures are of an H200 on 2026-11-26, see docs/PERFORMANCE.md: 50.8 Tflop/s of
+/// What NVIDIA's Hopper cards have in common. NVIDIA's data sheet and architecture paper (2022), the SXM5 card: units, clock, rates,
+/// registers, memories. Not looked up: 128 bytes per clock from a unit's memories, and 5.5 TB/s from the shared cache. Three figures are of an H200 on 2026-11-26, see docs/PERFORMANCE.md: 50.8 Tflop/s of
 /// nothing but multiply-adds are an issue of 97, a network of small layers takes 4 us a step, and 0.2 us a wait fit the times
 /// of 536 variants of layers best.
 const HOPPER: Gpu = Gpu {
@@ -66,8 +67,7 @@ const HOPPER: Gpu = Gpu {
 /// assumed. For no other than Hopper's cards a source was found for `latency` and `launch`: they are assumed to be like those, and on
 /// a phone five times as long.
 pub const GPUS: [Gpu; 7] = [
-    // NVIDIA's data sheet and architecture paper (2022), the SXM5 card: units, clock, rates, registers, memories; 66.9 Tflop/s.
-    // Not looked up: 128 bytes per clock from a unit's memories, and 5.5 TB/s from the shared cache. `issue` is what an H200 did.
+    // 66.9 Tflop/s, 3.35 TB/s.
     Gpu { name: "H100", known_by: &["H100", "A100"], memory_rate: 3.35e12, ..HOPPER },
     // NVIDIA's data sheet (2023): an H100 with faster memory.
     Gpu { name: "H200", known_by: &["H200"], memory_rate: 4.8e12, ..HOPPER },

@@ -92,7 +92,7 @@ fn compare(planner: &Planner, id: &str, layer: &Layer, rows: &[&Value]) -> Outco
             continue;
         }
         let Ok(program) = planner.plan_with(layer, choice) else { continue };
-        let label = label(&program.kernel, &constants(planner, layer, choice));
+        let label = label(&program.kernel, &planner.variant_text(layer, choice));
         let Some(took) = rows.iter().find(|row| self::label_of(row) == label).and_then(|row| microseconds(row)) else {
             continue;
         };
@@ -123,15 +123,6 @@ fn label_of(row: &Value) -> String {
 
 fn label(kernel: &str, constants: &str) -> String {
     format!("{kernel} {constants}").trim_end().to_owned()
-}
-
-/// The constants in which a choice's kernel has others for the layer too, such as `row_tile=8`.
-fn constants(planner: &Planner, layer: &Layer, choice: Choice) -> String {
-    let variants = choice.kernel.variants(layer, planner.target());
-    let own = variants.get(choice.variant).map(|variant| &variant.constants[..]).unwrap_or_default();
-    let differ = |constant: &&(&str, u32)| variants.iter().any(|variant| !variant.constants.contains(constant));
-    let texts = own.iter().filter(differ).map(|(name, value)| format!("{}={value}", name.to_lowercase()));
-    texts.collect::<Vec<_>>().join(" ")
 }
 
 /// The geometric mean of numbers above 0.

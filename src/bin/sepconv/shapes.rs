@@ -35,8 +35,9 @@ impl Shape {
     /// The planner's choice first, then the others that are asked for.
     pub fn candidates(&self, context: &Context, which: Kernels) -> Outcome<Vec<Candidate>> {
         let planner = Planner::new(context.target().clone()).with_tuning(Arc::new(context.tuning().clone()));
-        let own = planner.planned(&self.layer).map(|(choice, _)| choice).ok();
-        let mut plans = vec![(own, context.plan(self.layer).map_err(|error| failed(&self.id, error))?)];
+        let (own, _) = planner.planned(&self.layer).map_err(|error| failed(&self.id, error))?;
+        let plan = context.plan_with(self.layer, own).map_err(|error| failed(&self.id, error))?;
+        let mut plans = vec![(own, plan)];
         let others: Vec<Choice> = match which {
             Kernels::Chosen => Vec::new(),
             Kernels::All => {
@@ -51,19 +52,18 @@ impl Shape {
                 Err(error) if error.is_request() => continue,
                 plan => plan.map_err(|error| failed(&self.id, error))?,
             };
-            if Some(choice) != own && (which == Kernels::Variants || plan.kernel() != plans[0].1.kernel()) {
-                plans.push((Some(choice), plan));
+            if choice != own && (which == Kernels::Variants || plan.kernel() != plans[0].1.kernel()) {
+                plans.push((choice, plan));
             }
         }
         let data = self.data(context.dtype());
         let set = |_| LayerTensors::new(context, &self.layer, &data);
         let sets = (0..set_count(self.bytes(context.dtype()))).map(set).collect::<sepconv::Result<Vec<_>>>()?;
         let expected = Sample::new(&self.layer, &data);
-        let candidate = |(choice, plan): &(Option<Choice>, Plan)| {
+        let candidate = |(choice, plan): &(Choice, Plan)| {
             let made = self.candidate(context, plan, &sets, &expected)?;
-            let Some(choice) = *choice else { return Ok(made) };
-            let variant = tile(&planner, &self.layer, choice);
-            Ok(Candidate { variant, predicted: planner.predicted(&self.layer, choice), ..made })
+            let variant = planner.variant_text(&self.layer, *choice);
+            Ok(Candidate { variant, predicted: planner.predicted(&self.layer, *choice), ..made })
         };
         plans.iter().map(candidate).collect()
     }
@@ -196,15 +196,6 @@ pub fn measure_in_turn(context: &Context, candidates: &[&Candidate], budget: Dur
         }
     }
     Ok(timings)
-}
-
-/// The constants in which a choice's kernel has others for the layer too, such as `row_tile=8`.
-pub fn tile(planner: &Planner, layer: &Layer, choice: Choice) -> String {
-    let variants = choice.kernel.variants(layer, planner.target());
-    let of_choice = variants.get(choice.variant).map(|variant| &variant.constants[..]).unwrap_or_default();
-    let differ = |constant: &&(&str, u32)| variants.iter().any(|variant| !variant.constants.contains(constant));
-    let texts = of_choice.iter().filter(differ).map(|(name, value)| format!("{}={value}", name.to_lowercase()));
-    texts.collect::<Vec<_>>().join(" ")
 }
 
 /// The sets of a layer's tensors take this many bytes together, more than the last cache of most devices holds …

@@ -12,7 +12,6 @@ use crate::bench::geometric_mean;
 use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::output::{print, table};
-use crate::shapes::tile;
 use crate::shapes_file;
 
 /// How a layer is planned, and how long that should take as a multiple of its floor.
@@ -79,7 +78,7 @@ fn planned(planner: &Planner, layer: &Layer, floor: f64) -> Outcome<Option<Plann
     let (choice, program) = planner.planned(layer)?;
     let Some(seconds) = planner.predicted(layer, choice) else { return Ok(None) };
     let kernel = program.kernel;
-    Ok(Some(Planned { kernel, tile: tile(planner, layer, choice), seconds, over_floor: seconds / floor }))
+    Ok(Some(Planned { kernel, tile: planner.variant_text(layer, choice), seconds, over_floor: seconds / floor }))
 }
 
 /// Of each kernel, how many layers it has, and the geometric mean of their times over their floors.
