@@ -39,6 +39,31 @@ fn bench_times_a_file_of_shapes() {
     }
 }
 
+/// Every variant of every kernel has a row of its own; the planner's choice is among them once.
+#[test]
+fn bench_times_variants() {
+    if common::context().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let shapes = r#"[{"id": "a", "kind": "conv", "c": 4, "h": 24, "w": 24, "oc": 4, "k": 3, "p": 1, "g": 4}]"#;
+    std::fs::write(folder.path().join("shapes.json"), shapes).unwrap();
+    let rows = |kernels: &str| {
+        let bench = format!("bench --shapes shapes.json --no-tune --kernels {kernels} --json out.json");
+        sepconv(folder.path(), &bench).assert_done();
+        let result: Value = serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap();
+        let name = |row: &Value| format!("{} {}", row["kernel"].as_str().unwrap(), row["variant"].as_str().unwrap());
+        result["rows"].as_array().unwrap().iter().map(name).collect::<Vec<_>>()
+    };
+    let [chosen, all, variants] = ["chosen", "all", "Variants"].map(rows);
+    let different: std::collections::BTreeSet<_> = variants.iter().collect();
+    assert!(different.len() == variants.len() && variants.len() > all.len(), "{variants:?}, not only {all:?}");
+    assert!(chosen.len() == 1 && variants[0] == chosen[0], "{variants:?}");
+    assert!(all.iter().all(|name| different.contains(name)), "{all:?}");
+    let refused = sepconv(folder.path(), "bench --shapes shapes.json --kernels some");
+    refused.assert_refused("--kernels");
+}
+
 /// Three small layers; the first two are two forms of one.
 const BENCH_SHAPES: &str = r#"[{"id": "a<b", "kind": "conv", "c": 4, "h": 8, "w": 8, "oc": 4, "k": 3},
                                {"id": "b", "kind": "sep", "c": 4, "h": 8, "w": 8, "oc": 4, "k": 3},
