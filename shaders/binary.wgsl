@@ -1,6 +1,6 @@
 // binary: an operation on two tensors, value by value, with broadcasting.
 //
-// Formula    y[i] = f(a[p] op b[q]), where p and q are i without the axes along which a tensor has one value for all
+// Formula    y[i] = f(a[p] op b[q] + r[i]), where p and q are i without the axes along which a tensor has one value for all
 // Mapping    One invocation: VALUES values, as values.wgsl says. An index is taken apart along AXES axes, which costs
 //            AXES - 1 divisions; tensors of the same shape have one axis.
 // Traffic    Each output is written once. A value that serves several outputs is read for each, through the cache.
@@ -10,6 +10,7 @@
 
 const OPERATION: u32 = 0u;  // see src/layers/binary.rs
 const AXES: u32 = 1u;  // the last so many of six; before them there is one place
+const HAS_RESIDUAL: bool = false;
 const ACTIVATION: u32 = 0u;  // see activation.wgsl
 
 // An axis: its size, and how far apart neighbours are in both tensors.
@@ -17,7 +18,7 @@ struct Axis { @align(16) size: u32, input_stride: u32, other_stride: u32 }
 
 struct Extent {
     first_workgroup_x: u32, first_workgroup_y: u32, first_workgroup_z: u32,
-    input_offset: u32, other_offset: u32, offset_3: u32, offset_4: u32, output_offset: u32, offset_6: u32, offset_7: u32,
+    input_offset: u32, other_offset: u32, residual_offset: u32, offset_4: u32, output_offset: u32, offset_6: u32, offset_7: u32,
     count: u32,
     a: f32, b: f32,
     @align(16) axes: array<Axis, 6>,  // the last one first
@@ -25,6 +26,7 @@ struct Extent {
 
 @group(0) @binding(0) var<uniform> extent: Extent;
 @group(0) @binding(2) var<storage, read> other: array<Element>;
+@group(0) @binding(3) var<storage, read> residual: array<Element>;
 
 fn value_of(index: u32) -> f32 {
     var first = extent.input_offset;
@@ -40,7 +42,9 @@ fn value_of(index: u32) -> f32 {
         first += position * axis.input_stride;
         second += position * axis.other_stride;
     }
-    return activate(operate(input_at(first), f32(other[second])), ACTIVATION, extent.a, extent.b);
+    var y = operate(input_at(first), f32(other[second]));
+    if HAS_RESIDUAL { y += f32(residual[extent.residual_offset + index]); }
+    return activate(y, ACTIVATION, extent.a, extent.b);
 }
 
 fn operate(a: f32, b: f32) -> f32 {

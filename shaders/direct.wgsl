@@ -35,7 +35,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let left = i32(column * STRIDE_WIDTH) + extent.left;
     let weights_per_channel = extent.in_channels_per_group * TAPS;
     let plane = extent.in_height * extent.in_width;
-    let first_plane = extent.input_offset + (image * extent.in_channels + group * extent.in_channels_per_group) * plane;
+    let first_in_channel = image * extent.in_channels + group * extent.in_channels_per_group;
+    let first_plane = extent.input_offset + first_in_channel * plane;
 
     // Where each channel's filter starts. Past the group's last channel, the first one is computed again and not stored: loops
     // over all of a tile can be written out, and then its sums are in registers.
@@ -47,6 +48,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
         sums[t] = start(channel);
     }
     for (var c = extent.first_in_channel; c < extent.last_in_channel; c++) {
+        let scale = scale_at(first_in_channel + c);
         for (var p = 0u; p < KERNEL_HEIGHT; p++) {
             let y = top + i32(p * DILATION_HEIGHT);
             let line = row_at(axes, first_plane + c * plane, y);
@@ -54,7 +56,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
             for (var q = 0u; q < KERNEL_WIDTH; q++) {
                 let x = left + i32(q * DILATION_WIDTH);
                 if !is_inside(x, axes.width) { continue; }
-                let value = input_at(line.start + u32(source(x, axes.width)));
+                let value = scale * input_at(line.start + u32(source(x, axes.width)));
                 let tap = (c * KERNEL_HEIGHT + p) * KERNEL_WIDTH + q;
                 for (var t = 0u; t < CHANNEL_TILE; t++) {
                     sums[t] = fma(value, weight_at(filters[t] + tap), sums[t]);

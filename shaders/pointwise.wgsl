@@ -40,10 +40,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
         }
     }
     for (var c = extent.first_in_channel; c < extent.last_in_channel; c++) {
+        let scale = scale_at(tile.first_in_channel + c);
         var values: array<vec4f, PIXEL_FOURS>;
         for (var f = 0u; f < PIXEL_FOURS; f++) {
             let at = pixels[f] + c * tile.in_plane;
-            values[f] = vec4f(input_at(at.x), input_at(at.y), input_at(at.z), input_at(at.w));
+            values[f] = scale * vec4f(input_at(at.x), input_at(at.y), input_at(at.z), input_at(at.w));
         }
         for (var o = 0u; o < CHANNEL_FOURS; o++) {
             for (var i = 0u; i < 4u; i++) {

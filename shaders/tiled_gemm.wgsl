@@ -39,6 +39,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let in_plane = extent.in_height * extent.in_width;
     let first_plane = extent.input_offset + group * extent.in_channels_per_group * in_plane;
     let planes = first_plane + pixels.images * (extent.in_channels * in_plane);
+    let first_channels = pixels.images * extent.in_channels + group * extent.in_channels_per_group;
     // In zero padding, all taps are as far from a pixel's first one.
     let first_values = planes + vec4u(tops) * extent.in_width + vec4u(lefts);
 
@@ -55,17 +56,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                 let tap = term % TAPS;
                 let down = tap / KERNEL_WIDTH * DILATION_HEIGHT;
                 let right = tap % KERNEL_WIDTH * DILATION_WIDTH;
-                let channel = term / TAPS * in_plane;
+                let channel = term / TAPS;
+                let plane = channel * in_plane;
                 // Past the last term there is no row.
                 let height = select(0u, extent.in_height, term < last_term);
                 var four = vec4f();
                 for (var t = 0u; t < 4u; t++) {
                     let row = u32(source(tops[t] + i32(down), axes.height));
                     let column = u32(source(lefts[t] + i32(right), axes.width));
-                    var place = first_values[t] + channel + down * extent.in_width + right;
-                    if PADDING_MODE != 0u { place = planes[t] + channel + row * extent.in_width + column; }
+                    var place = first_values[t] + plane + down * extent.in_width + right;
+                    if PADDING_MODE != 0u { place = planes[t] + plane + row * extent.in_width + column; }
                     // A row or a column in zero padding is below 0, which wraps, or past the last one.
-                    if (row < height) & (column < extent.in_width) { four[t] = input_at(place); }
+                    if (row < height) & (column < extent.in_width) {
+                        four[t] = scale_at(first_channels[t] + channel) * input_at(place);
+                    }
                 }
                 fetched_values[n] = four;
             }

@@ -15,11 +15,12 @@
 // The taps of its filters: see packed_weight.wgsl.
 const TAPS: u32 = 1u;
 
-// Where the four pixels from `first` on are in the first plane of their image, which has `channels` of them. Past the last
-// ones, those are read again and not stored.
-fn place_of(first: u32, channels: u32) -> u32 {
+// The first one of four neighbouring pixels, counted over all images. Past the last ones, those are read again and not stored.
+fn pixel_of(first: u32) -> u32 { return min(first, extent.batch * extent.out_height * extent.out_width - 4u); }
+
+// Where four pixels are in the first plane of their image, which has `channels` of them.
+fn place_of(pixel: u32, channels: u32) -> u32 {
     let plane = extent.out_height * extent.out_width;
-    let pixel = min(first, extent.batch * plane - 4u);
     return pixel + pixel / plane * (channels - 1u) * plane;
 }
 
@@ -27,7 +28,7 @@ fn place_of(first: u32, channels: u32) -> u32 {
 struct Own { first: u32, is_there: bool }
 
 fn own_from(first: u32) -> Own {
-    return Own(place_of(first, extent.out_channels) / 4u, first < extent.batch * extent.out_height * extent.out_width);
+    return Own(place_of(pixel_of(first), extent.out_channels) / 4u, first < extent.batch * extent.out_height * extent.out_width);
 }
 
 // Finishes the sums of one channel of a group at these pixels. Past the group's last channel, nothing is stored.
@@ -39,13 +40,13 @@ fn finish_own(sums: vec4f, own: Own, group: u32, channel_in_group: u32) {
 }
 
 // Four values of each of the terms from `first_term` on. Those past the last one are zero.
-fn fetch_values(first_four: u32, member: u32, first_term: u32) -> array<vec4f, VALUE_FETCHES> {
+fn fetch_values(first_four: u32, first_scale: u32, member: u32, first_term: u32) -> array<vec4f, VALUE_FETCHES> {
     let plane_fours = extent.out_height * extent.out_width / 4u;
     var fetched: array<vec4f, VALUE_FETCHES>;
     for (var n = 0u; n < VALUE_FETCHES; n++) {
         let term = first_term + member / FOURS + n * VALUE_TERMS;
         var four = vec4f();
-        if term < extent.last_in_channel { four = vec4f(input[first_four + term * plane_fours]); }
+        if term < extent.last_in_channel { four = scale_at(first_scale + term) * vec4f(input[first_four + term * plane_fours]); }
         fetched[n] = four;
     }
     return fetched;
@@ -61,21 +62,23 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let member = local.y * PIXEL_TILES + local.x;
     let first_weight = first_factor(member, group, first_channel);
     // The four pixels that this invocation fetches values for: some other one may multiply them.
-    let pixels = place_of(first_pixel + 4u * (member % FOURS), extent.in_channels);
+    let own_pixel = pixel_of(first_pixel + 4u * (member % FOURS));
+    let pixels = place_of(own_pixel, extent.in_channels);
+    let first_scale = own_pixel / plane * extent.in_channels + group * extent.in_channels_per_group;
     let first_in_channel = group * extent.in_channels_per_group + extent.first_in_channel;
     // Of the group's first channel, which may lie before the binding: then it wraps, and adding to it wraps back.
     let first_four = (extent.input_offset + first_in_channel * plane + pixels) / 4u - extent.first_in_channel * (plane / 4u);
 
     var sums: array<array<array<vec4f, PIXEL_FOURS>, 4>, CHANNEL_FOURS>;
     var start_term = extent.first_in_channel;
-    var fetched_values = fetch_values(first_four, member, start_term + team * DEPTH);
+    var fetched_values = fetch_values(first_four, first_scale, member, start_term + team * DEPTH);
     var fetched_factors = fetch_factors(first_weight, member, start_term + team * DEPTH, extent.last_in_channel);
     // Each round multiplies terms, while the next ones are fetched.
     loop {
         share_fetched(team, member, fetched_values, fetched_factors);
         workgroupBarrier();
         start_term += DEPTH * SPLIT;
-        fetched_values = fetch_values(first_four, member, start_term + team * DEPTH);
+        fetched_values = fetch_values(first_four, first_scale, member, start_term + team * DEPTH);
         fetched_factors = fetch_factors(first_weight, member, start_term + team * DEPTH, extent.last_in_channel);
         for (var k = 0u; k < DEPTH; k++) {
             var fours: array<vec4f, PIXEL_FOURS>;

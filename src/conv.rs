@@ -50,6 +50,8 @@ pub struct Conv2d {
     pub activation: Activation,
     /// Whether a tensor of the output's shape is added before the activation.
     pub residual: bool,
+    /// Whether each input channel of each image is multiplied by a number first.
+    pub input_scale: bool,
     /// How large the rounding errors may be.
     pub rounding: Rounding,
 }
@@ -71,6 +73,7 @@ impl Conv2d {
             padding_mode: PaddingMode::Zeros,
             activation: Activation::None,
             residual: false,
+            input_scale: false,
             rounding: Rounding::Fast,
         }
     }
@@ -89,6 +92,7 @@ impl Conv2d {
             padding_mode: geometry.padding_mode,
             activation: geometry.activation,
             residual: geometry.residual,
+            input_scale: geometry.input_scale,
             rounding: geometry.rounding,
         }
     }
@@ -167,6 +171,15 @@ impl Conv2d {
         self
     }
 
+    /// Whether each input channel of each image is multiplied by a number first: a tensor of shape `[batch, in_channels, 1,
+    /// 1]`, such as squeeze and excitation ends with (Hu, Shen and Sun 2018). What stands in the padding is multiplied too.
+    /// Default false.
+    #[must_use]
+    pub fn input_scale(mut self, input_scale: bool) -> Self {
+        self.input_scale = input_scale;
+        self
+    }
+
     /// Checks the layer against an input of shape `[batch, channels, height, width]` and resolves every size.
     ///
     /// # Errors
@@ -198,6 +211,7 @@ impl Conv2d {
             groups: self.groups,
             bias: self.bias,
             residual: self.residual,
+            input_scale: self.input_scale,
             activation: self.activation,
         };
         element_count("input", geometry.input_shape())?;
@@ -245,7 +259,7 @@ impl Conv2d {
 /// What decides how fast a kernel computes a convolution.
 pub(crate) fn conv2d_text(g: &Geometry) -> String {
     format!(
-        "input {} weight {} groups {} stride {} dilation {} padding {} {:?}{}",
+        "input {} weight {} groups {} stride {} dilation {} padding {} {:?}{}{}",
         shape_text(g.input_shape()),
         shape_text(g.weight_shape()),
         g.groups,
@@ -254,19 +268,30 @@ pub(crate) fn conv2d_text(g: &Geometry) -> String {
         sides_text(g.padding),
         g.padding_mode,
         if g.rounding == Rounding::Exact { " exact" } else { "" },
+        if g.input_scale { " scaled" } else { "" },
     )
 }
 
 /// A weight, and a bias if there is one.
 pub(crate) type Filters<'a> = (&'a [f32], Option<&'a [f32]>);
 
-/// Of all that a convolution is given: input, residual, weight and bias.
-pub(crate) fn taken_apart<'a>(geometry: &Geometry, given: &[&'a [f32]]) -> (&'a [f32], Option<&'a [f32]>, Filters<'a>) {
+/// The definition of a convolution of all that it is given, for these outputs.
+pub(crate) fn reference_at(
+    geometry: &Geometry,
+    outputs: impl IntoIterator<Item = usize>,
+    given: &[&[f32]],
+) -> Reference {
     let mut given = given.iter().copied();
     let mut next = || given.next().expect("all that is given");
-    let input = next();
-    let residual = geometry.residual.then(&mut next);
-    (input, residual, (next(), geometry.bias.then(&mut next)))
+    let (input, residual, scale) = (next(), geometry.residual.then(&mut next), geometry.input_scale.then(&mut next));
+    let (weight, bias) = (next(), geometry.bias.then(&mut next));
+    let Some(scale) = scale else {
+        return reference::conv2d_at(geometry, outputs, input, weight, bias, residual);
+    };
+    let plane = geometry.input.height as usize * geometry.input.width as usize;
+    let scaled = input.iter().enumerate().map(|(index, &value)| f64::from(value) * f64::from(scale[index / plane]));
+    let residual: Option<Vec<f64>> = residual.map(|residual| residual.iter().copied().map(f64::from).collect());
+    reference::conv2d_at(geometry, outputs, &scaled.collect::<Vec<f64>>(), weight, bias, residual.as_deref())
 }
 
 impl Describe for Geometry {
@@ -277,6 +302,7 @@ impl Describe for Geometry {
     fn given(&self) -> Vec<Given> {
         let mut given = vec![Given::input("input", self.input_shape())];
         given.extend(self.residual.then(|| Given::input("residual", self.output_shape())));
+        given.extend(self.input_scale.then(|| Given::input("input_scale", self.input_scale_shape())));
         given.push(Given::parameter("weight", self.weight_shape()));
         given.extend(self.bias.then(|| Given::parameter("bias", self.bias_shape())));
         given
@@ -290,8 +316,9 @@ impl Describe for Geometry {
         conv2d_text(self)
     }
 
+    /// A scale rounds each product once more, which is what one more term does to a sum.
     fn terms(&self) -> u64 {
-        Self::terms(self)
+        Self::terms(self) + u64::from(self.input_scale)
     }
 
     fn activation(&self) -> Activation {
@@ -303,8 +330,8 @@ impl Describe for Geometry {
     }
 
     fn reference(&self, given: &[&[f32]]) -> Reference {
-        let (input, residual, (weight, bias)) = taken_apart(self, given);
-        reference::conv2d(self, input, weight, bias, residual)
+        let outputs = usize::try_from(values(self.output_shape())).expect("outputs in memory");
+        reference_at(self, 0..outputs, given)
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Geometry {
     pub bias: bool,
     /// Whether a tensor of the output's shape is added before the activation.
     pub residual: bool,
+    /// Whether each input channel of each image is multiplied by a number first.
+    pub input_scale: bool,
     /// The function applied before the store.
     pub activation: Activation,
     /// How large the rounding errors may be.
@@ -60,6 +62,12 @@ impl Geometry {
     #[must_use]
     pub fn bias_shape(&self) -> [u32; 4] {
         [1, self.out_channels, 1, 1]
+    }
+
+    /// `[batch, in_channels, 1, 1]`
+    #[must_use]
+    pub fn input_scale_shape(&self) -> [u32; 4] {
+        [self.batch, self.in_channels, 1, 1]
     }
 
     /// `[batch, out_channels, height, width]`
@@ -99,13 +107,14 @@ impl Geometry {
         values(self.output_shape()) * self.terms()
     }
 
-    /// Bytes that must move: input, parameters and residual read once, output written once. At most [`u64::MAX`]: each
-    /// tensor is below 2⁶³ bytes, but their sum may not be.
+    /// Bytes that must move: input, its scale, parameters and residual read once, output written once. At most [`u64::MAX`]:
+    /// each tensor is below 2⁶³ bytes, but their sum may not be.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let output = values(self.output_shape());
         let residual = if self.residual { output } else { 0 };
-        (values(self.input_shape()) + self.parameters() + residual + output).saturating_mul(4)
+        let scale = if self.input_scale { values(self.input_scale_shape()) } else { 0 };
+        (values(self.input_shape()) + scale + self.parameters() + residual + output).saturating_mul(4)
     }
 
     /// Floating-point operations (two per multiply-add) per byte that must move:

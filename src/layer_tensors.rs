@@ -46,7 +46,7 @@ impl LayerTensors {
             inputs.find(|(given, _)| given.name == name).map(|(_, tensor)| tensor)
         };
         let operands = Operands::new(input("input").expect("every layer has an input"), output);
-        let operands = operands.residual(input("residual")).other(input("other"));
+        let operands = operands.residual(input("residual")).input_scale(input("input_scale")).other(input("other"));
         let parameters = self.tensors.iter().filter(|(given, _)| given.is_parameter);
         let named = parameters.map(|(Given { part, name, .. }, tensor)| (Name { part: *part, name }, tensor));
         let weights = plan.weights(&Parameters { tensors: named.collect() })?;

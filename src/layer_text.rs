@@ -52,7 +52,23 @@ pub struct Kind {
 pub const KINDS: [Kind; 14] = [
     Kind {
         name: "conv",
-        keys: &["n", "c", "h", "w", "oc", "k", "s", "p", "d", "g", "bias", "activation", "residual", "rounding"],
+        keys: &[
+            "n",
+            "c",
+            "h",
+            "w",
+            "oc",
+            "k",
+            "s",
+            "p",
+            "d",
+            "g",
+            "bias",
+            "activation",
+            "residual",
+            "input_scale",
+            "rounding",
+        ],
         read: conv,
     },
     Kind {
@@ -73,7 +89,7 @@ pub const KINDS: [Kind; 14] = [
     Kind { name: "softmax", keys: &["n", "c", "h", "w", "axes"], read: softmax },
     Kind { name: "group_norm", keys: &["n", "c", "h", "w", "g", "activation"], read: group_norm },
     Kind { name: "layer_norm", keys: &["n", "c", "h", "w", "axes", "activation"], read: layer_norm },
-    Kind { name: "binary", keys: &["n", "c", "h", "w", "operation", "axes", "activation"], read: binary },
+    Kind { name: "binary", keys: &["n", "c", "h", "w", "operation", "axes", "activation", "residual"], read: binary },
     Kind { name: "unary", keys: &["n", "c", "h", "w", "activation"], read: unary },
     Kind { name: "transpose", keys: &["n", "c", "h", "w", "order"], read: transpose },
 ];
@@ -205,7 +221,7 @@ fn conv(given: &Given<'_>) -> Read {
         Conv2d::new(input[1], given.number("oc", None)?, given.kernel_size()?).groups(given.number("g", Some(1))?);
     let layer = layer.stride(given.size("s", 1)?).padding(given.padding()?).dilation(given.size("d", 1)?);
     let layer = layer.bias(given.flag("bias", true)?).activation(given.activation()?);
-    let layer = layer.residual(given.flag("residual", false)?);
+    let layer = layer.residual(given.flag("residual", false)?).input_scale(given.flag("input_scale", false)?);
     let rounding = given.argument("rounding", text::rounding)?.unwrap_or_default();
     Ok(layer.rounding(rounding).geometry(input).map(Layer::from))
 }
@@ -356,7 +372,8 @@ fn binary(given: &Given<'_>) -> Read {
     for (size, varies) in other.iter_mut().zip(axes) {
         *size = if varies { *size } else { 1 };
     }
-    Ok(Binary::new(operation, [&input, &other], given.activation()?).map(Layer::from))
+    let residual = given.flag("residual", false)?;
+    Ok(Binary::new(operation, [&input, &other], given.activation()?).map(|layer| layer.residual(residual).into()))
 }
 
 fn unary(given: &Given<'_>) -> Read {

@@ -6,7 +6,7 @@ use crate::conv;
 use crate::dtype::DType;
 use crate::geometry::Geometry;
 use crate::layer::Layer;
-use crate::reference::{self, Reference};
+use crate::reference::Reference;
 use crate::separable;
 use crate::size::values;
 use crate::verify;
@@ -51,9 +51,8 @@ impl Sample {
     }
 
     fn conv2d(g: &Geometry, given: &[&[f32]]) -> Self {
-        let (input, residual, (weight, bias)) = conv::taken_apart(g, given);
         let outputs = spread(values(g.output_shape()), MULTIPLY_ADDS / g.terms());
-        let expected = reference::conv2d_at(g, outputs.iter().copied(), input, weight, bias, residual);
+        let expected = conv::reference_at(g, outputs.iter().copied(), given);
         Self::of(&Layer::Conv2d(*g), outputs, expected)
     }
 
@@ -140,6 +139,7 @@ mod tests {
             check_sample(&Sample::new(&layer, &given));
         };
         check(Conv2d::new(2, 4, 3).residual(true).geometry([1, 2, 9, 9]).unwrap().into());
+        check(Conv2d::new(2, 4, 3).residual(true).input_scale(true).geometry([2, 2, 9, 9]).unwrap().into());
         let layer = SeparableConv2d::new(2, 4, 3).residual(true).activation(Activation::LeakyRelu(0.1));
         check(layer.geometry([2, 2, 9, 9]).unwrap().into());
         check(MaxPool2d::new(2).geometry([2, 2, 16, 16]).unwrap().into());

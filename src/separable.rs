@@ -226,6 +226,8 @@ impl Describe for (Geometry, Geometry) {
         pointwise.check()?;
         let is_whole = depthwise.groups == depthwise.in_channels
             && !depthwise.residual
+            && !depthwise.input_scale
+            && !pointwise.input_scale
             && pointwise.input_shape() == depthwise.output_shape()
             && (pointwise.groups, pointwise.kernel_size, pointwise.stride) == (1, 1.into(), 1.into())
             && pointwise.input == pointwise.output;

@@ -45,6 +45,7 @@ pub mod part {
         EXTENT "shared/extent.wgsl"
         ELEMENT "shared/element.wgsl"
         INPUT "shared/input.wgsl"
+        INPUT_SCALE "shared/input_scale.wgsl"
         WEIGHT "shared/weight.wgsl"
         OUTPUT "shared/output.wgsl"
         VALUES "shared/values.wgsl"
@@ -109,9 +110,10 @@ impl Elements {
     }
 }
 
-/// Replaces the values of `const NAME: TYPE = value;` in a shader, and nothing else: every line stays where it was.
+/// Replaces the values of `const NAME: TYPE = value;` in a shader. Every line stays where it was.
 ///
-/// A `bool` constant becomes true for any value but 0.
+/// A `bool` constant becomes true for any value but 0. Where it is false, a line `if NAME { … }` becomes empty: what only it
+/// reads need not be bound.
 ///
 /// # Panics
 /// If a name is not declared exactly once. The names come from this crate's own kernels, which its tests walk.
@@ -125,8 +127,15 @@ pub fn specialise(wgsl: &str, constants: &[(&str, u32)]) -> String {
         assert!(declarations.next().is_none(), "the shader declares {name} more than once");
         let (declaration, rest) = line.split_once(" = ").unwrap_or_else(|| panic!("{name} has no value"));
         let (_, comment) = rest.split_once(';').unwrap_or_else(|| panic!("{name} does not end in its line"));
-        let value = if declaration.ends_with("bool") { (*value != 0).to_string() } else { format!("{value}u") };
-        *line = format!("{declaration} = {value};{comment}");
+        let is_bool = declaration.ends_with("bool");
+        let text = if is_bool { (*value != 0).to_string() } else { format!("{value}u") };
+        *line = format!("{declaration} = {text};{comment}");
+        if is_bool && *value == 0 {
+            let start = format!("if {name} {{");
+            let is_whole = |line: &str| line.ends_with('}') && line.matches('{').count() == 1;
+            let dead = lines.iter_mut().filter(|line| line.trim().starts_with(&start) && is_whole(line));
+            dead.for_each(String::clear);
+        }
     }
     lines.join("\n") + "\n"
 }
@@ -146,6 +155,15 @@ mod tests {
         let wgsl = "const A: u32 = 3u;  // a\nconst AB: u32 = A * 2u;\nconst C: bool = true;\n";
         let expected = "const A: u32 = 7u;  // a\nconst AB: u32 = A * 2u;\nconst C: bool = false;\n";
         assert_eq!(specialise(wgsl, &[("A", 7), ("C", 0)]), expected);
+    }
+
+    #[test]
+    fn what_a_false_constant_skips_goes() {
+        let body = "    if C { x += y[0]; }\n    if C {\n    if C { a(); } else { b(); }\n    if CD { c(); }\n";
+        let wgsl = format!("const C: bool = true;\n{body}");
+        assert_eq!(specialise(&wgsl, &[("C", 1)]), wgsl);
+        let expected = format!("const C: bool = false;\n{}", body.replacen("    if C { x += y[0]; }", "", 1));
+        assert_eq!(specialise(&wgsl, &[("C", 0)]), expected);
     }
 
     #[test]

@@ -96,8 +96,8 @@ impl Target {
         let limits = &self.limits;
         for (limit, value, least) in [
             ("max_bind_groups", u64::from(limits.max_bind_groups), 1),
-            ("max_bindings_per_bind_group", limits.max_bindings_per_bind_group.into(), 6),
-            ("max_storage_buffers_per_shader_stage", limits.max_storage_buffers_per_shader_stage.into(), 5),
+            ("max_bindings_per_bind_group", limits.max_bindings_per_bind_group.into(), 7),
+            ("max_storage_buffers_per_shader_stage", limits.max_storage_buffers_per_shader_stage.into(), 6),
             ("max_uniform_buffers_per_shader_stage", limits.max_uniform_buffers_per_shader_stage.into(), 1),
             ("max_uniform_buffer_binding_size", limits.max_uniform_buffer_binding_size, 256),
             ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup.into(), 64),

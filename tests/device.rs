@@ -197,7 +197,7 @@ impl Chain {
         let input = narrow(&self.data[0].reference().values);
         let Data { geometry, weight, bias, .. } = &self.data[1];
         let (weight, bias) = (weight.clone(), bias.clone());
-        let second = Data { geometry: *geometry, input, weight, bias, residual: None };
+        let second = Data { geometry: *geometry, input, weight, bias, residual: None, input_scale: None };
         narrow(&second.reference().values)
     }
 }

@@ -111,7 +111,8 @@ fn what_is_stored_is_the_nearest() {
     let input: Vec<f32> = (0..4096).map(|index| index as f32 / 8.0 - 100.0).collect();
     for scale in [1.0, 0.333, 1e-3, 1e-4, 1e-6, 6e-8, 100.0, 300.0] {
         let geometry = Conv2d::new(1, 1, 1).bias(false).geometry(shape).unwrap();
-        let data = Data { geometry, input: input.clone(), weight: vec![scale], bias: None, residual: None };
+        let data =
+            Data { geometry, input: input.clone(), weight: vec![scale], bias: None, residual: None, input_scale: None };
         let data = data.rounded(DType::F16);
         let expected = data.reference();
         for actual in data.run(&half, &half.plan(geometry).unwrap()) {
@@ -132,7 +133,9 @@ fn layers() -> Vec<(&'static str, Conv2d, [u32; 4])> {
         ("winograd", Conv2d::new(16, 17, 3).padding(1).residual(true), [1, 16, 7, 9]),
         ("winograd_4x4", Conv2d::new(16, 17, 3).padding(1).residual(true), [2, 16, 7, 9]),
         ("tiled_pointwise", wide.residual(true).activation(Activation::HardSwish), [3, 36, 2, 6]),
+        ("tiled_pointwise", wide.input_scale(true), [2, 36, 2, 6]),
         ("tiled_gemm", Conv2d::new(6, 18, 3).padding(1).groups(2).residual(true), [1, 6, 7, 5]),
+        ("tiled_gemm", Conv2d::new(6, 18, 3).padding(1).groups(2).input_scale(true), [2, 6, 7, 5]),
         ("pointwise", wide.stride(2).bias(false), [1, 36, 5, 7]),
         ("gemm", Conv2d::new(5, 9, 3).padding(1).dilation(2), [3, 5, 7, 9]),
         ("direct", Conv2d::new(3, 3, [2, 3]).padding_mode(PaddingMode::Circular).padding(1), [3, 3, 5, 7]),

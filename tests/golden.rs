@@ -30,6 +30,7 @@ fn data(case: &Golden) -> Data {
         weight: case.values("weight").to_vec(),
         bias: case.optional("bias"),
         residual: None,
+        input_scale: None,
     }
 }
 
@@ -41,6 +42,7 @@ fn separable_data(case: &Golden) -> SeparableData {
         pointwise_weight: case.values("pw_weight").to_vec(),
         pointwise_bias: case.optional("pw_bias"),
         residual: None,
+        input_scale: None,
     }
 }
 
@@ -54,6 +56,7 @@ fn depthwise_half(case: &Golden) -> (Conv2d, Data) {
         weight: data.depthwise_weight,
         bias: data.depthwise_bias,
         residual: None,
+        input_scale: None,
     };
     (layer, depthwise)
 }

@@ -126,6 +126,40 @@ fn pairs_of_channels_and_of_pixels() {
     );
 }
 
+/// Layers whose input is multiplied channel by channel, by each kernel that can: fours of pixels of two images, groups, sums
+/// that are split, filters that reach into padding.
+#[test]
+fn the_input_may_be_scaled() {
+    let Some(context) = context() else { return };
+    let pixels = |inputs, outputs| Conv2d::new(inputs, outputs, 1).input_scale(true);
+    let wide = |kernel_size: u32| Conv2d::new(6, 9, kernel_size).groups(3).input_scale(true);
+    let cases = [
+        (pixels(6, 9), [3, 6, 4, 5]),
+        (pixels(16, 20).groups(2).residual(true).activation(Activation::HardSwish), [2, 16, 6, 6]),
+        (pixels(64, 65), [2, 64, 7, 7]),
+        (pixels(18, 12).stride(2), [2, 18, 5, 7]),
+        (pixels(256, 8), [3, 256, 3, 4]),
+        (wide(3).padding(1).residual(true), [2, 6, 5, 6]),
+        (wide(2).padding([1, 2]).stride(2).padding_mode(PaddingMode::Reflect), [2, 6, 7, 6]),
+        (Conv2d::new(6, 6, 3).groups(6).padding(1).input_scale(true), [2, 6, 5, 8]),
+    ];
+    for ((layer, shape), seed) in cases.into_iter().zip(1..) {
+        common::check(context, &layer, shape, seed);
+    }
+    // Zero padding stays zero whatever it is multiplied by.
+    let (layer, shape) = (wide(3).padding(1).bias(false), [1, 6, 5, 6]);
+    let geometry = layer.geometry(shape).unwrap();
+    let data = common::Data::new(&geometry, |count| vec![1.0; count]);
+    let data = common::Data { input_scale: Some(vec![f32::INFINITY; 6]), ..data };
+    for kernel in kernels::supporting(&geometry.into(), context.target()) {
+        for plan in common::plans(context, &layer, shape, kernel.name).unwrap() {
+            for actual in data.run(context, &plan) {
+                assert!(actual.iter().all(|&value| value == f32::INFINITY), "{}: {actual:?}", kernel.name);
+            }
+        }
+    }
+}
+
 /// Every tile of the kernels that multiply from workgroup memory: fours of pixels and of channels and some more, groups of
 /// few channels, and sums that end within what is fetched at once.
 #[test]
@@ -460,6 +494,8 @@ fn every_variant() {
     let wide = [
         (Conv2d::new(40, 70, 3).padding(1), [2, 40, 9, 10]),
         (Conv2d::new(70, 140, 1), [3, 70, 5, 7]),
+        (Conv2d::new(70, 76, 1).input_scale(true), [3, 70, 4, 7]),
+        (Conv2d::new(24, 20, 3).padding(1).input_scale(true), [2, 24, 4, 7]),
         (depthwise(5, 2, 3).padding(1), [2, 5, 33, 19]),
     ];
     check_variants(context, edges().into_iter().chain(wide));
@@ -569,7 +605,7 @@ fn winograd_errs_by_the_values_and_weights_of_a_window() {
         // As if each value of a window were multiplied by all of the filter.
         let sums = data.weight.chunks(9).flat_map(|filter| [filter.iter().map(|weight| weight.abs()).sum::<f32>(); 9]);
         let (input, bias) = (data.input.clone(), data.bias.clone());
-        let whole = common::Data { geometry, weight: sums.collect(), input, bias, residual: None };
+        let whole = common::Data { geometry, weight: sums.collect(), input, bias, residual: None, input_scale: None };
         expected.magnitudes = whole.reference().magnitudes;
         for actual in data.run(context, &plan) {
             common::assert_close(&expected, geometry.activation, geometry.terms(), &actual, "a filter of one tap");

@@ -13,7 +13,7 @@ use sepconv::{
 };
 
 /// A layer or two for each kernel, of several tiles along every axis.
-fn layers() -> [Case; 8] {
+fn layers() -> [Case; 10] {
     let shape = [2, 6, 19, 70];
     let pairs = Conv2d::new(8, 136, 1).groups(2).residual(true);
     [
@@ -26,6 +26,8 @@ fn layers() -> [Case; 8] {
         // Odd planes of pairs of channels: more pixels than channels, and fewer.
         (pairs, [3, 8, 9, 17]),
         (pairs, [3, 8, 5, 7]),
+        (pairs.input_scale(true), [3, 8, 5, 8]),
+        (Conv2d::new(6, 10, 3).padding(1).groups(2).input_scale(true), shape),
         (Conv2d::new(6, 20, 1).groups(2).stride(2).bias(false), shape),
     ]
 }
@@ -116,7 +118,7 @@ fn check_program(program: &Program, limits: &wgpu::Limits) {
             if step.shader.name == "subgroup_pointwise" && binding.number < 3 {
                 assert!(slice.start.is_multiple_of(2) && binding.alignment == 2, "{binding:?} starts within a pair");
             }
-            let reads_fours = step.shader.name == "tiled_pointwise" && binding.number != 3;
+            let reads_fours = step.shader.name == "tiled_pointwise" && ![3, 6].contains(&binding.number);
             if reads_fours || step.shader.name == "tiled_gemm" && binding.number == 2 {
                 assert!(slice.start.is_multiple_of(4) && binding.alignment == 4, "{binding:?} starts within a four");
             }
@@ -513,8 +515,8 @@ fn what_a_kernel_lacks_is_found_when_planning() {
         |limits| limits.max_compute_invocations_per_workgroup = 64,
         |limits| limits.max_compute_workgroup_size_y = 8,
         |limits| limits.max_compute_workgroup_size_z = 2,
-        |limits| limits.max_bindings_per_bind_group = 6,
-        |limits| limits.max_storage_buffers_per_shader_stage = 5,
+        |limits| limits.max_bindings_per_bind_group = 7,
+        |limits| limits.max_storage_buffers_per_shader_stage = 6,
     ];
     for lower in lowered {
         let Some((device, queue)) = foreign_device(lower) else { return };
@@ -632,10 +634,12 @@ fn planes_of_every_sort_are_cut_by_rows() {
         (Conv2d::new(3, 4, 3).padding(1).residual(true), [1, 3, 5, 40]),
         (Conv2d::new(3, 3, 3).padding(1).groups(3).activation(Activation::Silu), [2, 3, 5, 40]),
         (Conv2d::new(3, 4, 1), [2, 3, 5, 40]),
+        (Conv2d::new(3, 4, 1).input_scale(true), [2, 3, 5, 40]),
         // Rows of one value.
         (Conv2d::new(2, 4, [3, 1]).padding([1, 0]).bias(false), [1, 2, 100, 1]),
         // Many channels of rows, of which no two are bound at once.
         (Conv2d::new(13, 4, [1, 3]).padding([0, 1]).residual(true), [1, 13, 6, 10]),
+        (Conv2d::new(13, 4, [1, 3]).padding([0, 1]).input_scale(true), [1, 13, 6, 10]),
     ];
     for (case, seed) in cases.into_iter().zip(1..).step_by(common::every(3)) {
         check_cut(&context, case, seed);

@@ -144,7 +144,8 @@ impl Run<'_> {
         let first = image * self.word("in_channels") + channel / self.word("out_channels_per_group") * per_group;
         let of_channel = |c: i64| {
             let window = self.window(first + c, row, column).into_iter();
-            window.map(move |(tap, value)| value * self.weight(channel, c * self.taps() + tap)).sum::<f64>()
+            let scale = if self.constant("HAS_INPUT_SCALE", 0) == 1 { self.read(6, first + c) } else { 1.0 };
+            window.map(move |(tap, value)| scale * value * self.weight(channel, c * self.taps() + tap)).sum::<f64>()
         };
         (self.word("first_in_channel")..self.word("last_in_channel")).map(of_channel).sum()
     }
@@ -295,17 +296,20 @@ proptest! {
     fn convolutions(
         (groups, inputs, outputs, [batch, height, width]) in (1_u32..4, 1_u32..5, 1_u32..6, plane()),
         ((kernel, stride, dilation, padding), mode) in (window(), padding_mode()),
-        (bias, residual, values, seed) in (any::<bool>(), any::<bool>(), 4_u32..160, any::<u64>()),
+        ([bias, residual, input_scale], values, seed) in (any::<[bool; 3]>(), 4_u32..160, any::<u64>()),
     ) {
         let layer = Conv2d::new(groups * inputs, groups * outputs, kernel).groups(groups).stride(stride).dilation(dilation);
         let layer = layer.padding(padding).padding_mode(mode).bias(bias).residual(residual);
+        let layer = layer.input_scale(input_scale);
         let geometry = layer.geometry([batch, groups * inputs, height, width]);
         prop_assume!(geometry.is_ok());
         let data = Data::integers(&geometry.unwrap(), seed);
         let none = Vec::new();
-        let [bias, residual] = [&data.bias, &data.residual].map(|tensor| tensor.as_ref().unwrap_or(&none).as_slice());
+        let optional = [&data.bias, &data.residual, &data.input_scale];
+        let [bias, residual, scale] = optional.map(|tensor| tensor.as_ref().unwrap_or(&none).as_slice());
         let tensors = [("input", data.input.as_slice()), ("weight", &data.weight), ("bias", bias), ("residual", residual)];
-        let tensors = tensors.map(|(name, values)| (None, name, values));
+        let tensors = tensors.into_iter().chain([("input_scale", scale)]).collect::<Vec<_>>();
+        let tensors: Vec<_> = tensors.into_iter().map(|(name, values)| (None, name, values)).collect();
         check(&planner(values), &data.geometry.into(), &tensors, &data.reference().values);
     }
 

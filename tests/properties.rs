@@ -50,11 +50,11 @@ fn layers(
     window: impl Strategy<Value = ([u32; 2], [u32; 2], [u32; 2], Padding)>,
 ) -> impl Strategy<Value = Case> {
     let modes = [PaddingMode::Zeros, PaddingMode::Reflect, PaddingMode::Replicate, PaddingMode::Circular];
-    let epilogue = (any::<bool>(), any::<bool>(), select(ACTIVATIONS.to_vec()), select(modes.to_vec()));
+    let epilogue = (any::<[bool; 3]>(), select(ACTIVATIONS.to_vec()), select(modes.to_vec()));
     (channels, window, epilogue, 1_u32..=3, pair(1..=20)).prop_map(|(channels, window, epilogue, batch, size)| {
         let (groups, inputs, outputs) = channels;
         let (kernel_size, stride, dilation, padding) = window;
-        let (bias, residual, activation, padding_mode) = epilogue;
+        let ([bias, residual, input_scale], activation, padding_mode) = epilogue;
         let layer = Conv2d::new(groups * inputs, groups * outputs, kernel_size)
             .groups(groups)
             .stride(stride)
@@ -62,6 +62,7 @@ fn layers(
             .padding(padding)
             .bias(bias)
             .residual(residual)
+            .input_scale(input_scale)
             .activation(activation)
             .padding_mode(padding_mode);
         (layer, [batch, groups * inputs, size[0], size[1]])
@@ -87,6 +88,7 @@ proptest! {
     #![proptest_config(config(16))]
     #[test]
     fn winograd_agrees_with_the_reference((layer, shape) in valid(for_winograd()), seed in any::<u64>()) {
+        let layer = layer.input_scale(false);
         if let Some(context) = context() {
             let plan = layer.plan_with_kernel(context, shape, "winograd").unwrap();
             check_plan(context, &layer.geometry(shape).unwrap(), &plan, seed);

@@ -40,6 +40,8 @@ fn geometries() -> Vec<Geometry> {
                     Conv2d::new(6, 12, 1).groups(2).stride(2),
                     Conv2d::new(6, 12, 1),
                     Conv2d::new(48, 96, 3).padding(1).groups(3),
+                    Conv2d::new(48, 96, 3).padding(1).groups(3).input_scale(true),
+                    Conv2d::new(6, 12, 1).input_scale(true),
                 ] {
                     layers.push(base.bias(bias).residual(residual).activation(activation).padding_mode(padding_mode));
                 }
@@ -211,7 +213,10 @@ fn steps_and_variants() -> (Vec<Step>, BTreeSet<(&'static str, Constants)>) {
     let wide = Conv2d::new(6, 12, 150).groups(6).geometry([1, 6, 150, 150]).unwrap().into();
     // A group's planes fit one by one, and not together.
     let deep = Conv2d::new(60, 12, 1).geometry([1, 60, 16, 16]).unwrap().into();
-    let cut = layers().into_iter().step_by(31).chain([wide, deep]).collect();
+    // The first row of outputs sees both ends of a plane that does not fit.
+    let around = Conv2d::new(6, 6, 3).groups(6).padding(1).padding_mode(PaddingMode::Circular);
+    let around = around.geometry([1, 6, 130, 140]).unwrap().into();
+    let cut = layers().into_iter().step_by(31).chain([wide, deep, around]).collect();
     let (mut steps, mut seen, mut variants) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
     for (target, layers) in whole.into_iter().chain([(small, cut)]) {
         let planner = Planner::new(target);

@@ -51,7 +51,14 @@ fn weights_are_shared_by_bindings_and_by_plans_of_any_batch() {
         }
         for (own, (_, output)) in data.iter().zip(&bound) {
             let (weight, bias) = (data[0].weight.clone(), data[0].bias.clone());
-            let own = Data { geometry: own.geometry, input: own.input.clone(), weight, bias, residual: None };
+            let own = Data {
+                geometry: own.geometry,
+                input: own.input.clone(),
+                weight,
+                bias,
+                residual: None,
+                input_scale: None,
+            };
             let (g, actual) = (&own.geometry, output.read_blocking().unwrap());
             assert_close(&own.reference(), g.activation, g.terms(), &actual, kernel);
         }

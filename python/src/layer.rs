@@ -78,6 +78,7 @@ pub fn conv2d<'py>(
     weight: Floats<'py>,
     bias: Option<Floats<'py>>,
     residual: Option<Floats<'py>>,
+    input_scale: Option<Floats<'py>>,
     groups: &Bound<'py, PyAny>,
     rounding: &Bound<'py, PyAny>,
     options: Options<'py>,
@@ -93,10 +94,16 @@ pub fn conv2d<'py>(
         .activation(read("activation", &options.activation, text::activation)?)
         .rounding(read("rounding", rounding, text::rounding)?)
         .bias(bias.is_some())
-        .residual(residual.is_some());
+        .residual(residual.is_some())
+        .input_scale(input_scale.is_some());
     let geometry = layer.geometry(four("input", &input)?).map_err(raised)?;
-    let tensors =
-        [("input", Some(&input)), ("residual", residual.as_ref()), ("weight", Some(&weight)), ("bias", bias.as_ref())];
+    let tensors = [
+        ("input", Some(&input)),
+        ("residual", residual.as_ref()),
+        ("input_scale", input_scale.as_ref()),
+        ("weight", Some(&weight)),
+        ("bias", bias.as_ref()),
+    ];
     compute(py, context, geometry.into(), kernel, &tensors)
 }
 

@@ -50,6 +50,12 @@ def test_functions_behind_a_layer() -> None:
     assert (plain < 0).any() and numpy.allclose(actual, expected, atol=1e-6)
 
 
+def test_an_input_that_is_scaled() -> None:
+    x, weight, scale = random(2, 6, 4, 5), random(3, 6, 1, 1, seed=2), random(2, 6, 1, 1, seed=3)
+    actual = sepconv.conv2d(x, weight, input_scale=scale)
+    assert numpy.allclose(actual, sepconv.conv2d(x * scale, weight), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -69,6 +75,7 @@ def test_functions_behind_a_layer() -> None:
         (dict(padding_mode="mirror"), "padding_mode is 'mirror'"),
         (dict(activation="relu9"), "activation is 'relu9'"),
         (dict(residual=random(1, 3, 5, 5)), "residual has shape"),
+        (dict(input_scale=random(2, 1, 1)), "input_scale has shape"),
         (dict(rounding="exactly"), "rounding is 'exactly'"),
         (dict(kernel="magic"), "kernel is \"magic\""),
         (dict(device=7), "device is 7"),

@@ -6,7 +6,8 @@ struct Extent {
     // Where each tensor starts in its binding, in elements, in the order of the bindings. If only later elements of a
     // tensor are bound, it starts before its binding: then this is below zero and wraps, and adding to it wraps back.
     input_offset: u32, weight_offset: u32, bias_offset: u32, residual_offset: u32, output_offset: u32,
-    between_weight_offset: u32, between_bias_offset: u32,
+    // Of a separable layer's first weight and bias; or of what the input's channels are multiplied by.
+    offset_6: u32, offset_7: u32,
     batch: u32,
     in_channels: u32, in_height: u32, in_width: u32,
     out_channels: u32, out_height: u32, out_width: u32,

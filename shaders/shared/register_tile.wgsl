@@ -16,7 +16,8 @@ struct Tile {
     // How many pixels a plane has. A tile without pixels or without channels is idle.
     out_plane: u32,
     is_idle: bool,
-    // Where the group's first plane starts in the input, and how many values each plane has.
+    // The group's first input channel, counted over all images; where its plane starts; how many values each plane has.
+    first_in_channel: u32,
     first_plane: u32,
     in_plane: u32,
     first_channel: u32,
@@ -40,6 +41,7 @@ fn tile_of(workgroup: vec3u, local: vec3u) -> Tile {
         first_pixel,
         out_plane,
         first_pixel >= out_plane || channel_in_group >= extent.out_channels_per_group,
+        first_in_channel,
         extent.input_offset + first_in_channel * in_plane,
         in_plane,
         group * extent.out_channels_per_group + channel_in_group,

@@ -27,6 +27,13 @@ const CHANNEL_FOURS: u32 = CHANNEL_TILE / 4u;
 const CHANNEL_EIGHTS: u32 = (CHANNEL_TILE + 7u) / 8u;
 const PIXEL_FOURS: u32 = PIXEL_TILE / 4u;
 
+// A value of a channel that is multiplied by `scale` first. In zero padding it stays zero.
+fn scaled_at(axes: Axes, row: Row, x: i32, scale: f32) -> f32 {
+    let value = value_at(axes, row, x);
+    if HAS_INPUT_SCALE { return select(0.0, scale * value, row.inside && is_inside(x, axes.width)); }
+    return value;
+}
+
 @compute @workgroup_size(8)
 fn main(
     @builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u,
@@ -48,7 +55,8 @@ fn main(
     let column = tile % tiles_per_line * PIXEL_TILE;
 
     let in_plane = extent.in_height * extent.in_width;
-    let first_plane = extent.input_offset + (image * extent.in_channels + group * extent.in_channels_per_group) * in_plane;
+    let first_in_channel = image * extent.in_channels + group * extent.in_channels_per_group;
+    let first_plane = extent.input_offset + first_in_channel * in_plane;
     let axes = input_axes();
     let top = i32(row * STRIDE_HEIGHT) + extent.top;
     let left = i32(column * STRIDE_WIDTH) + extent.left;
@@ -73,6 +81,8 @@ fn main(
         let y = top + i32(p * DILATION_HEIGHT);
         let first = row_at(axes, first_plane, y);
         for (var c = extent.first_in_channel; c < extent.last_in_channel; c += TERM_TILE) {
+            var scales: array<f32, TERM_TILE>;
+            for (var k = 0u; k < TERM_TILE; k++) { scales[k] = scale_at(first_in_channel + c + k); }
             // The values that the first tap would share with a tap before it.
             var values: array<array<vec4f, PIXEL_FOURS>, TERM_TILE>;
             for (var f = 0u; f < PIXEL_FOURS; f++) {
@@ -81,7 +91,8 @@ fn main(
                     if i < DILATION_WIDTH || i - DILATION_WIDTH >= SHARED { continue; }
                     let x = left + i32(i - DILATION_WIDTH);
                     for (var k = 0u; k < TERM_TILE; k++) {
-                        values[k][f][t] = value_at(axes, Row(first.start + (c + k) * in_plane, first.inside), x);
+                        let line = Row(first.start + (c + k) * in_plane, first.inside);
+                        values[k][f][t] = scaled_at(axes, line, x, scales[k]);
                     }
                 }
             }
@@ -94,7 +105,8 @@ fn main(
                             if i < SHARED {
                                 values[k][f][t] = values[k][(i + DILATION_WIDTH) / 4u][(i + DILATION_WIDTH) % 4u];
                             } else {
-                                values[k][f][t] = value_at(axes, Row(first.start + (c + k) * in_plane, first.inside), x);
+                                let line = Row(first.start + (c + k) * in_plane, first.inside);
+                                values[k][f][t] = scaled_at(axes, line, x, scales[k]);
                             }
                         }
                     }

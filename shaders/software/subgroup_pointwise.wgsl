@@ -57,7 +57,8 @@ fn main(
     let tile = min(wanted, tiles - 1u);
     let image = tile / tiles_per_plane;
     let first_pixel = tile % tiles_per_plane * PIXEL_TILE;
-    let first_plane = extent.input_offset + (image * extent.in_channels + group * extent.in_channels_per_group) * plane;
+    let first_in_channel = image * extent.in_channels + group * extent.in_channels_per_group;
+    let first_plane = extent.input_offset + first_in_channel * plane;
     let last_pair = (extent.input_offset + extent.batch * extent.in_channels * plane) / 2u - 1u;
 
     // Where the filters start that this invocation reads for all. Past the last channel, that channel's is read again.
@@ -91,6 +92,11 @@ fn main(
                     if i < before || i - before >= PIXEL_TILE { continue; }
                     values[k][(i - before) / 4u][(i - before) % 4u] = two[s];
                 }
+            }
+        }
+        if HAS_INPUT_SCALE {
+            for (var k = 0u; k < 2u; k++) {
+                for (var f = 0u; f < PIXEL_FOURS; f++) { values[k][f] *= scale_at(first_in_channel + c + k); }
             }
         }
         for (var e = 0u; e < CHANNEL_EIGHTS; e++) {

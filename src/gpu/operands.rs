@@ -63,6 +63,7 @@ impl<'a> Parameters<'a> {
 pub struct Operands<'a> {
     pub(crate) input: &'a Tensor,
     pub(crate) residual: Option<&'a Tensor>,
+    pub(crate) input_scale: Option<&'a Tensor>,
     pub(crate) other: Option<&'a Tensor>,
     pub(crate) output: &'a Tensor,
     pub(crate) workspace: Option<&'a Workspace>,
@@ -72,13 +73,21 @@ impl<'a> Operands<'a> {
     /// The two tensors that every layer has. The output needs a buffer that no other tensor of the layer lies in.
     #[must_use]
     pub fn new(input: &'a Tensor, output: &'a Tensor) -> Self {
-        Self { input, residual: None, other: None, output, workspace: None }
+        Self { input, residual: None, input_scale: None, other: None, output, workspace: None }
     }
 
     /// A tensor of the output's shape; takes a tensor or an `Option` of one.
     #[must_use]
     pub fn residual(mut self, residual: impl Into<Option<&'a Tensor>>) -> Self {
         self.residual = residual.into();
+        self
+    }
+
+    /// What each input channel of each image is multiplied by, `[batch, in_channels, 1, 1]`; takes a tensor or an `Option` of
+    /// one.
+    #[must_use]
+    pub fn input_scale(mut self, input_scale: impl Into<Option<&'a Tensor>>) -> Self {
+        self.input_scale = input_scale.into();
         self
     }
 

@@ -242,6 +242,7 @@ impl Plan {
         let mut ends = Vec::new();
         for (kind, argument, tensor) in [
             (Kind::Input, "residual", operands.residual),
+            (Kind::Input, "input_scale", operands.input_scale),
             (Kind::Input, "other", operands.other),
             (Kind::Input, "input", Some(operands.input)),
             (Kind::Output, "output", Some(operands.output)),

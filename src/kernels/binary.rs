@@ -26,6 +26,7 @@ fn variants(layer: &Binary, _: &Target) -> Vec<Variant> {
     let constants = [
         ("OPERATION", layer.operation.number()),
         ("AXES", simple::axes(layer.sizes)),
+        ("HAS_RESIDUAL", layer.residual.into()),
         ("ACTIVATION", layer.activation.number()),
     ];
     simple::each_value(layer, constants)

@@ -62,6 +62,11 @@ pub(super) fn epilogue(geometry: &Geometry) -> [(&'static str, u32); 3] {
     ]
 }
 
+/// The constant of a kernel that can multiply its input's channels first: `shaders/shared/input_scale.wgsl`.
+pub(super) fn input_scale(geometry: &Geometry) -> (&'static str, u32) {
+    ("HAS_INPUT_SCALE", geometry.input_scale.into())
+}
+
 /// How much of the input lies under `tile` neighbouring outputs along one axis.
 pub(super) fn span(tile: u32, kernel: u32, stride: u32, dilation: u32) -> u64 {
     u64::from(tile - 1) * u64::from(stride) + u64::from(kernel - 1) * u64::from(dilation) + 1
@@ -118,6 +123,7 @@ pub(super) struct Tensors {
     pub weight: usize,
     pub bias: Option<usize>,
     pub residual: Option<usize>,
+    pub input_scale: Option<usize>,
     pub output: usize,
 }
 
@@ -134,11 +140,15 @@ impl Tensors {
             weight: program.buffer(Kind::Parameter, "weight", geometry.weight_shape()),
             bias: geometry.bias.then(|| program.buffer(Kind::Parameter, "bias", geometry.bias_shape())),
             residual: geometry.residual.then(|| program.buffer(Kind::Input, "residual", output)),
+            input_scale: geometry
+                .input_scale
+                .then(|| program.buffer(Kind::Input, "input_scale", geometry.input_scale_shape())),
             output: program.buffer(Kind::Output, "output", output),
         })
     }
 
-    /// What a part of the layer is bound to, with a weight of its own: input, weight, bias, residual, output.
+    /// What a part of the layer is bound to, with a weight of its own: input, weight, bias, residual, output, and the scale of
+    /// its input channels.
     pub fn bindings(&self, part: &Part, weight: Slice) -> Vec<Binding> {
         let Part { input, output, geometry, first_channel, .. } = part;
         let slice = |buffer, Stretch { start, length }| Slice { buffer, start, length };
@@ -147,13 +157,17 @@ impl Tensors {
         // A shader without bias or residual does not read those bindings, but something must be bound there.
         let bias = self.bias.map_or(weight, |buffer| slice(buffer, bias));
         let residual = self.residual.map_or(input, |buffer| slice(buffer, *output));
-        vec![
+        let mut bindings = vec![
             Binding { skipped: part.skipped, ..Binding::read(1, input) },
             Binding::read(2, weight),
             Binding::read(3, bias),
             Binding::read(4, residual),
             Binding::write(5, slice(self.output, *output)),
-        ]
+        ];
+        let length = u64::from(geometry.batch) * u64::from(geometry.in_channels);
+        let scale = |buffer| Binding::read(6, Slice { buffer, start: part.first_plane, length });
+        bindings.extend(self.input_scale.map(scale));
+        bindings
     }
 }
 
@@ -263,6 +277,11 @@ pub(super) fn lower_as(
         program.dispatch(Step::new(shader(kernel), "main", constants, uniform, bindings), grid, &target.limits)?;
     }
     Ok(program)
+}
+
+/// Refuses a layer whose input is multiplied first.
+pub(super) fn unscaled(geometry: &Geometry) -> std::result::Result<(), &'static str> {
+    if geometry.input_scale { Err("it needs a layer without input_scale") } else { Ok(()) }
 }
 
 /// The shader of a kernel that has one.

@@ -1,6 +1,6 @@
 //! The row of `shaders/depthwise.wgsl`.
 
-use super::convolution::{SUMS, cost, epilogue, lower, span, tiles, window};
+use super::convolution::{SUMS, cost, epilogue, lower, span, tiles, unscaled, window};
 use super::row::{Kernel, Rank, Rules, Variant};
 use crate::geometry::Geometry;
 use crate::shader::{Shader, part};
@@ -36,6 +36,7 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
     if geometry.in_channels_per_group() != 1 {
         return Err("it needs groups = in_channels");
     }
+    unscaled(geometry)?;
     let (kernel, stride, dilation) = (geometry.kernel_size, geometry.stride, geometry.dilation);
     if span(COLUMN_TILE, kernel.width, stride.width, dilation.width) > MAXIMUM_WINDOW {
         return Err("it needs 3 stride + dilation (kernel_size - 1) + 1 of at most 32 along the width");

@@ -1,6 +1,6 @@
 //! The row of `shaders/depthwise_columns.wgsl`.
 
-use super::convolution::{SUMS, cost, epilogue, lower, span, tiles, window};
+use super::convolution::{SUMS, cost, epilogue, lower, span, tiles, unscaled, window};
 use super::depthwise::{MAXIMUM_WINDOW, REGISTERS, walks};
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::work::{add_requests, of_all, walk};
@@ -34,6 +34,7 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
     if geometry.in_channels_per_group() != 1 {
         return Err("it needs groups = in_channels");
     }
+    unscaled(geometry)?;
     if u64::from(geometry.kernel_size.width) > MAXIMUM_WINDOW {
         return Err("it needs a filter of at most 32 columns");
     }

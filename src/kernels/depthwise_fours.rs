@@ -1,6 +1,6 @@
 //! The row of `shaders/depthwise_fours.wgsl`.
 
-use super::convolution::{Layout, PLAIN, cost, epilogue, lower_as, span, taps, tiles};
+use super::convolution::{Layout, PLAIN, cost, epilogue, lower_as, span, taps, tiles, unscaled};
 use super::depthwise::{MAXIMUM_WINDOW, REGISTERS, walks};
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::work::{add_requests, of_all, walk};
@@ -50,6 +50,7 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
     if geometry.in_channels_per_group() != 1 {
         return Err("it needs groups = in_channels");
     }
+    unscaled(geometry)?;
     if geometry.padding_mode != PaddingMode::Zeros {
         return Err("it needs zero padding");
     }

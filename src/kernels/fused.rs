@@ -129,6 +129,7 @@ fn add_tensors(
         weight: add("pointwise", Kind::Parameter, "weight", p.weight_shape()),
         bias: p.bias.then(|| add("pointwise", Kind::Parameter, "bias", p.bias_shape())),
         residual: p.residual.then(|| add("pointwise", Kind::Input, "residual", p.output_shape())),
+        input_scale: None,
         output: add("pointwise", Kind::Output, "output", p.output_shape()),
     };
     // A shader without this bias does not read that binding, but something must be bound there.

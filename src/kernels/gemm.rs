@@ -1,6 +1,6 @@
 //! The row of `shaders/gemm.wgsl`.
 
-use super::convolution::{SUMS, cost, epilogue, lower, window};
+use super::convolution::{SUMS, cost, epilogue, input_scale, lower, window};
 use super::register_tile::{register_tile, work};
 use super::row::{Kernel, Rank, Rules, Variant};
 use crate::geometry::Geometry;
@@ -16,7 +16,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "gemm",
         own: include_str!("../../shaders/gemm.wgsl"),
-        parts: &[&SUMS, &[part::WINDOW, part::SOURCE, part::PADDING, part::REGISTER_TILE]],
+        parts: &[&SUMS, &[part::INPUT_SCALE, part::WINDOW, part::SOURCE, part::PADDING, part::REGISTER_TILE]],
     }),
     rules: &Rules::<Geometry> {
         supports,
@@ -34,5 +34,5 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
 
 fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
     let (tile, grid) = register_tile(geometry, target);
-    vec![Variant::new(window(geometry).chain(epilogue(geometry)).chain(tile), grid)]
+    vec![Variant::new(window(geometry).chain(epilogue(geometry)).chain([input_scale(geometry)]).chain(tile), grid)]
 }

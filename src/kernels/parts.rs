@@ -28,6 +28,8 @@ pub(super) struct Part {
     pub in_channels: Range<u32>,
     /// Its first output channel, counted over the whole layer.
     pub first_channel: u64,
+    /// Its first input plane, counted over all images.
+    pub first_plane: u64,
     /// Which taps of the filter it has, if not all.
     pub window: Option<Window>,
     /// Where its stretch of the input starts in the tensor, how long it is, and how many values, as the shader counts,
@@ -223,6 +225,7 @@ fn part(
         rows: bound,
         in_channels,
         first_channel: block.first_channel,
+        first_plane,
         window,
         input,
         skipped,

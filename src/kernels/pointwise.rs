@@ -1,6 +1,6 @@
 //! The row of `shaders/pointwise.wgsl`.
 
-use super::convolution::{SUMS, cost, epilogue, lower};
+use super::convolution::{SUMS, cost, epilogue, input_scale, lower};
 use super::register_tile::{register_tile, work};
 use super::row::{Kernel, Rank, Rules, Variant};
 use crate::geometry::Geometry;
@@ -17,7 +17,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     shader: Some(Shader {
         name: "pointwise",
         own: include_str!("../../shaders/pointwise.wgsl"),
-        parts: &[&SUMS, &[part::WINDOW, part::REGISTER_TILE]],
+        parts: &[&SUMS, &[part::INPUT_SCALE, part::WINDOW, part::REGISTER_TILE]],
     }),
     rules: &Rules::<Geometry> {
         supports,
@@ -42,5 +42,5 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
 fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
     let (tile, grid) = register_tile(geometry, target);
     let strides = [("STRIDE_HEIGHT", geometry.stride.height), ("STRIDE_WIDTH", geometry.stride.width)];
-    vec![Variant::new(epilogue(geometry).into_iter().chain(strides).chain(tile), grid)]
+    vec![Variant::new(epilogue(geometry).into_iter().chain([input_scale(geometry)]).chain(strides).chain(tile), grid)]
 }

@@ -86,6 +86,7 @@ fn as_convolution(pool: &PoolGeometry) -> Geometry {
         groups: pool.channels,
         bias: false,
         residual: false,
+        input_scale: false,
         activation: Activation::None,
         rounding: Rounding::Fast,
     }

@@ -170,9 +170,13 @@ fn lower(whole: &Geometry, variant: usize, lowering: &Lowering<'_>) -> Result<Pr
     planned.have_sums(to);
     let own = planned.find(Kind::Parameter, "weight").expect("a convolution has a weight");
     let input = program.whole(tensors.input);
-    program.append(planned, &[(from, input), (own, weight_of_parts), (to, between)])?;
+    let scale = planned.find(Kind::Input, "input_scale").zip(tensors.input_scale.map(|scale| program.whole(scale)));
+    let ends: Vec<_> = [(from, input), (own, weight_of_parts), (to, between)].into_iter().chain(scale).collect();
+    program.append(planned, &ends)?;
 
     let mut bindings = tensors.bindings(&all_images, weight);
+    // The parts of the sums are scaled already.
+    bindings.truncate(5);
     bindings[0] = Binding::read(1, between);
     let step = Step::new(shader(&KERNEL), "main", variant.constants, extent(&all_images).words(), bindings);
     program.dispatch(step, variant.grid, &target.limits)?;

@@ -1,6 +1,6 @@
 //! The row of `shaders/tiled_gemm.wgsl`.
 
-use super::convolution::{SUMS, cost, epilogue, lower_as, window};
+use super::convolution::{SUMS, cost, epilogue, input_scale, lower_as, window};
 use super::packed::{self, PACKED};
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::tiling::{self, TileWork};
@@ -22,7 +22,15 @@ pub(super) static KERNEL: Kernel = Kernel {
         own: include_str!("../../shaders/tiled_gemm.wgsl"),
         parts: &[
             &SUMS,
-            &[part::WINDOW, part::SOURCE, part::PADDING, part::WORKGROUP_TILE, part::PACKED_WEIGHT, part::PIXELS],
+            &[
+                part::INPUT_SCALE,
+                part::WINDOW,
+                part::SOURCE,
+                part::PADDING,
+                part::WORKGROUP_TILE,
+                part::PACKED_WEIGHT,
+                part::PIXELS,
+            ],
         ],
     }),
     rules: &Rules::<Geometry> {
@@ -45,7 +53,7 @@ pub(super) fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'sta
 }
 
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
-    let constants: Vec<_> = window(geometry).chain(epilogue(geometry)).collect();
+    let constants: Vec<_> = window(geometry).chain(epilogue(geometry)).chain([input_scale(geometry)]).collect();
     tiling::variants(geometry, &constants)
 }
 

@@ -1,6 +1,6 @@
 //! The row of `shaders/tiled_pointwise.wgsl`.
 
-use super::convolution::{Layout, cost, epilogue, is_pixelwise, lower_as};
+use super::convolution::{Layout, cost, epilogue, input_scale, is_pixelwise, lower_as};
 use super::packed::PACKED;
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::tiling::TileWork;
@@ -28,6 +28,7 @@ pub(super) static KERNEL: Kernel = Kernel {
             part::ACTIVATION,
             part::START,
             part::FOURS,
+            part::INPUT_SCALE,
             part::WORKGROUP_TILE,
             part::PACKED_WEIGHT,
         ]],
@@ -35,7 +36,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     rules: &Rules::<Geometry> {
         supports,
         suits: |_, target| !target.software,
-        variants: |geometry, _| tiling::variants(geometry, &epilogue(geometry)),
+        variants,
         cost,
         work: |geometry, variant, _| Some(vec![work(geometry, variant)]),
         lower: |geometry, variant, lowering| lower_as(&KERNEL, &FOURS, geometry, variant, lowering),
@@ -55,6 +56,11 @@ fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
         return Err("it needs planes of a multiple of 4 pixels, of which one fits in a binding");
     }
     Ok(())
+}
+
+fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
+    let constants: Vec<_> = epilogue(geometry).into_iter().chain([input_scale(geometry)]).collect();
+    tiling::variants(geometry, &constants)
 }
 
 fn work(geometry: &Geometry, variant: &Variant) -> Work {

@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::convolution::{SUMS, Tensors, epilogue, extent, padding_mode, shader, tile_cost, workgroups};
+use super::convolution::{SUMS, Tensors, epilogue, extent, padding_mode, shader, tile_cost, unscaled, workgroups};
 use super::parts::{Part, by_images};
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
 use super::software;
@@ -140,6 +140,7 @@ impl Method {
         if (geometry.kernel_size, geometry.stride, geometry.dilation) != (three, one, one) {
             return Err("it needs a 3 x 3 kernel, stride 1 and dilation 1");
         }
+        unscaled(geometry)?;
         if geometry.rounding == Rounding::Exact {
             return Err("it needs rounding fast, since its errors may pass the bound of a sum");
         }

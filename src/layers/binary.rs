@@ -105,6 +105,8 @@ pub struct Binary {
     pub sizes: [u32; AXES],
     /// Along which axes each tensor has all values.
     pub varies: [[bool; AXES]; 2],
+    /// Whether a tensor of the output's shape is added before the activation.
+    pub residual: bool,
     /// A function applied to each result.
     pub activation: Activation,
 }
@@ -139,13 +141,20 @@ impl Binary {
         if axes.len() > AXES {
             return Err(unbroadcast());
         }
-        let mut binary = Self { operation, sizes: [1; AXES], varies: [[true; AXES]; 2], activation };
+        let mut binary = Self { operation, sizes: [1; AXES], varies: [[true; AXES]; 2], residual: false, activation };
         for (axis, (size, [a, b])) in (0..AXES).rev().zip(axes) {
             binary.sizes[axis] = size;
             (binary.varies[0][axis], binary.varies[1][axis]) = (a, b);
         }
         binary.check()?;
         Ok(binary)
+    }
+
+    /// Whether a tensor of the output's shape is added before the activation. Default false.
+    #[must_use]
+    pub fn residual(mut self, residual: bool) -> Self {
+        self.residual = residual;
+        self
     }
 
     /// How far apart neighbours along each axis are in the first or the second tensor, in values; 0 where one serves all.
@@ -197,7 +206,9 @@ impl Describe for Binary {
 
     fn given(&self) -> Vec<Given> {
         let tensor = |name, index| Given::input(name, [1, 1, 1, self.count(index)]);
-        vec![tensor("input", 0), tensor("other", 1)]
+        let mut given = vec![tensor("input", 0), tensor("other", 1)];
+        given.extend(self.residual.then(|| Given::input("residual", self.shape())));
+        given
     }
 
     fn output_shape(&self) -> [u32; 4] {
@@ -231,8 +242,9 @@ impl Describe for Binary {
             }
             let [a, b] = [0, 1].map(|tensor| f64::from(given[tensor][usize::try_from(places[tensor]).unwrap()]));
             let y = self.operation.apply(a, b);
-            reference.values.push(self.activation.apply(y));
-            reference.magnitudes.push(y.abs() * self.operation.roundings(a, b) / 3.0);
+            let residual = if self.residual { f64::from(given[2][usize::try_from(index).unwrap()]) } else { 0.0 };
+            reference.values.push(self.activation.apply(y + residual));
+            reference.magnitudes.push(y.abs() * self.operation.roundings(a, b) / 3.0 + residual.abs());
         }
         reference
     }

@@ -43,7 +43,7 @@ fn constant(source: &Source) -> &[f32] {
 fn spread(layer: &mut ResolvedLayer, depthwise: &Geometry) {
     let geometry = Geometry { groups: 1, ..*depthwise };
     let multiplier = (geometry.out_channels / geometry.in_channels) as usize;
-    let at = 1 + usize::from(geometry.residual);
+    let at = 1 + usize::from(geometry.residual) + usize::from(geometry.input_scale);
     let filters = constant(&layer.sources[at]);
     let (taps, channels) = (filters.len() / geometry.out_channels as usize, geometry.in_channels as usize);
     let mut weight = vec![0.0; channels * filters.len()];

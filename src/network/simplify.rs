@@ -10,7 +10,7 @@ use super::resolve::{Resolved, ResolvedLayer, Source};
 use crate::activation::Activation;
 use crate::geometry::Geometry;
 use crate::layer::Layer;
-use crate::layers::binary::{Binary, BinaryOperation};
+use crate::layers::binary::{AXES, Binary, BinaryOperation};
 use crate::layers::unary::Unary;
 use crate::size::{Size, values};
 
@@ -44,11 +44,11 @@ pub(crate) fn simplify(resolved: &mut Resolved) {
 fn simplify_at(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
     identity(resolved, uses, index)
         || written_out(resolved, uses, index)
-        || multiple_of_itself(resolved, uses, index)
         || line_into_convolution(resolved, uses, index)
         || factor_into_convolution(resolved, uses, index)
         || function_into_layer(resolved, uses, index)
-        || sum_into_convolution(resolved, uses, index)
+        || sum_into_layer(resolved, uses, index)
+        || scale_into_convolution(resolved, uses, index)
 }
 
 /// What writes and what reads each storage.
@@ -340,40 +340,6 @@ fn is_factor(geometry: &Geometry) -> bool {
         && !geometry.residual
 }
 
-/// x + x · s is x · (s + 1). Where s is one number for each channel, that saves a pass over the planes.
-fn multiple_of_itself(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
-    let Layer::Binary(sum) = resolved.layers[index].layer else { return false };
-    if sum.operation != BinaryOperation::Add || sum.varies.concat().contains(&false) {
-        return false;
-    }
-    for side in [0, 1] {
-        let [product, x] = [side, 1 - side].map(|side| resolved.layers[index].sources[side].clone());
-        let Some(writer) = uses.own_writer(resolved, &product) else { continue };
-        let Layer::Binary(binary) = resolved.layers[writer].layer else { continue };
-        let is_product = binary.operation == BinaryOperation::Mul && binary.activation == Activation::None;
-        let Some(own) = (0..2).find(|&own| resolved.layers[writer].sources[own] == x) else { continue };
-        let factor = resolved.layers[writer].sources[1 - own].clone();
-        let Source::Place(place) = factor else { continue };
-        if !is_product || !binary.varies[1 - own].contains(&false) {
-            continue;
-        }
-        let count = u32::try_from(place.length).expect("no longer than the product");
-        let storage = resolved.storages.len();
-        resolved.storages.push(super::resolve::Storage { length: place.length, is_input: false });
-        let raised = Place { storage, start: 0, length: place.length };
-        let name = resolved.layers[index].name.clone();
-        let more = Layer::Unary(Unary { shape: [1, 1, 1, count], activation: Activation::Linear(1.0, 1.0) });
-        let output = resolved.layers[index].output;
-        let layer = &mut resolved.layers[writer];
-        (layer.output, layer.sources[1 - own]) = (output, Source::Place(raised));
-        layer.layer = Layer::Binary(Binary { activation: sum.activation, ..binary });
-        resolved.layers.remove(index);
-        resolved.layers.insert(writer, ResolvedLayer { name, layer: more, sources: vec![factor], output: raised });
-        return true;
-    }
-    false
-}
-
 /// A convolution without a function takes the factor and the summand behind it into its weights.
 fn line_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
     let Layer::Unary(Unary { activation: Activation::Linear(slope, offset), .. }) = resolved.layers[index].layer else {
@@ -417,7 +383,7 @@ fn scale_convolution(
             let filter = usize::try_from(geometry.terms()).expect("a filter in memory");
             let filters = weight.chunks(filter).zip(factors);
             let scaled = filters.flat_map(|(filter, factor)| filter.iter().map(move |weight| weight * factor));
-            let is_plain = geometry.activation == Activation::None && !geometry.residual;
+            let is_plain = geometry.activation == Activation::None && !geometry.residual && !geometry.input_scale;
             (scaled.collect::<Vec<f32>>(), geometry.out_channels, is_plain)
         }
         Layer::ConvTranspose2d(layer) => {
@@ -457,39 +423,75 @@ fn scale_convolution(
     true
 }
 
-/// A sum of a convolution's result and a tensor of the same shape: the tensor becomes the convolution's residual.
-fn sum_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
-    let Layer::Binary(binary) = resolved.layers[index].layer else { return false };
-    if binary.operation != BinaryOperation::Add || binary.varies.concat().contains(&false) {
+/// A sum of what one layer makes and of a tensor of the same shape: the tensor becomes that layer's residual.
+fn sum_into_layer(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
+    let Layer::Binary(sum) = resolved.layers[index].layer else { return false };
+    if sum.operation != BinaryOperation::Add || sum.residual || sum.varies.concat().contains(&false) {
         return false;
     }
-    let is_free = |writer: usize| match resolved.layers[writer].layer {
-        Layer::Conv2d(geometry) => !geometry.residual && geometry.activation == Activation::None,
-        _ => false,
-    };
-    let writers =
-        [0, 1].map(|side| uses.own_writer(resolved, &resolved.layers[index].sources[side]).filter(|&w| is_free(w)));
-    // The later of two, since its other operand is then there.
-    let side = match writers {
-        [Some(first), Some(second)] => usize::from(second > first),
-        [Some(_), None] => 0,
-        [None, Some(_)] => 1,
-        [None, None] => return false,
-    };
-    let Some(writer) = writers[side] else { return false };
-    let residual = resolved.layers[index].sources[1 - side].clone();
-    let Source::Place(_) = residual else { return false };
     let output = resolved.layers[index].output;
-    let mut convolution = resolved.layers[writer].clone();
-    let Layer::Conv2d(geometry) = &mut convolution.layer else { return false };
-    if values(geometry.output_shape()) != output.length {
+    let with_residual = |writer: usize| match resolved.layers[writer].layer {
+        _ if values(resolved.layers[writer].layer.output_shape()) != output.length => None,
+        Layer::Conv2d(geometry) if !geometry.residual && geometry.activation == Activation::None => {
+            Some((1, Layer::Conv2d(Geometry { residual: true, activation: sum.activation, ..geometry })))
+        }
+        Layer::Binary(binary) if !binary.residual && binary.activation == Activation::None => {
+            Some((2, Layer::Binary(Binary { residual: true, activation: sum.activation, ..binary })))
+        }
+        _ => None,
+    };
+    // The later of two, since its other operand is then there.
+    let sources = [0, 1].map(|side| resolved.layers[index].sources[side].clone());
+    let able = |side: usize| {
+        let writer = uses.own_writer(resolved, &sources[side])?;
+        Some((writer, side, with_residual(writer)?))
+    };
+    let Some((writer, side, (place, layer))) =
+        [able(0), able(1)].into_iter().flatten().max_by_key(|(writer, ..)| *writer)
+    else {
+        return false;
+    };
+    let residual = sources[1 - side].clone();
+    let Source::Place(_) = residual else { return false };
+    let mut both = resolved.layers[writer].clone();
+    (both.layer, both.output) = (layer, output);
+    both.sources.insert(place, residual);
+    // Where the sum was, all that it reads is there.
+    resolved.layers[index] = both;
+    resolved.layers.remove(writer);
+    true
+}
+
+/// A 1 × 1 convolution takes in the product before it, of its input and one number for each channel of each image: that is
+/// how squeeze and excitation ends. Its planes are then neither read nor written once more. A larger filter would read each
+/// number for every tap, and there are better kernels for it.
+fn scale_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
+    let Layer::Conv2d(geometry) = resolved.layers[index].layer else { return false };
+    let is_dense = geometry.kernel_size == Size::from(1) && geometry.in_channels_per_group() > 1;
+    if !is_dense || geometry.input_scale {
         return false;
     }
-    (geometry.residual, geometry.activation) = (true, binary.activation);
-    convolution.sources.insert(1, residual);
-    convolution.output = output;
-    // Where the sum was, all that it reads is there.
-    resolved.layers[index] = convolution;
+    let Some(writer) = uses.own_writer(resolved, &resolved.layers[index].sources[0]) else { return false };
+    let Layer::Binary(binary) = resolved.layers[writer].layer else { return false };
+    let planes = u64::from(geometry.batch) * u64::from(geometry.in_channels);
+    let [.., all, plane] = binary.sizes;
+    let is_of_planes = (u64::from(all), u64::from(plane)) == (planes, geometry.input.area());
+    let varies = [true, true, true, true, true];
+    let factor = binary.varies.iter().position(|&[outer @ .., inner]| outer == varies && !inner);
+    let (Some(factor), true) = (factor, binary.varies.contains(&[true; AXES])) else { return false };
+    if binary.operation != BinaryOperation::Mul
+        || binary.residual
+        || binary.activation != Activation::None
+        || !is_of_planes
+    {
+        return false;
+    }
+    let product = resolved.layers[writer].sources.clone();
+    let [Source::Place(_), Source::Place(_)] = &product[..] else { return false };
+    let convolution = &mut resolved.layers[index];
+    convolution.sources[0] = product[1 - factor].clone();
+    convolution.sources.insert(1 + usize::from(geometry.residual), product[factor].clone());
+    convolution.layer = Layer::Conv2d(Geometry { input_scale: true, ..geometry });
     resolved.layers.remove(writer);
     true
 }
@@ -867,17 +869,76 @@ mod tests {
     }
 
     #[test]
-    fn a_multiple_of_itself_is_one_product() {
-        let sum = |is_read: bool| {
+    fn a_convolution_takes_in_the_scale_of_its_input() {
+        let scaled = |layers: &[Layer]| {
+            layers.iter().filter(|layer| matches!(layer, Layer::Conv2d(geometry) if geometry.input_scale)).count()
+        };
+        // The factor on either side, with and without a residual.
+        for (side, is_sum) in [(0, false), (1, true)] {
+            let squeezed = layers(|b, x| {
+                let scale = b.node(Operation::GlobalPool(Reduction::Mean), &[x]);
+                let [first, second] = if side == 0 { [scale, x] } else { [x, scale] };
+                let product = b.binary(BinaryOperation::Mul, first, second);
+                let y = b.convolution(product, [4, 4, 1, 1], 1);
+                vec![if is_sum { b.binary(BinaryOperation::Add, y, x) } else { y }]
+            });
+            assert_eq!((squeezed.len(), scaled(&squeezed)), (2, 1));
+        }
+        // Of another operation, of a larger filter, of one number for all channels, and where somebody else reads the product.
+        let other = |operation, weight: [u32; 4], is_read: bool, is_one: bool| {
+            layers(|b, x| {
+                let pooled = b.node(Operation::GlobalPool(Reduction::Mean), &[x]);
+                let scale = if is_one { b.convolution(pooled, [1, 4, 1, 1], 1) } else { pooled };
+                let product = b.binary(operation, x, scale);
+                let y = b.convolution(product, weight, 1);
+                if is_read { vec![y, product] } else { vec![y] }
+            })
+        };
+        let (mul, dense) = (BinaryOperation::Mul, [3, 4, 1, 1]);
+        assert_eq!(scaled(&other(mul, dense, false, false)), 1);
+        for (operation, weight, is_read, is_one) in [
+            (BinaryOperation::Add, dense, false, false),
+            (mul, [3, 4, 3, 3], false, false),
+            (mul, dense, true, false),
+            (mul, dense, false, true),
+        ] {
+            assert_eq!(
+                scaled(&other(operation, weight, is_read, is_one)),
+                0,
+                "{operation:?} {weight:?} {is_read} {is_one}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_product_and_a_sum_are_one_layer() {
+        let sum = |is_read: bool, is_own: bool| {
             layers(|b, x| {
                 let scale = b.node(Operation::GlobalPool(Reduction::Mean), &[x]);
                 let y = b.binary(BinaryOperation::Mul, x, scale);
-                let sum = b.binary(BinaryOperation::Add, y, x);
-                if is_read { vec![sum, y] } else { vec![sum] }
+                let other = if is_own { x } else { b.function(Activation::Exp, x) };
+                let sum = b.binary(BinaryOperation::Add, y, other);
+                let z = b.function(Activation::Relu, sum);
+                if is_read { vec![z, y] } else { vec![z] }
             })
         };
         let binaries = |layers: &[Layer]| layers.iter().filter(|layer| matches!(layer, Layer::Binary(_))).count();
-        assert_eq!((binaries(&sum(false)), binaries(&sum(true))), (1, 2));
+        for is_own in [true, false] {
+            assert_eq!((binaries(&sum(false, is_own)), binaries(&sum(true, is_own))), (1, 2));
+        }
+        // Of a function, and of a tensor that is repeated, there is no residual.
+        let functions = layers(|b, x| {
+            let scale = b.node(Operation::GlobalPool(Reduction::Mean), &[x]);
+            let y = b.binary(BinaryOperation::Mul, x, scale);
+            let y = b.function(Activation::Tanh, y);
+            vec![b.binary(BinaryOperation::Add, y, x)]
+        });
+        let repeated = layers(|b, x| {
+            let scale = b.node(Operation::GlobalPool(Reduction::Mean), &[x]);
+            let y = b.binary(BinaryOperation::Mul, scale, scale);
+            vec![b.binary(BinaryOperation::Add, y, x)]
+        });
+        assert_eq!([functions, repeated].map(|layers| binaries(&layers)), [2, 2]);
     }
 
     #[test]

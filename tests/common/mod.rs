@@ -312,6 +312,7 @@ pub struct Data {
     pub weight: Vec<f32>,
     pub bias: Option<Vec<f32>>,
     pub residual: Option<Vec<f32>>,
+    pub input_scale: Option<Vec<f32>>,
 }
 
 impl Data {
@@ -322,6 +323,7 @@ impl Data {
             weight: fill(count(geometry.weight_shape())),
             bias: geometry.bias.then(|| fill(count(geometry.bias_shape()))),
             residual: geometry.residual.then(|| fill(count(geometry.output_shape()))),
+            input_scale: geometry.input_scale.then(|| fill(count(geometry.input_scale_shape()))),
         }
     }
 
@@ -337,7 +339,7 @@ impl Data {
 
     /// The same data as tensors of this type hold it.
     pub fn rounded(mut self, dtype: DType) -> Self {
-        let optional = [&mut self.bias, &mut self.residual].into_iter().flatten();
+        let optional = [&mut self.bias, &mut self.residual, &mut self.input_scale].into_iter().flatten();
         for values in [&mut self.input, &mut self.weight].into_iter().chain(optional) {
             *values = rounded(dtype, values);
         }
@@ -345,7 +347,16 @@ impl Data {
     }
 
     pub fn reference(&self) -> Reference {
-        reference::conv2d(&self.geometry, &self.input, &self.weight, self.bias.as_deref(), self.residual.as_deref())
+        let bias = self.bias.as_deref();
+        let Some(scale) = &self.input_scale else {
+            return reference::conv2d(&self.geometry, &self.input, &self.weight, bias, self.residual.as_deref());
+        };
+        let plane = self.input.len() / scale.len().max(1);
+        let channels = self.input.chunks(plane.max(1)).zip(scale);
+        let scaled = channels.flat_map(|(values, &scale)| values.iter().map(move |&x| f64::from(x) * f64::from(scale)));
+        let residual: Option<Vec<f64>> =
+            self.residual.as_ref().map(|residual| residual.iter().copied().map(f64::from).collect());
+        reference::conv2d(&self.geometry, &scaled.collect::<Vec<_>>(), &self.weight, bias, residual.as_deref())
     }
 
     /// Runs a plan on this data three times, into an output that was poisoned with NaN, and returns the results.
@@ -354,10 +365,12 @@ impl Data {
         let tensor = |shape, data: &[f32]| Tensor::from_slice(context, shape, data).unwrap();
         let input = tensor(g.input_shape(), &self.input);
         let residual = self.residual.as_ref().map(|residual| tensor(g.output_shape(), residual));
+        let scale = self.input_scale.as_ref().map(|scale| tensor(g.input_scale_shape(), scale));
         let weights = self.weights(context, plan);
         [(); 3].map(|()| {
             let output = poisoned(context, plan.output_shape());
-            plan.bind(&weights, Operands::new(&input, &output).residual(&residual)).unwrap().run().unwrap();
+            let operands = Operands::new(&input, &output).residual(&residual).input_scale(&scale);
+            plan.bind(&weights, operands).unwrap().run().unwrap();
             output.read_blocking().unwrap()
         })
     }
@@ -441,7 +454,8 @@ impl Trial {
             return;
         }
         for actual in data.run(context, plan) {
-            assert_close_of(context.dtype(), expected, geometry.activation, geometry.terms(), &actual, &what);
+            let terms = Layer::from(*geometry).describe().terms();
+            assert_close_of(context.dtype(), expected, geometry.activation, terms, &actual, &what);
         }
         let Some((data, expected)) = &self.integers else { return };
         for actual in data.run(context, plan) {
@@ -558,7 +572,7 @@ fn structure((layer, input_shape): &Case) -> u64 {
     let g = layer.geometry(*input_shape).unwrap();
     let window = (g.kernel_size, g.stride, g.dilation, g.padding_mode, g.groups > 1);
     let mut hasher = DefaultHasher::new();
-    (window, g.bias, g.residual, format!("{:?}", g.activation)).hash(&mut hasher);
+    (window, g.bias, g.residual, g.input_scale, format!("{:?}", g.activation)).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -662,7 +676,7 @@ impl SeparableData {
             .unwrap();
         let has_bias = self.depthwise_bias.is_some() || self.pointwise_bias.is_some();
         let (input, residual) = (self.input.clone(), self.residual.clone());
-        Data { geometry, input, weight, bias: has_bias.then_some(bias), residual }
+        Data { geometry, input, weight, bias: has_bias.then_some(bias), residual, input_scale: None }
     }
 }
 

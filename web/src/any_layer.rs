@@ -77,10 +77,12 @@ impl Layer {
 
 /// What JavaScript calls a tensor that a layer is given.
 fn name(Given { part, name, .. }: &Given) -> String {
-    match (part, name.split_at(1)) {
-        (None, _) => (*name).to_owned(),
-        (Some(part), (first, others)) => format!("{part}{}{others}", first.to_uppercase()),
-    }
+    let words = part.iter().copied().chain(name.split('_'));
+    let written = words.enumerate().map(|(place, word)| match (place, word.split_at(1)) {
+        (0, _) => word.to_owned(),
+        (_, (first, others)) => first.to_uppercase() + others,
+    });
+    written.collect()
 }
 
 /// The largest error of a layer's result, from the values of all that it was given.

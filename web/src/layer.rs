@@ -114,7 +114,7 @@ impl Geometry {
         self.0.multiply_adds() as f64
     }
 
-    /// Bytes that must move: input, parameters and residual read once, output written once.
+    /// Bytes that must move: input, its scale, parameters and residual read once, output written once.
     #[wasm_bindgen(getter)]
     pub fn bytes(&self) -> f64 {
         self.0.bytes() as f64
@@ -198,6 +198,7 @@ impl Conv2d {
             "activation" text::activation => activation,
             "bias" flag => bias,
             "residual" flag => residual,
+            "inputScale" flag => input_scale,
             "groups" text::number => groups,
             "rounding" text::rounding => rounding,
         }))

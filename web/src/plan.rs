@@ -55,9 +55,10 @@ impl Plan {
     /// Checks these tensors against the plan and makes everything that running it takes. Weights and biases that are
     /// given one by one are packed first.
     pub fn bind(&self, #[wasm_bindgen(unchecked_param_type = "Operands")] operands: &JsValue) -> Result<Bound> {
-        let names = ["input", "residual", "other", "output", "weights"];
+        let names = ["input", "residual", "inputScale", "other", "output", "weights"];
         let fields = Fields::new("operands", operands, &[&names[..], &PARAMETERS].concat())?;
-        let [input, residual, other, output] = tensors(&fields, ["input", "residual", "other", "output"])?;
+        let [input, residual, input_scale, other, output] =
+            tensors(&fields, ["input", "residual", "inputScale", "other", "output"])?;
         let missing = |name| move || refused(&format!("{name} is missing; it must be a Tensor"));
         let (input, output) = (input.ok_or_else(missing("input"))?, output.ok_or_else(missing("output"))?);
         let parameters = tensors(&fields, PARAMETERS)?;
@@ -69,7 +70,7 @@ impl Plan {
             (None, Some(_)) => Some(self.pack(&parameters)?),
             (weights, None) => weights.map(|weights| weights.0),
         };
-        let operands = Operands::new(&input, &output).residual(&residual).other(&other);
+        let operands = Operands::new(&input, &output).residual(&residual).input_scale(&input_scale).other(&other);
         let bound = self.0.bind(&weights, operands).map_err(thrown)?;
         let alone = |name: &str, tensor| vec![(name.to_owned(), tensor)];
         Ok(Bound { program: bound, inputs: alone("input", input), outputs: alone("output", output) })

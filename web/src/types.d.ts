@@ -34,6 +34,8 @@ export interface LayerOptions {
 export interface Conv2dOptions extends LayerOptions {
   /** Groups of channels that are convolved apart from each other; default 1. */
   groups?: number;
+  /** Whether each input channel of each image is multiplied by a number first, `[batch, inChannels, 1, 1]`; default false. */
+  inputScale?: boolean;
   /** `exact` does without kernels whose rounding errors may pass a sum's bound; default `fast`. */
   rounding?: "fast" | "exact";
 }
@@ -98,7 +100,7 @@ export type Axes = string;
  * explains the words. `id` is yours.
  */
 export type LayerDescription = { id?: string } & (
-  | { kind: "conv"; residual?: boolean; rounding?: "fast" | "exact" } & Planes & Window & Channels & Activated
+  | { kind: "conv"; residual?: boolean; input_scale?: boolean; rounding?: "fast" | "exact" } & Planes & Window & Channels & Activated
   | { kind: "sep"; oc: number; bias?: boolean; residual?: boolean; m?: number } & Planes & Window & Activated
   | { kind: "conv_transpose"; output_padding?: Size } & Planes & Window & Channels & Activated
   | { kind: "max_pool" | "average_pool" } & Planes & Window
@@ -120,7 +122,7 @@ export type LayerDescription = { id?: string } & (
   /** Along the last axes, by default `chw`. */
   | { kind: "layer_norm"; axes?: Axes } & Planes & Activated
   /** `axes` are those that the second tensor has; the others it has once. Default `nchw`. */
-  | { kind: "binary"; operation?: "add" | "sub" | "mul" | "div" | "pow" | "min" | "max" | "prelu"; axes?: Axes } & Planes & Activated
+  | { kind: "binary"; operation?: "add" | "sub" | "mul" | "div" | "pow" | "min" | "max" | "prelu"; axes?: Axes; residual?: boolean } & Planes & Activated
   | { kind: "unary" } & Planes & Activated
   /** `order` is another order of `nchw`, such as `nhwc`. */
   | { kind: "transpose"; order: string } & Planes
@@ -165,6 +167,8 @@ export type LayerParameters = Conv2dParameters | SeparableConv2dParameters | Nor
 export interface RunTensors {
   input: Tensor;
   residual?: Tensor;
+  /** What each input channel of each image is multiplied by. */
+  inputScale?: Tensor;
   /** The second tensor of a layer that computes with two. */
   other?: Tensor;
   output: Tensor;
@@ -179,6 +183,7 @@ export interface Values {
   weight: Float32Array;
   bias?: Float32Array;
   residual?: Float32Array;
+  inputScale?: Float32Array;
 }
 
 /** Those of a `SeparableConv2d`. */

@@ -27,6 +27,7 @@ def conv2d(
     padding_mode: str = "zeros",
     activation: str = "none",
     residual: ArrayLike | None = None,
+    input_scale: ArrayLike | None = None,
     rounding: str = "fast",
     kernel: str | None = None,
     device: DeviceLike = None,
@@ -45,6 +46,7 @@ def conv2d(
         padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
         activation: Applied last: ``"relu"``, ``"relu6"``, ``"leaky-relu=0.1"``, ``"clamp=0,1"``, ``"silu"`` and others.
         residual: ``(batch, out_channels, output height, output width)``, added before the activation.
+        input_scale: ``(batch, in_channels, 1, 1)``: what each channel of the input is multiplied by first.
         rounding: ``"fast"``, or ``"exact"`` to do without kernels whose rounding errors may pass the bound of a sum.
         kernel: The name of a kernel to use, or None for the one that seems best.
         device: As in `Session`.
@@ -63,6 +65,7 @@ def conv2d(
         floats("weight", weight),
         None if bias is None else floats("bias", bias),
         None if residual is None else floats("residual", residual),
+        None if input_scale is None else floats("input_scale", input_scale),
         groups,
         rounding,
         dict(stride=stride, padding=padding, dilation=dilation, padding_mode=padding_mode, activation=activation),

@@ -55,6 +55,7 @@ def conv2d(
     weight: Floats,
     bias: Floats | None,
     residual: Floats | None,
+    input_scale: Floats | None,
     groups: object,
     rounding: object,
     options: dict[str, Any],

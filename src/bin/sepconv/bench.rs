@@ -39,7 +39,7 @@ use row::{Row, time};
   sepconv bench model.onnx --input 1,3,224,224 --json result.json --svg timeline.svg
 
 A shape is a JSON object: id its name, kind one of these, n, c, h, w the input, and what else its kind has:
-  conv            oc k s p d g bias activation residual rounding
+  conv            oc k s p d g bias activation residual input_scale rounding
   sep             oc k s p d m bias activation residual
   conv_transpose  oc k s p d g output_padding bias activation
   max_pool        k s p d
@@ -50,7 +50,7 @@ A shape is a JSON object: id its name, kind one of these, n, c, h, w the input, 
   softmax         axes
   group_norm      g activation
   layer_norm      axes activation
-  binary          operation axes activation
+  binary          operation axes activation residual
   unary           activation
   transpose       order
 oc output channels; k, s, p, d kernel size, stride, padding and dilation, each one number or [height, width], p also
