@@ -42,7 +42,6 @@ fn separable_data(case: &Golden) -> SeparableData {
         pointwise_weight: case.values("pw_weight").to_vec(),
         pointwise_bias: case.optional("pw_bias"),
         residual: None,
-        input_scale: None,
     }
 }
 
