@@ -13,5 +13,5 @@ export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}"
 python3 -m venv target/environment
 target/environment/bin/pip install --quiet '.[ray,test]'
 cargo fmt --check
-cargo clippy --locked --release --all-targets -- -D warnings
+cargo clippy --locked --all-targets -- -D warnings
 target/environment/bin/python -m pytest --durations=3 "$@"

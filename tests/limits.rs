@@ -42,6 +42,9 @@ fn ways(context: &Context, (layer, shape): Case) -> Vec<Way> {
     for kernel in kernels::supporting(&layer, context.target()) {
         for software in [false, true] {
             let context = context.with_software(software);
+            if kernel.supports(&layer, context.target()).is_err() {
+                continue;
+            }
             let planner = Planner::new(context.target().clone());
             let program = planner.plan_with(&layer, Choice::new(kernel, 0)).unwrap();
             check_program(&program, context.limits());

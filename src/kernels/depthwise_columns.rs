@@ -1,7 +1,7 @@
 //! The row of `shaders/depthwise_columns.wgsl`.
 
 use super::convolution::{SUMS, cost, epilogue, lower, span, tiles, unscaled, window};
-use super::depthwise::{MAXIMUM_WINDOW, REGISTERS, walks};
+use super::depthwise_walk::{MAXIMUM_WINDOW, REGISTERS, walks};
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::work::{add_requests, of_all, walk};
 use crate::geometry::Geometry;

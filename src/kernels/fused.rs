@@ -141,14 +141,15 @@ fn add_tensors(
 mod tests {
     use super::*;
     use crate::conv::Conv2d;
-    use crate::kernels::EPILOGUE;
-    use crate::kernels::convolution::epilogue;
+    use crate::kernels::AROUND_SUMS;
+    use crate::kernels::convolution::{epilogue, input_scale};
 
     /// A tuned entry leaves out the constants of these names.
     #[test]
-    fn what_follows_the_sums_is_all_there_is_of_it() {
+    fn what_stands_around_the_sums_is_all_there_is_of_it() {
         let geometry = Conv2d::new(1, 1, 1).geometry([1, 1, 1, 1]).unwrap();
-        let constants = epilogue(&geometry).into_iter().chain(between_constants(&geometry));
-        assert_eq!(constants.map(|(name, _)| name).collect::<Vec<_>>(), EPILOGUE);
+        let constants =
+            [input_scale(&geometry)].into_iter().chain(epilogue(&geometry)).chain(between_constants(&geometry));
+        assert_eq!(constants.map(|(name, _)| name).collect::<Vec<_>>(), AROUND_SUMS);
     }
 }

@@ -3,9 +3,9 @@
 mod binary;
 mod chained;
 mod convolution;
-mod depthwise;
 mod depthwise_columns;
 mod depthwise_fours;
+mod depthwise_walk;
 mod direct;
 mod fused;
 mod gemm;
@@ -44,16 +44,15 @@ use crate::error::{Error, Result};
 use crate::layer::Layer;
 use crate::target::Target;
 
-/// The names of the constants of what follows a kernel's sums: bias, residual and activation, after the last part and
-/// between two.
-pub(crate) const EPILOGUE: [&str; 5] =
-    ["HAS_BIAS", "HAS_RESIDUAL", "ACTIVATION", "HAS_BETWEEN_BIAS", "BETWEEN_ACTIVATION"];
+/// The names of the constants of what stands before and behind a kernel's sums: the input's scale; bias, residual and
+/// activation, after the last part and between two.
+pub(crate) const AROUND_SUMS: [&str; 6] =
+    ["HAS_INPUT_SCALE", "HAS_BIAS", "HAS_RESIDUAL", "ACTIVATION", "HAS_BETWEEN_BIAS", "BETWEEN_ACTIVATION"];
 
 /// Every kernel: those for GPUs first, those for software drivers last.
 pub static ALL: &[&Kernel] = &[
     &depthwise_fours::KERNEL,
     &depthwise_columns::KERNEL,
-    &depthwise::KERNEL,
     &winograd::KERNEL,
     &winograd_4x4::KERNEL,
     &split_sums::KERNEL,
@@ -75,6 +74,7 @@ pub static ALL: &[&Kernel] = &[
     &softmax::KERNEL,
     &normalise::KERNEL,
     &unary::KERNEL,
+    &software::depthwise::KERNEL,
     &software::subgroup_pointwise::KERNEL,
     &software::subgroup_gemm::KERNEL,
     &software::subgroup_separable::KERNEL,

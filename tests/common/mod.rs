@@ -472,8 +472,11 @@ pub fn check_plan(context: &Context, geometry: &Geometry, plan: &Plan, seed: u64
 /// Every different plan of a layer with one kernel: a GPU's tiles and a software device's, wherever it runs.
 pub fn plans(context: &Context, layer: &Conv2d, input_shape: [u32; 4], kernel: &str) -> sepconv::Result<Vec<Plan>> {
     let mut plans: Vec<Plan> = Vec::new();
-    for software in [false, true] {
-        let plan = layer.plan_with_kernel(&context.with_software(software), input_shape, kernel)?;
+    let by_name = kernels::by_name(kernel)?;
+    let geometry = layer.geometry(input_shape)?.into();
+    let contexts = [false, true].map(|software| context.with_software(software));
+    for context in contexts.iter().filter(|context| by_name.supports(&geometry, context.target()).is_ok()) {
+        let plan = layer.plan_with_kernel(context, input_shape, kernel)?;
         assert_eq!(plan.kernel(), kernel);
         if plans.iter().all(|other| other.program().steps != plan.program().steps) {
             plans.push(plan);
@@ -509,8 +512,10 @@ fn check_with(
         }
         for software in [false, true] {
             index += 1;
-            if takes(kernel.name, index) {
-                let plan = layer.plan_with_kernel(&context.with_software(software), input_shape, kernel.name);
+            let context = &context.with_software(software);
+            let can = kernel.supports(&layer_of_kernels, context.target()).is_ok();
+            if can && takes(kernel.name, index) {
+                let plan = layer.plan_with_kernel(context, input_shape, kernel.name);
                 let plan = plan.unwrap_or_else(|error| panic!("{} on {geometry:?}: {error}", kernel.name));
                 assert_eq!(plan.kernel(), kernel.name);
                 let trial = trial.get_or_insert_with(|| Trial::new(context.dtype(), &geometry, seed));

@@ -27,6 +27,8 @@ fn convolutions() -> Vec<Layer> {
         (Conv2d::new(5, 9, 3).padding(1).activation(Activation::Relu6), [2, 5, 7, 9]),
         (Conv2d::new(6, 12, [2, 5]).padding([1, 2]).groups(3).stride([2, 1]).bias(false), [1, 6, 9, 11]),
         (Conv2d::new(8, 20, 1).residual(true).activation(Activation::HardSwish), [2, 8, 5, 7]),
+        (Conv2d::new(8, 20, 1).input_scale(true), [2, 8, 6, 6]),
+        (Conv2d::new(6, 20, 3).padding(1).groups(2).input_scale(true), [2, 6, 5, 7]),
         (Conv2d::new(8, 8, 1).groups(2).stride(2), [1, 8, 9, 8]),
         (Conv2d::new(40, 33, 1), [1, 40, 8, 8]),
         (Conv2d::new(24, 20, 1).groups(2).residual(true).activation(Activation::Silu), [2, 24, 6, 6]),

@@ -42,8 +42,7 @@ const LIMITS: [Limit; 4] = [
         says: "no array is in memory, and no register is spilled",
         of: "",
         is_kept: |row| row.stack == 0.0,
-        // A GPU is given it only for filters that the other two kernels do not take.
-        missed_by: &["depthwise column_tile=4 kernel=3x3 stride=2x2"],
+        missed_by: &[],
     },
     Limit {
         // The loops that finish the sums are counted once.

@@ -1,5 +1,6 @@
 //! The kernels and the rules for software devices alone: processors that run shaders.
 
+pub(super) mod depthwise;
 pub(super) mod subgroup_gemm;
 pub(super) mod subgroup_pointwise;
 pub(super) mod subgroup_separable;

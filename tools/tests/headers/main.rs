@@ -100,13 +100,6 @@ const CLAIMS: &[Claim] = &[
     claim("tiled_pointwise", one_by_one, "and are read and written as one", |case| case.counts().of("output").stores.sectors,
         |case| case.outputs() / 8),
 
-    // A tile of columns has a window that is wider, and each row of it is read once.
-    claim("depthwise", depthwise, "An input value is read once per tile.",
-        |case| case.loaded("input"), |case| tiles_of_depthwise(case) * (case.the("COLUMN_TILE") + 2) * (case.the("ROW_TILE") + 2)),
-    claim("depthwise", depthwise, "An invocation reads its filter once.",
-        |case| case.loaded("weight"), |case| tiles_of_depthwise(case) * case.terms()),
-    claim("depthwise", depthwise, ONCE, Case::stored, Case::outputs),
-
     claim("depthwise_fours", depthwise_fours, "A row of a tile is read once, a four at a time;",
         |case| case.loaded("input"), |case| rows_read_in_fours(case) * (4 + 2)),
     claim("depthwise_fours", depthwise_fours, "For 3 x 3 at stride 1 that is one four and two values.",
@@ -230,10 +223,6 @@ fn tiles(case: &Case, rows: u64, columns: u64) -> u64 {
     batch * channels * height.div_ceil(rows) * width.div_ceil(columns)
 }
 
-fn tiles_of_depthwise(case: &Case) -> u64 {
-    tiles(case, case.the("ROW_TILE"), case.the("COLUMN_TILE"))
-}
-
 /// Its first steps of 3 make no output row.
 fn tiles_of_fours(case: &Case) -> u64 {
     tiles(case, (case.the("ROUNDS") - 1) * 3 + 1, 4)
@@ -281,13 +270,10 @@ const FLAWS: &[Claim] = &[
     claim("tiled_pointwise", one_by_one, SUMS_STORED, conflicts, sums_of_teams_of_16),
     // Four pixels may be of several rows, so they are read one at a time: each sector is touched for each of the four values
     // that neighbours have in it.
-    claim("tiled_gemm", one_by_one, "{ four[t] = input_at(",
+    claim("tiled_gemm", one_by_one, "four[t] = scale_at(first_channels[t] + channel) * input_at(place);",
         |case| case.counts().of("input").loads.sectors, |case| case.loaded("input") * 4 / 8),
     claim("separable", separable, "{ finish(begun[t], index + t); }",
         |case| case.counts().of("output").stores.sectors, |case| case.outputs() * 4 / 8),
-    // Neighbours are COLUMN_TILE values apart, and store one value at a time: each sector is touched for each value in it.
-    claim("depthwise", depthwise, "if x < extent.out_width { finish(",
-        |case| case.counts().of("output").stores.sectors, |case| case.outputs() * case.the("COLUMN_TILE") / 8),
 ];
 
 /// A header's text in one line.

@@ -7,9 +7,9 @@
 //            small planes leave no invocation idle.
 // Traffic    An input value is read once per tile. Neighbouring tiles share columns, and the rows above their first
 //            one, through the cache. An invocation reads its filter once. Each output is written once.
-// Needs      One input channel per group; a window of at most 32 rows, and of 32 columns under a tile.
+// Needs      A device in software; one input channel per group; a window of at most 32 rows, and of 32 columns under a tile.
 // Bound by   Memory: at most about KERNEL_HEIGHT * KERNEL_WIDTH / 4 multiply-adds per byte.
-// Rust row   src/kernels/depthwise.rs
+// Rust row   src/kernels/software/depthwise.rs
 
 // Structure: the host replaces these values, and each set of them is one pipeline.
 const WORKGROUP_SIZE: u32 = 64u;
