@@ -1,5 +1,7 @@
 //! `Program`: what will run, as plain data. It needs no device and knows no layer.
 
+use std::collections::HashSet;
+
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::loops;
@@ -255,6 +257,21 @@ impl Program {
     pub fn packed_weight_bytes(&self) -> u64 {
         let packed = self.buffers.iter().filter(|buffer| buffer.kind == Kind::Packed);
         packed.map(Buffer::bytes).sum()
+    }
+
+    /// Which buffers its steps read or write.
+    #[must_use]
+    pub fn used(&self) -> HashSet<usize> {
+        self.steps.iter().flat_map(|step| &step.bindings).map(|binding| binding.slice.buffer).collect()
+    }
+
+    /// The bytes of all weights that its steps read, packed or as they are.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        let used = self.used();
+        let stays = |buffer: &Buffer| matches!(buffer.kind, Kind::Parameter | Kind::Packed);
+        let read = self.buffers.iter().enumerate().filter(|(index, buffer)| stays(buffer) && used.contains(index));
+        read.map(|(_, buffer)| buffer.bytes()).sum()
     }
 
     /// The tensor of this kind and name; none if there is none.

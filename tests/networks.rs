@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::context;
 use safetensors::SafeTensors;
 use sepconv::unstable::{Memory, Planner, layer_on};
-use sepconv::{Context, DType, Layer, Network, NetworkPlan, Operation, Rounding, Tensor};
+use sepconv::{Activation, Context, DType, Layer, Network, NetworkPlan, Operation, Rounding, Tensor};
 
 /// Where the networks lie, if they are there.
 fn folder() -> Option<PathBuf> {
@@ -230,4 +230,52 @@ fn an_exact_network_has_no_winograd() {
     let kernel = |network: &Network| network.program(&planner, &[]).unwrap().1[0].kernel.clone();
     assert!(kernel(&network).contains("winograd"));
     assert!(!kernel(&network.rounding(Rounding::Exact)).contains("winograd"));
+}
+
+/// What was packed is on the device in one form alone, and what is not packed as it was.
+#[test]
+fn weights_are_kept_in_one_form() {
+    const CHANNELS: u32 = 512;
+    if context().is_none() {
+        return;
+    }
+    // A device of its own, so that nobody else takes memory of it. GPUs' kernels pack their weights.
+    let context = Context::new_blocking().unwrap().with_software(false);
+    let mut network = Network::new();
+    let x = network.input("x", &[Some(1), Some(CHANNELS), Some(4), Some(4)]);
+    let weights: Vec<f32> = (0..CHANNELS * CHANNELS).map(|index| ((index * 7 % 13) as f32 - 6.0) / 64.0).collect();
+    let dense = network.constant("dense", &[CHANNELS, CHANNELS, 1, 1], weights).unwrap();
+    let taps = network.constant("taps", &[CHANNELS, 1, 3, 3], vec![0.25; 9 * CHANNELS as usize]).unwrap();
+    let convolution = |groups| Operation::Conv2d { stride: 1.into(), padding: 1.into(), dilation: 1.into(), groups };
+    let y = network.node("depthwise", convolution(CHANNELS), [x, taps]).unwrap();
+    let y = network.node("exp", Operation::Function(Activation::Exp), [y]).unwrap();
+    let pointwise = Operation::Conv2d { stride: 1.into(), padding: 0.into(), dilation: 1.into(), groups: 1 };
+    let y = network.node("pointwise", pointwise, [y, dense]).unwrap();
+    network.output("y", y).unwrap();
+
+    let plan = network.plan(&context, &[]).unwrap();
+    let both = 4 * u64::from(CHANNELS * CHANNELS + CHANNELS * 9);
+    assert_eq!(plan.weight_bytes(), both);
+    assert_eq!(plan.as_plan().packed_weight_bytes(), 4 * u64::from(CHANNELS * CHANNELS));
+    let device = context.device();
+    let allocated = || {
+        device.poll(sepconv::wgpu::PollType::wait_indefinitely()).unwrap();
+        let report = device.generate_allocator_report();
+        report.map(|report| report.allocations.iter().map(|allocation| allocation.size).sum::<u64>())
+    };
+    let before = allocated();
+    let weights = plan.weights().unwrap();
+    let taken = allocated().zip(before).map(|(after, before)| after - before);
+    eprintln!("{taken:?} of {both} bytes");
+    assert!(taken.is_none_or(|taken| (both / 2..both * 5 / 4).contains(&taken)), "{taken:?} of {both} bytes");
+    // Packing them again changes nothing.
+    weights.pack_now().unwrap();
+    let values: Vec<f32> = (0..CHANNELS * 16).map(|index| (index % 11) as f32 / 8.0 - 0.5).collect();
+    let shape = [1, CHANNELS, 4, 4];
+    let (input, output) =
+        (Tensor::from_slice(&context, shape, &values).unwrap(), Tensor::zeros(&context, shape).unwrap());
+    plan.bind(&weights, &[("x", &input)], &[("y", &output)]).unwrap().run().unwrap();
+    let expected = network.reference(&[("x", &shape, &values)], |_| Ok(())).unwrap();
+    let ratio = ratio(&output.read_blocking().unwrap(), &expected[0].values);
+    assert!(ratio < 1e-5, "{ratio}");
 }

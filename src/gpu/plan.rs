@@ -212,11 +212,9 @@ impl Plan {
         &self.shared.program
     }
 
-    /// Packs parameters in the order of the program's buffers.
-    pub(crate) fn weights_of(&self, tensors: &[&Tensor]) -> Result<Weights> {
-        let weights = Weights::new(&self.shared.device, Layout::of(&self.shared.program), tensors)?;
-        weights.pack_now()?;
-        Ok(weights)
+    /// Packs parameters in the order of the program's buffers, once and for all.
+    pub(crate) fn weights_of(&self, tensors: &[Tensor]) -> Result<Weights> {
+        Weights::packed_once(&self.shared.device, Layout::of(&self.shared.program), tensors)
     }
 
     /// The weights, if they are what this plan reads.

@@ -24,14 +24,16 @@ struct Shared {
     layout: Layout,
     /// Where each buffer of the layout lies.
     places: Vec<Place>,
-    packing: Bound,
+    /// None if nothing is to be packed, or never again.
+    packing: Option<Bound>,
     packed_bytes: u64,
 }
 
-/// What decides how weights are packed for a program: the buffers that stay, and the steps that fill them.
+/// What decides how weights are packed for a program: the buffers that stay, whether its steps read them, and the steps that
+/// fill them.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Layout {
-    buffers: Vec<Buffer>,
+    buffers: Vec<(Buffer, bool)>,
     prepare: Vec<Step>,
 }
 
@@ -44,7 +46,9 @@ impl Layout {
         for binding in prepare.iter_mut().flat_map(|step| &mut step.bindings) {
             binding.slice.buffer = number(binding.slice.buffer);
         }
-        Self { buffers: program.buffers.iter().filter(stays).cloned().collect(), prepare }
+        let used = program.used();
+        let buffers = program.buffers.iter().enumerate().filter(|(_, buffer)| stays(buffer));
+        Self { buffers: buffers.map(|(index, buffer)| (buffer.clone(), used.contains(&index))).collect(), prepare }
     }
 }
 
@@ -52,6 +56,7 @@ impl Weights {
     /// Gets ready to pack these parameters, which were checked and are in the order of the program's buffers. Nothing
     /// runs yet.
     pub(crate) fn new(device: &Device, layout: Layout, parameters: &[&Tensor]) -> Result<Self> {
+        device.check_usable("weights")?;
         let mut given = parameters.iter();
         let mut packed_bytes = 0;
         let mut place = |buffer: &Buffer| {
@@ -63,16 +68,34 @@ impl Weights {
             let tensor = given.next().expect("a tensor for every parameter");
             Ok(Place { buffer: tensor.buffer().clone(), offset: tensor.offset() })
         };
-        let places = layout.buffers.iter().map(&mut place).collect::<Result<Vec<_>>>()?;
+        let places = layout.buffers.iter().map(|(buffer, _)| place(buffer)).collect::<Result<Vec<_>>>()?;
         let all: Vec<_> = places.iter().cloned().map(Some).collect();
-        let packing = Bound::new(device, &layout.prepare, &all)?;
+        let packing = if layout.prepare.is_empty() { None } else { Some(Bound::new(device, &layout.prepare, &all)?) };
         Ok(Self { shared: Arc::new(Shared { device: device.clone(), layout, places, packing, packed_bytes }) })
     }
 
-    /// Records that they are packed again, from what their tensors hold when the encoder's commands run.
+    /// Packs parameters that nobody else has, for the last time. Those that no step reads are kept no longer.
+    pub(crate) fn packed_once(device: &Device, layout: Layout, parameters: &[Tensor]) -> Result<Self> {
+        let mut weights = Self::new(device, layout, &parameters.iter().collect::<Vec<_>>())?;
+        weights.pack_now()?;
+        let shared = Arc::get_mut(&mut weights.shared).expect("nobody has another handle yet");
+        shared.packing = None;
+        let is_read: Vec<bool> = shared.layout.buffers.iter().map(|(_, is_read)| *is_read).collect();
+        // What no step reads may lie anywhere.
+        let read = is_read.iter().position(|&is_read| is_read).map(|index| shared.places[index].clone());
+        for (place, _) in shared.places.iter_mut().zip(is_read).filter(|(_, is_read)| !is_read) {
+            if let Some(read) = &read {
+                place.clone_from(read);
+            }
+        }
+        Ok(weights)
+    }
+
+    /// Records that they are packed again, from what their tensors hold when the encoder's commands run. Those of a network
+    /// are packed once and for all.
     pub fn pack(&self, encoder: &mut wgpu::CommandEncoder) {
-        if !self.shared.layout.prepare.is_empty() {
-            self.shared.packing.encode(encoder);
+        if let Some(packing) = &self.shared.packing {
+            packing.encode(encoder);
         }
     }
 
@@ -81,7 +104,7 @@ impl Weights {
     /// # Errors
     /// Those of [`Bound::run`].
     pub fn pack_now(&self) -> Result<()> {
-        if self.shared.layout.prepare.is_empty() { Ok(()) } else { self.shared.packing.run() }
+        self.shared.packing.as_ref().map_or(Ok(()), Bound::run)
     }
 
     /// The bytes of device memory that they take besides the tensors that they were made from.

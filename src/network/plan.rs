@@ -102,9 +102,7 @@ impl NetworkPlan {
     /// The bytes of device memory that [`weights`](Self::weights) takes.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
-        let dtype = self.plan.dtype();
-        let constants: u64 = self.shared.constants.iter().map(|values| dtype.bytes_of(values.len() as u64)).sum();
-        constants + self.plan.packed_weight_bytes()
+        self.plan.whole_program().weight_bytes()
     }
 
     /// The plan of the whole program, for [`Workspace::new`].
@@ -113,7 +111,7 @@ impl NetworkPlan {
         &self.plan
     }
 
-    /// Uploads the network's weights and packs them. Bind them as often as you like, to this plan or to one of the same
+    /// Uploads the network's weights and packs them, once and for all: what was packed is kept in one form alone. Bind them as often as you like, to this plan or to one of the same
     /// network for other shapes that reads them in the same layout.
     ///
     /// # Errors
@@ -126,7 +124,7 @@ impl NetworkPlan {
             Tensor::from_slice(device, [1, 1, 1, length], values)
         };
         let tensors = self.shared.constants.iter().map(tensor).collect::<Result<Vec<_>>>()?;
-        self.plan.weights_of(&tensors.iter().collect::<Vec<_>>())
+        self.plan.weights_of(&tensors)
     }
 
     /// Checks these tensors and makes everything that recording a run needs: one for each input and each output, by name.

@@ -35,7 +35,7 @@ struct Outline {
     parameters: u64,
     /// What its tensors hold.
     dtype: DType,
-    parameter_bytes: u64,
+    weight_bytes: u64,
     packed_weight_bytes: u64,
     workspace_bytes: u64,
     /// Inputs and outputs, which are the caller's.
@@ -60,7 +60,7 @@ impl Outline {
             multiply_adds: layers.iter().map(|layer| layer.layer.multiply_adds()).sum(),
             parameters: parameters.map(Buffer::length).sum(),
             dtype: program.dtype,
-            parameter_bytes: bytes(Kind::Parameter),
+            weight_bytes: program.weight_bytes(),
             packed_weight_bytes: program.packed_weight_bytes(),
             workspace_bytes: Memory::new(&program).bytes(),
             end_bytes: bytes(Kind::Input) + bytes(Kind::Output),
@@ -84,14 +84,14 @@ impl Outline {
             ]);
         }
         let inputs = self.inputs.iter().map(|(name, shape)| format!("{name} {shape:?}")).collect::<Vec<_>>().join(", ");
-        let total = self.parameter_bytes + self.packed_weight_bytes + self.workspace_bytes + self.end_bytes;
+        let total = self.weight_bytes + self.workspace_bytes + self.end_bytes;
         [
             format!("Input: {inputs}\n\n{table}\n"),
             format!("layers                {}, in {} steps", self.layers.len(), self.steps),
             format!("parameters            {}", self.parameters),
             format!("multiply-adds         {}", self.multiply_adds),
-            format!("weights               {}", megabytes(self.parameter_bytes)),
-            format!("packed weights        {}", megabytes(self.packed_weight_bytes)),
+            format!("weights               {}", megabytes(self.weight_bytes)),
+            format!("of these packed       {}", megabytes(self.packed_weight_bytes)),
             format!(
                 "between layers        {}, shared by layers that do not run at once",
                 megabytes(self.workspace_bytes)
@@ -138,7 +138,7 @@ impl Outline {
             "steps": self.steps,
             "parameters": self.parameters,
             "multiply_adds": self.multiply_adds,
-            "weight_bytes": self.parameter_bytes,
+            "weight_bytes": self.weight_bytes,
             "packed_weight_bytes": self.packed_weight_bytes,
             "workspace_bytes": self.workspace_bytes,
             "limits": self.whose,
