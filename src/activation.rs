@@ -133,6 +133,24 @@ impl Activation {
         }
     }
 
+    /// Whether each value is at most about as far from 0 as what it is made of, so that a rounding of the one is bounded by that
+    /// of the other.
+    pub(crate) fn is_below_its_argument(self) -> bool {
+        match self {
+            Self::Clamp(low, high) => low <= 0.0 && high >= 0.0,
+            Self::None
+            | Self::Relu
+            | Self::Relu6
+            | Self::LeakyRelu(_)
+            | Self::Silu
+            | Self::HardSwish
+            | Self::Gelu
+            | Self::GeluTanh
+            | Self::Mish => true,
+            _ => false,
+        }
+    }
+
     /// The number by which the shaders know it.
     pub(crate) fn number(self) -> u32 {
         match self {

@@ -5,6 +5,7 @@ use crate::describe::{Describe, Given, Reference};
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::reference;
+use crate::residual::Residual;
 use crate::rounding::Rounding;
 use crate::size::{
     Padding, PaddingMode, Sides, Size, check_input, check_range, check_window, element_count, extent, resolve,
@@ -48,8 +49,8 @@ pub struct Conv2d {
     pub padding_mode: PaddingMode,
     /// The function applied before the store.
     pub activation: Activation,
-    /// Whether a tensor of the output's shape is added before the activation.
-    pub residual: bool,
+    /// Whether a tensor of the output's shape is added, and where.
+    pub residual: Residual,
     /// Whether each input channel of each image is multiplied by a number first.
     pub input_scale: bool,
     /// How large the rounding errors may be.
@@ -72,7 +73,7 @@ impl Conv2d {
             bias: true,
             padding_mode: PaddingMode::Zeros,
             activation: Activation::None,
-            residual: false,
+            residual: Residual::None,
             input_scale: false,
             rounding: Rounding::Fast,
         }
@@ -164,10 +165,10 @@ impl Conv2d {
         self
     }
 
-    /// Whether a tensor of the output's shape is added before the activation. Default false.
+    /// Whether a tensor of the output's shape is added: true, false or a [`Residual`], which says where. Default false.
     #[must_use]
-    pub fn residual(mut self, residual: bool) -> Self {
-        self.residual = residual;
+    pub fn residual(mut self, residual: impl Into<Residual>) -> Self {
+        self.residual = residual.into();
         self
     }
 
@@ -235,7 +236,11 @@ impl Conv2d {
                 return Err(Error::NotDivisible { argument, value, groups: self.groups });
             }
         }
-        self.activation.check()
+        self.activation.check()?;
+        if self.residual == Residual::AfterActivation && !self.activation.is_below_its_argument() {
+            return Err(Error::ResidualAfter { activation: self.activation });
+        }
+        Ok(())
     }
 
     fn check_padding_mode(&self, padding: Sides, height: u32, width: u32) -> Result<()> {
@@ -342,7 +347,7 @@ mod tests {
     #[test]
     fn every_argument_is_refused_by_name() {
         let base = || Conv2d::new(4, 8, 3).padding(1);
-        let cases: [(Conv2d, &str); 13] = [
+        let cases: [(Conv2d, &str); 15] = [
             (Conv2d::new(0, 8, 3), "in_channels"),
             (Conv2d::new(4, 0, 3), "out_channels"),
             (Conv2d::new(4, 8, [0, 3]), "kernel_size height"),
@@ -355,6 +360,8 @@ mod tests {
             (base().groups(3), "groups"),
             (base().activation(Activation::Clamp(f32::NAN, 1.0)), "clamp"),
             (base().activation(Activation::LeakyRelu(f32::INFINITY)), "slope"),
+            (base().activation(Activation::Sigmoid).residual(Residual::AfterActivation), "residual"),
+            (base().activation(Activation::Clamp(1.0, 2.0)).residual(Residual::AfterActivation), "activation"),
             (base().padding([5, 0, 0, 0]).padding_mode(PaddingMode::Reflect), "padding top"),
         ];
         for (layer, argument) in cases {

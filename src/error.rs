@@ -1,5 +1,6 @@
 //! The one error type: what was asked for, what it was and what it may be.
 
+use crate::activation::Activation;
 use crate::dtype::DType;
 
 /// Everything that can go wrong, in words that name the argument.
@@ -20,6 +21,15 @@ pub enum Error {
         minimum: u64,
         /// The most it may be.
         maximum: u64,
+    },
+    /// A residual behind an activation whose rounding could not be bounded then.
+    #[error(
+        "residual is added behind the activation {activation:?}; that must be None, Relu, Relu6, a Clamp around 0, LeakyRelu, Silu, \
+         HardSwish, Gelu, GeluTanh or Mish"
+    )]
+    ResidualAfter {
+        /// The activation.
+        activation: Activation,
     },
     /// A channel count that its groups do not divide.
     #[error("{argument} is {value}; it must be a multiple of groups, which is {groups}")]

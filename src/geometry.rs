@@ -1,6 +1,7 @@
 //! The pure arithmetic of one convolution: shapes, parameters, multiply-adds, bytes.
 
 use crate::activation::Activation;
+use crate::residual::Residual;
 use crate::rounding::Rounding;
 use crate::size::{PaddingMode, Sides, Size, values};
 
@@ -35,8 +36,8 @@ pub struct Geometry {
     pub groups: u32,
     /// Whether one number per output channel is added.
     pub bias: bool,
-    /// Whether a tensor of the output's shape is added before the activation.
-    pub residual: bool,
+    /// Whether a tensor of the output's shape is added, and where.
+    pub residual: Residual,
     /// Whether each input channel of each image is multiplied by a number first.
     pub input_scale: bool,
     /// The function applied before the store.
@@ -112,7 +113,7 @@ impl Geometry {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let output = values(self.output_shape());
-        let residual = if self.residual { output } else { 0 };
+        let residual = if self.residual.is_some() { output } else { 0 };
         let scale = if self.input_scale { values(self.input_scale_shape()) } else { 0 };
         (values(self.input_shape()) + scale + self.parameters() + residual + output).saturating_mul(4)
     }

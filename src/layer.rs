@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(Layer::SeparableConv2d((depthwise, pointwise)).check(), Ok(()));
         assert_eq!(Layer::SeparableConv2d((depthwise, geometry)).check(), Err(Error::Altered));
         assert_eq!(Layer::SeparableConv2d((geometry, pointwise)).check(), Err(Error::Altered));
-        let with_residual = Geometry { residual: true, ..depthwise };
+        let with_residual = Geometry { residual: true.into(), ..depthwise };
         assert_eq!(Layer::SeparableConv2d((with_residual, pointwise)).check(), Err(Error::Altered));
     }
 }

@@ -16,6 +16,7 @@ use crate::layers::softmax::Softmax;
 use crate::layers::transposed::ConvTranspose2d;
 use crate::layers::unary::Unary;
 use crate::pool::{AveragePool2d, MaxPool2d};
+use crate::residual::Residual;
 use crate::separable::SeparableConv2d;
 use crate::size::{Padding, Size};
 use crate::text;
@@ -139,6 +140,10 @@ impl Given<'_> {
         Ok(self.argument(key, text::flag)?.unwrap_or(default))
     }
 
+    fn residual(&self) -> Result<Residual, String> {
+        Ok(self.argument("residual", text::residual)?.unwrap_or_default())
+    }
+
     /// One of some words, or the first of them where there is none.
     fn word<T: Copy, const N: usize>(&self, key: &str, words: [(&str, T); N]) -> Result<T, String> {
         let read = |given: &str| {
@@ -221,7 +226,7 @@ fn conv(given: &Given<'_>) -> Read {
         Conv2d::new(input[1], given.number("oc", None)?, given.kernel_size()?).groups(given.number("g", Some(1))?);
     let layer = layer.stride(given.size("s", 1)?).padding(given.padding()?).dilation(given.size("d", 1)?);
     let layer = layer.bias(given.flag("bias", true)?).activation(given.activation()?);
-    let layer = layer.residual(given.flag("residual", false)?).input_scale(given.flag("input_scale", false)?);
+    let layer = layer.residual(given.residual()?).input_scale(given.flag("input_scale", false)?);
     let rounding = given.argument("rounding", text::rounding)?.unwrap_or_default();
     Ok(layer.rounding(rounding).geometry(input).map(Layer::from))
 }
@@ -236,7 +241,7 @@ fn sep(given: &Given<'_>) -> Read {
     let layer = layer.depth_multiplier(given.number("m", Some(1))?).stride(given.size("s", 1)?);
     let layer = layer.padding(given.padding()?).dilation(given.size("d", 1)?);
     let layer = layer.bias(given.flag("bias", true)?).activation(given.activation()?);
-    Ok(layer.residual(given.flag("residual", false)?).geometry(input).map(Layer::from))
+    Ok(layer.residual(given.residual()?).geometry(input).map(Layer::from))
 }
 
 fn conv_transpose(given: &Given<'_>) -> Read {

@@ -2,6 +2,7 @@
 
 use crate::describe::source;
 use crate::geometry::Geometry;
+use crate::residual::Residual;
 
 pub use crate::describe::Reference;
 pub use crate::pool::max_pool2d;
@@ -81,12 +82,13 @@ pub fn conv2d_at<T: Copy + Into<f64>>(
             sum += bias;
             magnitude += bias.abs();
         }
-        if g.residual {
-            let residual = residual.expect("this geometry has a residual")[output].into();
-            sum += residual;
-            magnitude += residual.abs();
-        }
-        result.values.push(g.activation.apply(sum));
+        let residual =
+            g.residual.then(|| residual.expect("this geometry has a residual")[output].into()).unwrap_or(0.0);
+        magnitude += residual.abs();
+        result.values.push(match g.residual {
+            Residual::AfterActivation => g.activation.apply(sum) + residual,
+            _ => g.activation.apply(sum + residual),
+        });
         result.magnitudes.push(magnitude);
     }
     result

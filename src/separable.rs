@@ -8,6 +8,7 @@ use crate::conv::{Conv2d, Filters, conv2d_text};
 use crate::describe::{Describe, Given, Reference};
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
+use crate::residual::Residual;
 use crate::size::{Padding, PaddingMode, Size, element_count, extent};
 use crate::verify;
 
@@ -110,9 +111,10 @@ impl SeparableConv2d {
         self
     }
 
-    /// Whether a tensor of the output's shape is added before the last activation. Default false.
+    /// Whether a tensor of the output's shape is added to the pointwise part's sums: true, false or a [`Residual`], which says
+    /// whether before or behind the last activation. Default false.
     #[must_use]
-    pub fn residual(mut self, residual: bool) -> Self {
+    pub fn residual(mut self, residual: impl Into<Residual>) -> Self {
         self.pointwise = self.pointwise.residual(residual);
         self
     }
@@ -225,7 +227,7 @@ impl Describe for (Geometry, Geometry) {
         depthwise.check()?;
         pointwise.check()?;
         let is_whole = depthwise.groups == depthwise.in_channels
-            && !depthwise.residual
+            && !depthwise.residual.is_some()
             && !depthwise.input_scale
             && !pointwise.input_scale
             && pointwise.input_shape() == depthwise.output_shape()

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::activation::Activation;
 use crate::dtype::DType;
+use crate::residual::Residual;
 use crate::rounding::Rounding;
 use crate::size::{Padding, PaddingMode, Size};
 
@@ -105,6 +106,17 @@ pub fn rounding(text: &str) -> Result<Rounding, String> {
         "fast" => Ok(Rounding::Fast),
         "exact" => Ok(Rounding::Exact),
         _ => Err("it must be fast or exact".to_owned()),
+    }
+}
+
+/// `true`, `false`, or `after-activation`.
+///
+/// # Errors
+/// What it must be.
+pub fn residual(text: &str) -> Result<Residual, String> {
+    match word(text).as_str() {
+        "afteractivation" => Ok(Residual::AfterActivation),
+        _ => flag(text).map(Residual::from).map_err(|_| "it must be true, false or after-activation".to_owned()),
     }
 }
 

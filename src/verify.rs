@@ -7,6 +7,7 @@ use crate::activation::Activation;
 use crate::dtype::DType;
 use crate::geometry::Geometry;
 use crate::reference::{self, Reference};
+use crate::residual::Residual;
 use crate::size::Size;
 
 /// Half the distance from 1 to the next `f32`.
@@ -193,7 +194,7 @@ fn mixed(
     let sums = between.magnitudes.iter().zip(&between.values);
     let carried: Vec<f64> = sums.map(|(magnitude, value)| (slope * magnitude).max(value.abs())).collect();
     let magnitudes = convolve(&carried, &absolute(weight), bias.map(absolute).as_deref()).magnitudes;
-    let unbiased = Geometry { bias: false, residual: false, ..*pointwise };
+    let unbiased = Geometry { bias: false, residual: Residual::None, ..*pointwise };
     let stored: Vec<f64> = between.values.iter().map(|value| value.abs() + F16_LEAST / F16_ROUNDOFF).collect();
     let between = reference::conv2d(&unbiased, &stored, &absolute(weight), None, None).magnitudes;
     Reference { values, magnitudes, between }

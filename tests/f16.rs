@@ -5,7 +5,7 @@ mod common;
 use common::{Data, Random, check_kernel, check_pool, check_separable, context, foreign_device, half, noop_context};
 use sepconv::{
     Activation, AveragePool2d, Choice, Context, Conv2d, DType, Error, MatMul, MaxPool2d, Operands, PaddingMode,
-    Parameters, SeparableConv2d, Tensor, kernels, verify,
+    Parameters, Residual, SeparableConv2d, Tensor, kernels, verify,
 };
 
 fn contexts() -> Option<(&'static Context, Context)> {
@@ -133,7 +133,9 @@ fn layers() -> Vec<(&'static str, Conv2d, [u32; 4])> {
         ("winograd", Conv2d::new(16, 17, 3).padding(1).residual(true), [1, 16, 7, 9]),
         ("winograd_4x4", Conv2d::new(16, 17, 3).padding(1).residual(true), [2, 16, 7, 9]),
         ("tiled_pointwise", wide.residual(true).activation(Activation::HardSwish), [3, 36, 2, 6]),
-        ("tiled_pointwise", wide.input_scale(true), [2, 36, 2, 6]),
+        ("tiled_pointwise", wide.input_scale(true).activation(Activation::Relu6), [2, 36, 2, 6]),
+        ("tiled_pointwise", wide.residual(Residual::AfterActivation).activation(Activation::Silu), [2, 36, 2, 6]),
+        ("gemm", wide.residual(Residual::AfterActivation).activation(Activation::Silu), [2, 36, 3, 5]),
         ("tiled_gemm", Conv2d::new(6, 18, 3).padding(1).groups(2).residual(true), [1, 6, 7, 5]),
         ("tiled_gemm", Conv2d::new(6, 18, 3).padding(1).groups(2).input_scale(true), [2, 6, 7, 5]),
         ("pointwise", wide.stride(2).bias(false), [1, 36, 5, 7]),

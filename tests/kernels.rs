@@ -9,7 +9,8 @@ use common::{
     check_separable_in_turn, check_variants, context,
 };
 use sepconv::{
-    Activation, AveragePool2d, Choice, Conv2d, Error, MaxPool2d, Padding, PaddingMode, SeparableConv2d, kernels,
+    Activation, AveragePool2d, Choice, Conv2d, Error, MaxPool2d, Padding, PaddingMode, Residual, SeparableConv2d,
+    kernels,
 };
 
 const PADDING_MODES: [PaddingMode; 4] =
@@ -289,6 +290,8 @@ fn depthwise_rows() {
         cases.push((layer.residual(true), [2, 3, 5, 8]));
         cases.push((layer.bias(false), [2, 3, 5, 8]));
     }
+    let last = depthwise(3, 2, 3).padding(1).activation(Activation::Relu6).residual(Residual::AfterActivation);
+    cases.push((last, [2, 3, 5, 8]));
     // A row of outputs that sees no row of the input, a stride past the window, more rows than a tile has.
     cases.push((depthwise(2, 1, 3).padding([5, 1, 4, 1]), [1, 2, 3, 8]));
     cases.push((depthwise(2, 1, 2).stride([5, 4]).padding([1, 2, 0, 2]), [1, 2, 23, 16]));
@@ -341,7 +344,7 @@ fn groups_by_bias_by_residual_by_activation() {
     for groups in [1, 2, 6] {
         for kernel_size in [1, 3] {
             for bias in [false, true] {
-                for residual in [false, true] {
+                for residual in [Residual::None, Residual::BeforeActivation, Residual::AfterActivation] {
                     for activation in ACTIVATIONS {
                         let layer = Conv2d::new(6, 12, kernel_size).groups(groups).padding(kernel_size / 2);
                         let layer = layer.bias(bias).residual(residual).activation(activation);
@@ -351,6 +354,8 @@ fn groups_by_bias_by_residual_by_activation() {
             }
         }
     }
+    // Behind some functions there is no residual.
+    cases.retain(|(layer, shape)| layer.geometry(*shape).is_ok());
     check_all(context, cases);
 }
 
@@ -688,6 +693,8 @@ fn separable_layers() {
     for padding in [Padding::Same, Padding::SameLower, Padding::Valid] {
         check(SeparableConv2d::new(4, 6, [3, 2]).padding(padding).stride([2, 3]).dilation([2, 1]), [2, 4, 10, 11]);
     }
+    let last = SeparableConv2d::new(3, 5, 3).padding(1).activation(Activation::HardSwish);
+    check(last.residual(Residual::AfterActivation), [2, 3, 6, 8]);
     check(SeparableConv2d::new(1, 1, 1), [1, 1, 1, 1]);
     check(SeparableConv2d::new(2, 3, [70, 1]).depth_multiplier(2), [1, 2, 75, 3]);
     check(SeparableConv2d::new(64, 128, 3).padding(1).stride(2).activation(Activation::Relu6), [1, 64, 14, 14]);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::RngSeed;
 use sepconv::unstable::Planner;
-use sepconv::{Conv2d, Error, Padding, PaddingMode};
+use sepconv::{Conv2d, Error, Padding, PaddingMode, Residual};
 
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(2026), ..Default::default() }
@@ -50,11 +50,13 @@ fn layers(
     window: impl Strategy<Value = ([u32; 2], [u32; 2], [u32; 2], Padding)>,
 ) -> impl Strategy<Value = Case> {
     let modes = [PaddingMode::Zeros, PaddingMode::Reflect, PaddingMode::Replicate, PaddingMode::Circular];
-    let epilogue = (any::<[bool; 3]>(), select(ACTIVATIONS.to_vec()), select(modes.to_vec()));
+    let residuals = [Residual::None, Residual::BeforeActivation, Residual::AfterActivation];
+    let epilogue =
+        (any::<[bool; 2]>(), select(residuals.to_vec()), select(ACTIVATIONS.to_vec()), select(modes.to_vec()));
     (channels, window, epilogue, 1_u32..=3, pair(1..=20)).prop_map(|(channels, window, epilogue, batch, size)| {
         let (groups, inputs, outputs) = channels;
         let (kernel_size, stride, dilation, padding) = window;
-        let ([bias, residual, input_scale], activation, padding_mode) = epilogue;
+        let ([bias, input_scale], residual, activation, padding_mode) = epilogue;
         let layer = Conv2d::new(groups * inputs, groups * outputs, kernel_size)
             .groups(groups)
             .stride(stride)

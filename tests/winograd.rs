@@ -5,7 +5,7 @@ mod common;
 
 use common::winograd::{METHODS, Method, absolute};
 use common::{Data, assert_close_of, context};
-use sepconv::{Conv2d, PaddingMode, kernels, verify};
+use sepconv::{Activation, Conv2d, PaddingMode, Residual, kernels, verify};
 
 /// Of one value and one tap along one axis, each output has their product if the tap is as far from it as the value is.
 #[test]
@@ -58,6 +58,7 @@ fn errors_keep_to_the_bound_of_the_method() {
     let layer = |channels: u32| Conv2d::new(channels, channels + 1, 3).padding(1);
     let cases = [
         (layer(16).residual(true), [2, 16, 9, 11]),
+        (layer(16).residual(Residual::AfterActivation).activation(Activation::Relu), [2, 16, 9, 11]),
         (Conv2d::new(48, 51, 3).groups(3).padding([2, 0, 1, 3]), [1, 48, 6, 7]),
         (layer(17).padding_mode(PaddingMode::Reflect), [1, 17, 6, 5]),
         (layer(96).bias(false), [1, 96, 8, 5]),

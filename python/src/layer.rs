@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use sepconv::unstable::{LayerTensors, text};
-use sepconv::{Choice, Conv2d, Layer, SeparableConv2d, Tensor, kernels};
+use sepconv::{Choice, Conv2d, Layer, Residual, SeparableConv2d, Tensor, kernels};
 
 use crate::array::{self, Floats, Made, read};
 use crate::device::Context;
@@ -34,6 +34,15 @@ fn four(argument: &str, array: &Floats<'_>) -> PyResult<[u32; 4]> {
             let axes = if is_bias { "1 axis, a value for each output channel" } else { "4 axes" };
             Err(PyValueError::new_err(format!("{argument} has shape {shape:?}; it must have {axes}")))
         }
+    }
+}
+
+/// Where a residual is added, if there is one.
+fn place_of(residual: Option<&Floats<'_>>, after_activation: bool) -> Residual {
+    match residual {
+        None => Residual::None,
+        Some(_) if after_activation => Residual::AfterActivation,
+        Some(_) => Residual::BeforeActivation,
     }
 }
 
@@ -78,6 +87,7 @@ pub fn conv2d<'py>(
     weight: Floats<'py>,
     bias: Option<Floats<'py>>,
     residual: Option<Floats<'py>>,
+    residual_after_activation: bool,
     input_scale: Option<Floats<'py>>,
     groups: &Bound<'py, PyAny>,
     rounding: &Bound<'py, PyAny>,
@@ -94,7 +104,7 @@ pub fn conv2d<'py>(
         .activation(read("activation", &options.activation, text::activation)?)
         .rounding(read("rounding", rounding, text::rounding)?)
         .bias(bias.is_some())
-        .residual(residual.is_some())
+        .residual(place_of(residual.as_ref(), residual_after_activation))
         .input_scale(input_scale.is_some());
     let geometry = layer.geometry(four("input", &input)?).map_err(raised)?;
     let tensors = [
@@ -119,6 +129,7 @@ pub fn separable_conv2d<'py>(
     depthwise_bias: Option<Floats<'py>>,
     pointwise_bias: Option<Floats<'py>>,
     residual: Option<Floats<'py>>,
+    residual_after_activation: bool,
     depthwise_activation: &Bound<'py, PyAny>,
     options: Options<'py>,
     kernel: Option<&str>,
@@ -144,7 +155,7 @@ pub fn separable_conv2d<'py>(
         .activation(read("activation", &options.activation, text::activation)?)
         .depthwise_bias(depthwise_bias.is_some())
         .pointwise_bias(pointwise_bias.is_some())
-        .residual(residual.is_some());
+        .residual(place_of(residual.as_ref(), residual_after_activation));
     let geometry = layer.geometry(input_shape).map_err(raised)?;
     let tensors = [
         ("input", Some(&input)),

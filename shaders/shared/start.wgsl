@@ -5,6 +5,7 @@ const FINISHES: bool = true;  // whether no later part goes on with them
 const HAS_BIAS: bool = true;
 const HAS_RESIDUAL: bool = false;
 const ACTIVATION: u32 = 0u;  // see activation.wgsl
+const ACTIVATION_FIRST: bool = false;  // whether the residual is added behind it
 
 @group(0) @binding(3) var<storage, read> bias: array<Element>;
 

@@ -8,6 +8,7 @@ use crate::extent::Extent;
 use crate::geometry::Geometry;
 use crate::layer::Layer;
 use crate::program::{Binding, Kind, Program, Slice, Step};
+use crate::residual::Residual;
 use crate::shader::{Shader, part};
 use crate::size::{PaddingMode, Size, values};
 use crate::target::Target;
@@ -54,11 +55,12 @@ pub(super) fn padding_mode(mode: PaddingMode) -> (&'static str, u32) {
 }
 
 /// The constants of what every kernel does before it stores a value.
-pub(super) fn epilogue(geometry: &Geometry) -> [(&'static str, u32); 3] {
+pub(super) fn epilogue(geometry: &Geometry) -> [(&'static str, u32); 4] {
     [
         ("HAS_BIAS", geometry.bias.into()),
-        ("HAS_RESIDUAL", geometry.residual.into()),
+        ("HAS_RESIDUAL", geometry.residual.is_some().into()),
         ("ACTIVATION", geometry.activation.number()),
+        ("ACTIVATION_FIRST", (geometry.residual == Residual::AfterActivation).into()),
     ]
 }
 

@@ -79,7 +79,7 @@ fn work(geometry: &Geometry, variant: &Variant) -> Work {
     let mut work = walk(geometry, steps, made, 1.0, f64::from(stride.width));
     let rows = steps * height.min(stride.height.into()) as f64;
     add_requests(&mut work, 2.0 * rows * columns, 4.0 * f64::from(stride.width).min(8.0));
-    let times = if geometry.residual { 2.0 } else { 1.0 };
+    let times = if geometry.residual.is_some() { 2.0 } else { 1.0 };
     add_requests(&mut work, times * 2.0 * made, 4.0);
     work.waits = rows + 1.0;
     work.registers = 3.0 * columns + partials + 1.5 * geometry.terms() as f64 + 18.0;

@@ -117,7 +117,7 @@ fn work(geometry: &Geometry, variant: &Variant) -> Work {
     let mut work = walk(geometry, steps, made, 4.0, apart);
     add_requests(&mut work, 2.0 * steps * f64::from(geometry.stride.height) * fours, 16.0 * apart.min(2.0));
     add_requests(&mut work, 2.0 * made, 16.0);
-    if geometry.residual {
+    if geometry.residual.is_some() {
         add_requests(&mut work, 2.0 * steps, 16.0);
     }
     work.waits = steps * f64::from(geometry.stride.height) + 1.0;

@@ -46,8 +46,15 @@ use crate::target::Target;
 
 /// The names of the constants of what stands before and behind a kernel's sums: the input's scale; bias, residual and
 /// activation, after the last part and between two.
-pub(crate) const AROUND_SUMS: [&str; 6] =
-    ["HAS_INPUT_SCALE", "HAS_BIAS", "HAS_RESIDUAL", "ACTIVATION", "HAS_BETWEEN_BIAS", "BETWEEN_ACTIVATION"];
+pub(crate) const AROUND_SUMS: [&str; 7] = [
+    "HAS_INPUT_SCALE",
+    "HAS_BIAS",
+    "HAS_RESIDUAL",
+    "ACTIVATION",
+    "ACTIVATION_FIRST",
+    "HAS_BETWEEN_BIAS",
+    "BETWEEN_ACTIVATION",
+];
 
 /// Every kernel: those for GPUs first, those for software drivers last.
 pub static ALL: &[&Kernel] = &[

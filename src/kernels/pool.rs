@@ -9,6 +9,7 @@ use crate::extent::Extent;
 use crate::geometry::Geometry;
 use crate::pool::{PoolGeometry, Pooling};
 use crate::program::{Binding, Kind, Program, Slice, Step};
+use crate::residual::Residual;
 use crate::rounding::Rounding;
 use crate::shader::{Shader, part};
 use crate::size::{PaddingMode, Sides, values};
@@ -85,7 +86,7 @@ fn as_convolution(pool: &PoolGeometry) -> Geometry {
         padding_mode: PaddingMode::Zeros,
         groups: pool.channels,
         bias: false,
-        residual: false,
+        residual: Residual::None,
         input_scale: false,
         activation: Activation::None,
         rounding: Rounding::Fast,

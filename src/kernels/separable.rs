@@ -74,7 +74,7 @@ fn work((depthwise, pointwise): &(Geometry, Geometry), variant: &Variant) -> Wor
     let fours = between * tile.pixels / 128.0;
     let tensors = Geometry { out_channels: pointwise.out_channels, residual: pointwise.residual, ..*depthwise };
     let weights = values(depthwise.weight_shape()) + values(pointwise.weight_shape());
-    let residual = if pointwise.residual { values(tensors.output_shape()) } else { 0 };
+    let residual = if pointwise.residual.is_some() { values(tensors.output_shape()) } else { 0 };
     let of_layer = values(tensors.input_shape()) + values(tensors.output_shape()) + weights + residual;
     let under = f64::from(depthwise.in_channels) * values_under(depthwise, tile.pixels);
     let mut work = Work {

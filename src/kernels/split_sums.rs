@@ -17,6 +17,7 @@ use crate::layer::Layer;
 use crate::layers::rearrange::Axis;
 use crate::model::Work;
 use crate::program::{Binding, Kind, Program, Step};
+use crate::residual::Residual;
 use crate::shader::Shader;
 use crate::size::values;
 use crate::target::Target;
@@ -92,7 +93,7 @@ fn cut_into(geometry: &Geometry, parts: u32) -> Option<Geometry> {
         out_channels: geometry.out_channels.checked_mul(parts)?,
         groups: geometry.groups.checked_mul(parts)?,
         bias: false,
-        residual: false,
+        residual: Residual::None,
         activation: Activation::None,
         ..*geometry
     };
@@ -121,7 +122,7 @@ fn work(geometry: &Geometry, variant: &Variant, lowering: &Lowering<'_>) -> Opti
     if let [convolution] = all.as_mut_slice() {
         keep_between(convolution, between);
     }
-    let (subgroups, residual) = (outputs / 32.0, if geometry.residual { 1.0 } else { 0.0 });
+    let (subgroups, residual) = (outputs / 32.0, if geometry.residual.is_some() { 1.0 } else { 0.0 });
     let bytes = 4.0 * outputs * (1.0 + residual);
     let mut last = Work {
         workgroups: variant.workgroups(),

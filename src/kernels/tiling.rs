@@ -219,7 +219,7 @@ impl TileWork {
             channels = 1.0;
         }
         add_bias(work, geometry, fours, channels);
-        let times = if geometry.residual { 2.0 } else { 1.0 };
+        let times = if geometry.residual.is_some() { 2.0 } else { 1.0 };
         add_requests(work, times * stores * fours, 16.0);
     }
 
@@ -231,7 +231,7 @@ impl TileWork {
         // A load of 32 values asks the banks once.
         add_shared(work, self.split * 4.0 * fours, 0.25);
         add_bias(work, geometry, 4.0 * fours, 1.0);
-        let times = if geometry.residual { 2.0 } else { 1.0 };
+        let times = if geometry.residual.is_some() { 2.0 } else { 1.0 };
         add_requests(work, times * 4.0 * fours, 4.0);
     }
 }

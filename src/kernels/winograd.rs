@@ -316,7 +316,7 @@ impl Method {
         let apart = 4.0 * outputs;
         let [first, last] = self.lines();
         let first = transform(&self.of_inputs, first, g.in_channels, [places, apart], [places, 4.0]);
-        let residual = if g.residual { 2.0 } else { 1.0 };
+        let residual = if g.residual.is_some() { 2.0 } else { 1.0 };
         let stores = [outputs * outputs * residual, apart];
         let mut last = transform(&self.of_sums, last, g.out_channels, [places, 4.0], stores);
         last.bytes *= residual;

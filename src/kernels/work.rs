@@ -52,13 +52,13 @@ pub(super) fn keep_between(work: &mut Work, bytes: f64) {
 /// a residual.
 pub(super) fn add_ends(work: &mut Work, geometry: &Geometry, bias: [f64; 2], stores: [f64; 2]) {
     add_bias(work, geometry, bias[0], bias[1]);
-    let times = if geometry.residual { 2.0 } else { 1.0 };
+    let times = if geometry.residual.is_some() { 2.0 } else { 1.0 };
     add_requests(work, times * stores[0], stores[1]);
 }
 
 /// The bytes of a convolution's tensors, each once.
 pub(super) fn bytes(g: &Geometry) -> f64 {
-    let residual = if g.residual { values(g.output_shape()) } else { 0 };
+    let residual = if g.residual.is_some() { values(g.output_shape()) } else { 0 };
     4.0 * (values(g.input_shape()) + values(g.weight_shape()) + values(g.output_shape()) + residual) as f64
 }
 

@@ -43,7 +43,7 @@ fn constant(source: &Source) -> &[f32] {
 fn spread(layer: &mut ResolvedLayer, depthwise: &Geometry) {
     let geometry = Geometry { groups: 1, ..*depthwise };
     let multiplier = (geometry.out_channels / geometry.in_channels) as usize;
-    let at = 1 + usize::from(geometry.residual) + usize::from(geometry.input_scale);
+    let at = 1 + usize::from(geometry.residual.is_some()) + usize::from(geometry.input_scale);
     let filters = constant(&layer.sources[at]);
     let (taps, channels) = (filters.len() / geometry.out_channels as usize, geometry.in_channels as usize);
     let mut weight = vec![0.0; channels * filters.len()];
@@ -61,7 +61,7 @@ fn take_apart(resolved: &mut Resolved, index: usize, depthwise: Geometry, pointw
     resolved.storages.push(Storage { length, is_input: false });
     let second = &mut resolved.layers[index];
     let input = std::mem::replace(&mut second.sources[0], Source::Place(between));
-    let start = 1 + usize::from(pointwise.residual);
+    let start = 1 + usize::from(pointwise.residual.is_some());
     let own = second.sources.drain(start..start + 1 + usize::from(depthwise.bias));
     let sources = std::iter::once(input).chain(own).collect();
     second.layer = pointwise.into();
@@ -79,7 +79,7 @@ fn merge(layer: &mut ResolvedLayer, depthwise: &Geometry, pointwise: &Geometry) 
         activation: pointwise.activation,
         ..*depthwise
     };
-    let parameters = layer.sources.split_off(1 + usize::from(geometry.residual));
+    let parameters = layer.sources.split_off(1 + usize::from(geometry.residual.is_some()));
     let mut parameters = parameters.iter().map(constant);
     let mut next = || parameters.next().expect("weights and biases of both parts");
     let (filters, filter_bias) = (next(), depthwise.bias.then(&mut next));

@@ -12,6 +12,7 @@ use crate::geometry::Geometry;
 use crate::layer::Layer;
 use crate::layers::binary::{AXES, Binary, BinaryOperation};
 use crate::layers::unary::Unary;
+use crate::residual::Residual;
 use crate::size::{Size, values};
 
 /// Simplifies layers in place.
@@ -126,6 +127,12 @@ fn remove_unread(resolved: &mut Resolved) {
 /// The function that a layer ends with.
 fn activation_of(layer: &mut Layer) -> Option<&mut Activation> {
     match layer {
+        // What is added last is not followed by the function.
+        Layer::Conv2d(geometry) | Layer::SeparableConv2d((_, geometry))
+            if geometry.residual == Residual::AfterActivation =>
+        {
+            None
+        }
         Layer::Conv2d(geometry) | Layer::SeparableConv2d((_, geometry)) => Some(&mut geometry.activation),
         Layer::ConvTranspose2d(layer) => Some(&mut layer.activation),
         Layer::MatMul(layer) => Some(&mut layer.activation),
@@ -337,7 +344,7 @@ fn is_factor(geometry: &Geometry) -> bool {
         && geometry.kernel_size == Size::from(1)
         && geometry.stride == Size::from(1)
         && geometry.input == geometry.output
-        && !geometry.residual
+        && !geometry.residual.is_some()
 }
 
 /// A convolution without a function takes the factor and the summand behind it into its weights.
@@ -383,7 +390,8 @@ fn scale_convolution(
             let filter = usize::try_from(geometry.terms()).expect("a filter in memory");
             let filters = weight.chunks(filter).zip(factors);
             let scaled = filters.flat_map(|(filter, factor)| filter.iter().map(move |weight| weight * factor));
-            let is_plain = geometry.activation == Activation::None && !geometry.residual && !geometry.input_scale;
+            let is_plain =
+                geometry.activation == Activation::None && !geometry.residual.is_some() && !geometry.input_scale;
             (scaled.collect::<Vec<f32>>(), geometry.out_channels, is_plain)
         }
         Layer::ConvTranspose2d(layer) => {
@@ -432,8 +440,15 @@ fn sum_into_layer(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
     let output = resolved.layers[index].output;
     let with_residual = |writer: usize| match resolved.layers[writer].layer {
         _ if values(resolved.layers[writer].layer.output_shape()) != output.length => None,
-        Layer::Conv2d(geometry) if !geometry.residual && geometry.activation == Activation::None => {
-            Some((1, Layer::Conv2d(Geometry { residual: true, activation: sum.activation, ..geometry })))
+        Layer::Conv2d(geometry) if geometry.residual.is_some() => None,
+        Layer::Conv2d(geometry) if geometry.activation == Activation::None => {
+            let residual = Residual::BeforeActivation;
+            Some((1, Layer::Conv2d(Geometry { residual, activation: sum.activation, ..geometry })))
+        }
+        Layer::Conv2d(geometry)
+            if sum.activation == Activation::None && geometry.activation.is_below_its_argument() =>
+        {
+            Some((1, Layer::Conv2d(Geometry { residual: Residual::AfterActivation, ..geometry })))
         }
         Layer::Binary(binary) if !binary.residual && binary.activation == Activation::None => {
             Some((2, Layer::Binary(Binary { residual: true, activation: sum.activation, ..binary })))
@@ -490,7 +505,7 @@ fn scale_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) ->
     let [Source::Place(_), Source::Place(_)] = &product[..] else { return false };
     let convolution = &mut resolved.layers[index];
     convolution.sources[0] = product[1 - factor].clone();
-    convolution.sources.insert(1 + usize::from(geometry.residual), product[factor].clone());
+    convolution.sources.insert(1 + usize::from(geometry.residual.is_some()), product[factor].clone());
     convolution.layer = Layer::Conv2d(Geometry { input_scale: true, ..geometry });
     resolved.layers.remove(writer);
     true
@@ -521,7 +536,7 @@ fn pair(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
     second.layer = layer;
     let mut sources = vec![first.sources[0].clone()];
     let mut own = second.sources.drain(1..);
-    if pointwise.residual {
+    if pointwise.residual.is_some() {
         sources.extend(own.next());
     }
     sources.extend(first.sources[1..].iter().cloned());
@@ -834,7 +849,10 @@ mod tests {
     #[test]
     fn a_sum_becomes_a_residual() {
         let residuals = |layers: &[Layer]| {
-            layers.iter().map(|layer| matches!(layer, Layer::Conv2d(geometry) if geometry.residual)).collect::<Vec<_>>()
+            layers
+                .iter()
+                .map(|layer| matches!(layer, Layer::Conv2d(geometry) if geometry.residual.is_some()))
+                .collect::<Vec<_>>()
         };
         let own = layers(|b, x| {
             let y = b.convolution(x, [4, 4, 3, 3], 1);
@@ -856,7 +874,7 @@ mod tests {
         });
         let function = layers(|b, x| {
             let y = b.convolution(x, [4, 4, 3, 3], 1);
-            let y = b.function(Activation::Relu, y);
+            let y = b.function(Activation::Tanh, y);
             vec![b.binary(BinaryOperation::Add, x, y)]
         });
         let read = layers(|b, x| {
@@ -866,6 +884,16 @@ mod tests {
         for other in [broadcast, function, read] {
             assert_eq!(residuals(&other), [false, false]);
         }
+        // Behind a ramp it is added last, and then nothing follows it.
+        let last = layers(|b, x| {
+            let y = b.convolution(x, [4, 4, 3, 3], 1);
+            let y = b.function(Activation::Relu, y);
+            let sum = b.binary(BinaryOperation::Add, x, y);
+            vec![b.function(Activation::Relu6, sum)]
+        });
+        assert_eq!(residuals(&last), [true, false]);
+        let Layer::Conv2d(geometry) = last[0] else { panic!("{last:?}") };
+        assert_eq!((geometry.residual, geometry.activation), (Residual::AfterActivation, Activation::Relu));
     }
 
     #[test]

@@ -197,7 +197,7 @@ impl Conv2d {
             "paddingMode" text::padding_mode => padding_mode,
             "activation" text::activation => activation,
             "bias" flag => bias,
-            "residual" flag => residual,
+            "residual" text::residual => residual,
             "inputScale" flag => input_scale,
             "groups" text::number => groups,
             "rounding" text::rounding => rounding,
@@ -241,7 +241,7 @@ impl SeparableConv2d {
             "activation" text::activation => activation,
             // Of both parts, before that of each.
             "bias" flag => bias,
-            "residual" flag => residual,
+            "residual" text::residual => residual,
             "depthMultiplier" text::number => depth_multiplier,
             "depthwiseActivation" text::activation => depthwise_activation,
             "depthwiseBias" flag => depthwise_bias,

@@ -27,8 +27,8 @@ export interface LayerOptions {
   activation?: Activation;
   /** Whether a number per output channel is added; default true. */
   bias?: boolean;
-  /** Whether a tensor of the output's shape is added before the activation; default false. */
-  residual?: boolean;
+  /** Whether a tensor of the output's shape is added: true before the activation, or behind it; default false. */
+  residual?: boolean | "after-activation";
 }
 
 export interface Conv2dOptions extends LayerOptions {
@@ -100,8 +100,8 @@ export type Axes = string;
  * explains the words. `id` is yours.
  */
 export type LayerDescription = { id?: string } & (
-  | { kind: "conv"; residual?: boolean; input_scale?: boolean; rounding?: "fast" | "exact" } & Planes & Window & Channels & Activated
-  | { kind: "sep"; oc: number; bias?: boolean; residual?: boolean; m?: number } & Planes & Window & Activated
+  | { kind: "conv"; residual?: boolean | "after-activation"; input_scale?: boolean; rounding?: "fast" | "exact" } & Planes & Window & Channels & Activated
+  | { kind: "sep"; oc: number; bias?: boolean; residual?: boolean | "after-activation"; m?: number } & Planes & Window & Activated
   | { kind: "conv_transpose"; output_padding?: Size } & Planes & Window & Channels & Activated
   | { kind: "max_pool" | "average_pool" } & Planes & Window
   | {

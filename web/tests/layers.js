@@ -27,7 +27,7 @@ export async function everyKind() {
   const described = await (await fetch("/benches/other_layers.json")).json();
   described.push(
     { kind: "conv", n: 2, c: 6, h: 9, w: 8, oc: 4, k: [3, 1], s: [2, 1], p: "same", g: 2, activation: "relu", residual: true },
-    { kind: "conv", n: 2, c: 6, h: 4, w: 6, oc: 8, k: 1, input_scale: true, residual: true },
+    { kind: "conv", n: 2, c: 6, h: 4, w: 6, oc: 8, k: 1, input_scale: true, activation: "relu6", residual: "after-activation" },
     { kind: "conv", n: 2, c: 6, h: 5, w: 6, oc: 8, k: 3, p: 1, g: 2, input_scale: true },
     { kind: "binary", operation: "mul", n: 2, c: 3, h: 4, w: 5, axes: "nc", residual: true },
     { kind: "sep", c: 6, h: 9, w: 8, oc: 5, k: 3, p: 1, m: 2, bias: false },

@@ -27,6 +27,7 @@ def conv2d(
     padding_mode: str = "zeros",
     activation: str = "none",
     residual: ArrayLike | None = None,
+    residual_after_activation: bool = False,
     input_scale: ArrayLike | None = None,
     rounding: str = "fast",
     kernel: str | None = None,
@@ -46,6 +47,8 @@ def conv2d(
         padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
         activation: Applied last: ``"relu"``, ``"relu6"``, ``"leaky-relu=0.1"``, ``"clamp=0,1"``, ``"silu"`` and others.
         residual: ``(batch, out_channels, output height, output width)``, added before the activation.
+        residual_after_activation: Whether it is added behind the activation instead. That must then be none, ``relu``,
+            ``relu6``, a clamp around 0, ``leaky-relu``, ``silu``, ``hardswish``, ``gelu`` or ``mish``.
         input_scale: ``(batch, in_channels, 1, 1)``: what each channel of the input is multiplied by first.
         rounding: ``"fast"``, or ``"exact"`` to do without kernels whose rounding errors may pass the bound of a sum.
         kernel: The name of a kernel to use, or None for the one that seems best.
@@ -65,6 +68,7 @@ def conv2d(
         floats("weight", weight),
         None if bias is None else floats("bias", bias),
         None if residual is None else floats("residual", residual),
+        residual_after_activation,
         None if input_scale is None else floats("input_scale", input_scale),
         groups,
         rounding,
@@ -87,6 +91,7 @@ def separable_conv2d(
     depthwise_activation: str = "none",
     activation: str = "none",
     residual: ArrayLike | None = None,
+    residual_after_activation: bool = False,
     kernel: str | None = None,
     device: DeviceLike = None,
 ) -> Floats:
@@ -102,6 +107,7 @@ def separable_conv2d(
         depthwise_activation: Applied between the two.
         activation: Applied last.
         residual: ``(batch, out_channels, output height, output width)``, added before the last activation.
+        residual_after_activation: Whether it is added behind that instead, as for `conv2d`.
         kernel: The name of a kernel to use, or None for the one that seems best.
         device: As in `Session`.
 
@@ -121,6 +127,7 @@ def separable_conv2d(
         None if depthwise_bias is None else floats("depthwise_bias", depthwise_bias),
         None if pointwise_bias is None else floats("pointwise_bias", pointwise_bias),
         None if residual is None else floats("residual", residual),
+        residual_after_activation,
         depthwise_activation,
         dict(stride=stride, padding=padding, dilation=dilation, padding_mode=padding_mode, activation=activation),
         kernel,

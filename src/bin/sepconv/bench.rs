@@ -54,10 +54,10 @@ A shape is a JSON object: id its name, kind one of these, n, c, h, w the input, 
   unary           activation
   transpose       order
 oc output channels; k, s, p, d kernel size, stride, padding and dilation, each one number or [height, width], p also
-[top, left, bottom, right] or \"same\"; g groups; m the depth multiplier; bias and residual, true or false; activation, as on
-the command line; rounding \"fast\" or \"exact\"; size [height, width]; mode and coordinates as ONNX calls them; axes, letters
-of \"nchw\": what it goes along, or for a binary what the second tensor has; order, such as \"nhwc\". Sizes must be given, all
-else has a default: bias true, a pool's s its k.
+[top, left, bottom, right] or \"same\"; g groups; m the depth multiplier; bias and input_scale, true or false; residual, true,
+false or \"after-activation\"; activation, as on the command line; rounding \"fast\" or \"exact\"; size [height, width]; mode and
+coordinates as ONNX calls them; axes, letters of \"nchw\": what it goes along, or for a binary what the second tensor has;
+order, such as \"nhwc\". Sizes must be given, all else has a default: bias true, a pool's s its k.
 
 Each layer is compared with the reference, a large convolution in some outputs, spread evenly. It is timed with up to
 16 sets of its tensors in turn, 128 MiB of them if 16 are that large, so that a run does not find its input in a cache;

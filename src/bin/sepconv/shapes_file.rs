@@ -80,7 +80,8 @@ fn arguments(shape: &Map<String, Value>, batch: u32) -> Result<BTreeMap<String, 
 #[cfg(test)]
 mod tests {
     use sepconv::{
-        Activation, AveragePool2d, Binary, BinaryOperation, Conv2d, MaxPool2d, Reduce, Reduction, SeparableConv2d,
+        Activation, AveragePool2d, Binary, BinaryOperation, Conv2d, MaxPool2d, Reduce, Reduction, Residual,
+        SeparableConv2d,
     };
 
     use super::*;
@@ -90,14 +91,17 @@ mod tests {
         let shapes = r#"[{"id": "a", "kind": "conv", "c": 2, "h": 8, "w": 8, "oc": 4, "k": 3, "p": 1, "bias": false,
                           "activation": "ReLU", "residual": true},
                          {"id": "b", "kind": "sep", "c": 2, "h": 8, "w": 8, "oc": 4, "k": 3, "p": 1, "bias": false,
-                          "activation": "relu", "residual": true},
+                          "activation": "relu", "residual": "after-activation"},
                          {"id": "c", "kind": "conv", "c": 2, "h": 8, "w": 8, "oc": 4, "k": 3, "p": 1}]"#;
         let [a, b, c]: [Shape; 3] = parse(shapes, "the test", 1).unwrap().try_into().ok().unwrap();
         let conv = Conv2d::new(2, 4, 3).padding(1).bias(false).activation(Activation::Relu).residual(true);
         assert_eq!(a.layer, conv.geometry([1, 2, 8, 8]).unwrap().into());
         let separable = SeparableConv2d::new(2, 4, 3).padding(1).bias(false).activation(Activation::Relu);
-        assert_eq!(b.layer, separable.residual(true).geometry([1, 2, 8, 8]).unwrap().into());
-        assert!(b.is_separable_form_of(&a) && !b.is_separable_form_of(&c));
+        let separable = separable.residual(Residual::AfterActivation);
+        assert_eq!(b.layer, separable.geometry([1, 2, 8, 8]).unwrap().into());
+        let layer = conv.residual(Residual::AfterActivation).geometry([1, 2, 8, 8]).unwrap().into();
+        let other = Shape { id: "d".to_owned(), layer };
+        assert!(b.is_separable_form_of(&other) && !b.is_separable_form_of(&a) && !b.is_separable_form_of(&c));
         assert_eq!((a.parameters(), c.parameters()), (72, 76));
         assert_eq!(a.bytes(sepconv::DType::F32), 4 * (128 + 72 + 256 + 256));
         for kind in ["max_pool", "average_pool"] {
@@ -135,7 +139,7 @@ mod tests {
             ("p", "\"some\"", "p is \"some\": it must be"),
             ("m", "2", "m is 2; a conv has none"),
             ("bias", "1", "bias is 1: it must be true or false"),
-            ("residual", "\"yes\"", "residual is \"yes\": it must be true or false"),
+            ("residual", "\"yes\"", "residual is \"yes\": it must be true, false or after-activation"),
             ("activation", "\"relu7\"", "activation is \"relu7\": it must be none"),
             ("rounding", "\"down\"", "rounding is \"down\": it must be"),
         ] {
