@@ -1,6 +1,7 @@
 // resize: planes of another size, by the nearest value, by lines or by cubics.
 //
-// Formula    y[c,i,j] = sum over p,q of u_p(i) v_q(j) x[c, place_p(i), place_q(j)], with 1, 2 or 4 places along each axis
+// Formula    y[c,i,j] = r[c,i,j] + sum over p,q of u_p(i) v_q(j) x[c, place_p(i), place_q(j)], with 1, 2 or 4 places along
+//            each axis
 // Mapping    One invocation: the same pixel of PLANE_TILE planes, so that its places and weights are computed once. Grid: x
 //            over pixels, so that neighbouring invocations write neighbouring values; y over planes.
 // Traffic    Each input value is read once per output value that it is a part of, through the cache. Each output is written
@@ -11,6 +12,7 @@
 
 const TAPS: u32 = 2u;  // along each axis: 1 for the nearest value, 2 for lines, 4 for cubics
 const NEAREST: u32 = 0u;  // 0 halves go down, 1 halves go up, 2 the one before, 3 the one after
+const HAS_RESIDUAL: bool = false;
 const EXCLUDE_OUTSIDE: bool = false;  // whether cubics leave out what lies outside, or repeat the edge
 const WORKGROUP_SIZE: u32 = 64u;
 const PLANE_TILE: u32 = 4u;
@@ -20,7 +22,7 @@ struct Line { n: u32, d: u32, start: u32 }
 
 struct Extent {
     first_workgroup_x: u32, first_workgroup_y: u32, first_workgroup_z: u32,
-    input_offset: u32, offset_2: u32, offset_3: u32, offset_4: u32, output_offset: u32, offset_6: u32, offset_7: u32,
+    input_offset: u32, residual_offset: u32, offset_3: u32, offset_4: u32, output_offset: u32, offset_6: u32, offset_7: u32,
     planes: u32,
     in_height: u32, in_width: u32,
     out_height: u32, out_width: u32,
@@ -30,6 +32,7 @@ struct Extent {
 }
 
 @group(0) @binding(0) var<uniform> extent: Extent;
+@group(0) @binding(2) var<storage, read> residual: array<Element>;
 
 // The places along an axis that a place of the output is made of, and their weights.
 struct Taps { index: vec4u, weight: vec4f }
@@ -88,6 +91,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
             for (var q = 0u; q < TAPS; q++) { of_row = fma(columns.weight[q], input_at(row + columns.index[q]), of_row); }
             sum = fma(rows.weight[p], of_row, sum);
         }
-        store(sum, (first_plane + t) * out_plane + pixel);
+        let place = (first_plane + t) * out_plane + pixel;
+        if HAS_RESIDUAL { sum += f32(residual[extent.residual_offset + place]); }
+        store(sum, place);
     }
 }

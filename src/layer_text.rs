@@ -84,7 +84,7 @@ pub const KINDS: [Kind; 14] = [
     },
     Kind { name: "max_pool", keys: &["n", "c", "h", "w", "k", "s", "p", "d"], read: max_pool },
     Kind { name: "average_pool", keys: &["n", "c", "h", "w", "k", "s", "p", "d"], read: average_pool },
-    Kind { name: "resize", keys: &["n", "c", "h", "w", "size", "mode", "coordinates"], read: resize },
+    Kind { name: "resize", keys: &["n", "c", "h", "w", "size", "mode", "coordinates", "residual"], read: resize },
     Kind { name: "matmul", keys: &["n", "rows", "depth", "columns", "activation"], read: matmul },
     Kind { name: "reduce", keys: &["n", "c", "h", "w", "axes", "reduction", "activation"], read: reduce },
     Kind { name: "softmax", keys: &["n", "c", "h", "w", "axes"], read: softmax },
@@ -297,7 +297,9 @@ fn resize(given: &Given<'_>) -> Read {
             ("asymmetric", Coordinates::Asymmetric),
         ],
     )?;
-    Ok(Resize2d::new(planes, [height, width].into(), output, coordinates, interpolation).map(Layer::from))
+    let residual = given.flag("residual", false)?;
+    let layer = Resize2d::new(planes, [height, width].into(), output, coordinates, interpolation);
+    Ok(layer.map(|layer| layer.residual(residual).into()))
 }
 
 fn matmul(given: &Given<'_>) -> Read {

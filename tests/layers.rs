@@ -1083,7 +1083,7 @@ fn resizing() {
         for (coordinates, seed) in COORDINATES.into_iter().zip(1..) {
             for interpolation in interpolations() {
                 let layer = Resize2d::new(planes, input.into(), output.into(), coordinates, interpolation).unwrap();
-                check(context, layer, seed);
+                check(context, layer.residual(seed % 2 == 0), seed);
             }
         }
     }

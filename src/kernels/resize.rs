@@ -37,6 +37,7 @@ fn variants(layer: &Resize2d, target: &Target) -> Vec<Variant> {
         let constants = [
             ("TAPS", taps),
             ("NEAREST", nearest as u32),
+            ("HAS_RESIDUAL", layer.residual.into()),
             ("EXCLUDE_OUTSIDE", exclude_outside.into()),
             ("WORKGROUP_SIZE", WORKGROUP_SIZE),
             ("PLANE_TILE", plane_tile),

@@ -68,6 +68,8 @@ pub struct Resize2d {
     pub coordinates: Coordinates,
     /// How a value between places is made.
     pub interpolation: Interpolation,
+    /// Whether a tensor of the output's shape is added, as pyramids of features do.
+    pub residual: bool,
 }
 
 /// Where the places of an output lie in the input, along one axis: place x at (2 n x + start) / (2 d) - 1, in whole numbers.
@@ -140,9 +142,16 @@ impl Resize2d {
         #[expect(clippy::cast_possible_truncation, reason = "a scale is an f32")]
         let scale = |output: u32, input: u32| (f64::from(output) / f64::from(input.max(1))) as f32;
         let scale = [scale(output.height, input.height), scale(output.width, input.width)];
-        let resize = Self { planes, input, output, scale, coordinates, interpolation };
+        let resize = Self { planes, input, output, scale, coordinates, interpolation, residual: false };
         resize.check()?;
         Ok(resize)
+    }
+
+    /// Whether a tensor of the output's shape is added. Default false.
+    #[must_use]
+    pub fn residual(mut self, residual: bool) -> Self {
+        self.residual = residual;
+        self
     }
 
     /// How far apart neighbouring places of the output lie in the input, along the height or the width.
@@ -236,7 +245,9 @@ impl Describe for Resize2d {
     }
 
     fn given(&self) -> Vec<Given> {
-        vec![Given::input("input", self.shape(self.input))]
+        let mut given = vec![Given::input("input", self.shape(self.input))];
+        given.extend(self.residual.then(|| Given::input("residual", self.shape(self.output))));
+        given
     }
 
     fn output_shape(&self) -> [u32; 4] {
@@ -280,8 +291,10 @@ impl Describe for Resize2d {
                             magnitude += (weight * factor * value).abs().max(value.abs() / 8.0);
                         }
                     }
-                    reference.values.push(sum);
-                    reference.magnitudes.push(magnitude);
+                    let index = reference.values.len();
+                    let residual = if self.residual { f64::from(given[1][index]) } else { 0.0 };
+                    reference.values.push(sum + residual);
+                    reference.magnitudes.push(magnitude + residual.abs());
                 }
             }
         }

@@ -11,6 +11,7 @@ use crate::activation::Activation;
 use crate::geometry::Geometry;
 use crate::layer::Layer;
 use crate::layers::binary::{AXES, Binary, BinaryOperation};
+use crate::layers::resize::Resize2d;
 use crate::layers::unary::Unary;
 use crate::residual::Residual;
 use crate::size::{Size, values};
@@ -450,6 +451,9 @@ fn sum_into_layer(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
         {
             Some((1, Layer::Conv2d(Geometry { residual: Residual::AfterActivation, ..geometry })))
         }
+        Layer::Resize2d(resize) if !resize.residual && sum.activation == Activation::None => {
+            Some((1, Layer::Resize2d(Resize2d { residual: true, ..resize })))
+        }
         Layer::Binary(binary) if !binary.residual && binary.activation == Activation::None => {
             Some((2, Layer::Binary(Binary { residual: true, activation: sum.activation, ..binary })))
         }
@@ -606,6 +610,7 @@ mod tests {
     use super::*;
     use crate::dtype::DType;
     use crate::layers::reduce::Reduction;
+    use crate::layers::resize::{Coordinates, Interpolation};
     use crate::network::operation::Operation;
     use crate::network::{Network, Value, reference, resolve};
     use crate::size::Padding;
@@ -884,6 +889,16 @@ mod tests {
         for other in [broadcast, function, read] {
             assert_eq!(residuals(&other), [false, false]);
         }
+        // What is resized takes one too.
+        let resized = layers(|b, x| {
+            let small = b.node(Operation::GlobalPool(Reduction::Mean), &[x]);
+            let (region, scales) = (b.constant(&[0]), b.network.constant("s", &[4], vec![1.0, 1.0, 5.0, 6.0]).unwrap());
+            let (coordinates, interpolation) = (Coordinates::HalfPixel, Interpolation::Linear);
+            let large = Operation::Resize { coordinates, interpolation, axes: Vec::new() };
+            let y = b.node(large, &[small, region, scales]);
+            vec![b.binary(BinaryOperation::Add, x, y)]
+        });
+        assert!(matches!(resized[..], [_, Layer::Resize2d(Resize2d { residual: true, .. })]), "{resized:?}");
         // Behind a ramp it is added last, and then nothing follows it.
         let last = layers(|b, x| {
             let y = b.convolution(x, [4, 4, 3, 3], 1);

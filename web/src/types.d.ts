@@ -105,7 +105,7 @@ export type LayerDescription = { id?: string } & (
   | { kind: "conv_transpose"; output_padding?: Size } & Planes & Window & Channels & Activated
   | { kind: "max_pool" | "average_pool" } & Planes & Window
   | {
-      kind: "resize"; size: Size; mode?: "linear" | "nearest" | "cubic";
+      kind: "resize"; size: Size; residual?: boolean; mode?: "linear" | "nearest" | "cubic";
       coordinates?: "half_pixel" | "pytorch_half_pixel" | "align_corners" | "asymmetric";
     } & Planes
   /** `n` products of `rows` × `depth` and `depth` × `columns`. */

@@ -44,7 +44,7 @@ A shape is a JSON object: id its name, kind one of these, n, c, h, w the input, 
   conv_transpose  oc k s p d g output_padding bias activation
   max_pool        k s p d
   average_pool    k s p d
-  resize          size mode coordinates
+  resize          size mode coordinates residual
   matmul          rows depth columns activation; it has n pairs of matrices, and no c, h, w
   reduce          reduction axes activation
   softmax         axes
