@@ -238,7 +238,7 @@ impl Conv2d {
         }
         self.activation.check()?;
         if self.residual == Residual::AfterActivation && !self.activation.is_below_its_argument() {
-            return Err(Error::ResidualAfter { activation: self.activation });
+            return Err(Error::ResidualAfter { activation: format!("{:?}", self.activation) });
         }
         Ok(())
     }

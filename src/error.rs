@@ -1,6 +1,5 @@
 //! The one error type: what was asked for, what it was and what it may be.
 
-use crate::activation::Activation;
 use crate::dtype::DType;
 
 /// Everything that can go wrong, in words that name the argument.
@@ -24,12 +23,12 @@ pub enum Error {
     },
     /// A residual behind an activation whose rounding could not be bounded then.
     #[error(
-        "residual is added behind the activation {activation:?}; that must be None, Relu, Relu6, a Clamp around 0, LeakyRelu, Silu, \
+        "residual is added behind the activation {activation}; that must be None, Relu, Relu6, a Clamp around 0, LeakyRelu, Silu, \
          HardSwish, Gelu, GeluTanh or Mish"
     )]
     ResidualAfter {
         /// The activation.
-        activation: Activation,
+        activation: String,
     },
     /// A channel count that its groups do not divide.
     #[error("{argument} is {value}; it must be a multiple of groups, which is {groups}")]

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 
 use common::{Case, Random, SeparableData, check_plan, count, first_of, foreign_device, noop_context, poisoned};
 use sepconv::roofline::Roofline;
-use sepconv::unstable::{Kind, Memory, Planner, Program, Step};
+use sepconv::unstable::{Kind, LayerTensors, Memory, Planner, Program, Step};
 use sepconv::{
-    Activation, AveragePool2d, Choice, Context, Conv2d, Error, Layer, MaxPool2d, Operands, PaddingMode, Parameters,
-    SeparableConv2d, Target, Tensor, kernels, reference,
+    Activation, AveragePool2d, Binary, BinaryOperation, Choice, Context, Conv2d, ConvTranspose2d, Coordinates, Error,
+    Interpolation, Layer, MaxPool2d, Normalise, Operands, PaddingMode, Parameters, Reduce, Reduction, Resize2d,
+    SeparableConv2d, Softmax, Target, Tensor, Unary, kernels, reference,
 };
 
 /// A layer or two for each kernel, of several tiles along every axis.
@@ -108,16 +109,24 @@ fn steps_of_parts(program: &Program) -> Vec<Vec<&Step>> {
     (0..program.parts).map(of_part).collect()
 }
 
+/// Asserts that all that a program binds fits, and is there.
+fn check_bindings(program: &Program, limits: &wgpu::Limits) {
+    let alignment = u64::from(limits.min_storage_buffer_offset_alignment);
+    for binding in program.prepare.iter().chain(&program.steps).flat_map(|step| &step.bindings) {
+        let slice = binding.slice;
+        // Wherever its tensor starts: at the worst just before where a binding may.
+        let bytes = alignment - 4 + 4 * slice.length;
+        assert!(bytes <= limits.max_storage_buffer_binding_size, "{bytes} bytes: {binding:?}");
+        assert!(slice.start + slice.length <= program.buffers[slice.buffer].length(), "{binding:?}");
+    }
+}
+
 /// Asserts that a program keeps to the limits, that what it writes is written once, and that each grid is covered once.
 fn check_program(program: &Program, limits: &wgpu::Limits) {
-    let alignment = u64::from(limits.min_storage_buffer_offset_alignment);
+    check_bindings(program, limits);
     for step in program.prepare.iter().chain(&program.steps) {
         for binding in &step.bindings {
             let slice = binding.slice;
-            // Wherever its tensor starts: at the worst just before where a binding may.
-            let bytes = alignment - 4 + 4 * slice.length;
-            assert!(bytes <= limits.max_storage_buffer_binding_size, "{bytes} bytes: {binding:?}");
-            assert!(slice.start + slice.length <= program.buffers[slice.buffer].length(), "{binding:?}");
             if step.shader.name == "subgroup_pointwise" && binding.number < 3 {
                 assert!(slice.start.is_multiple_of(2) && binding.alignment == 2, "{binding:?} starts within a pair");
             }
@@ -854,6 +863,74 @@ fn pools_are_cut() {
     // Windows of more values than one invocation looks at.
     let Some(context) = common::context() else { return };
     check_pool(context, &MaxPool2d::new(150).stride(1).padding(75), [1, 2, 5, 6], 2);
+}
+
+/// Layers of networks, each longer along its first axis than what comes behind it.
+fn layers_of_networks() -> Vec<Layer> {
+    let (relu, none) = (Activation::Relu, Activation::None);
+    let binary = |shapes: [&[u32]; 2]| Binary::new(BinaryOperation::Mul, shapes, relu).unwrap();
+    let (planes, linear) = ([5, 7].into(), Interpolation::Linear);
+    let resize = Resize2d::new(9, planes, [8, 9].into(), Coordinates::HalfPixel, linear).unwrap();
+    let transposed = |bias: bool| {
+        let change = |layer: &mut ConvTranspose2d| {
+            (layer.groups, layer.stride, layer.bias) = (2, 2.into(), bias);
+        };
+        ConvTranspose2d::new([5, 6, 4, 5], 4, 3).unwrap().with(0.into(), change).unwrap().into()
+    };
+    let mut centred = Reduce::new(Reduction::Mean, [13, 20, 3]).unwrap();
+    centred.activation = relu;
+    vec![
+        Unary::new([3, 5, 9, 7], Activation::Sigmoid).unwrap().into(),
+        binary([&[945], &[945]]).residual(true).into(),
+        // What serves all is not cut.
+        binary([&[9, 5, 21], &[1, 5, 1]]).residual(true).into(),
+        binary([&[9, 1, 21], &[9, 5, 21]]).into(),
+        binary([&[1, 9, 105], &[1, 9, 1]]).into(),
+        Binary::new(BinaryOperation::Sub, [&[2, 1, 300], &[1, 2, 300]], none).unwrap().into(),
+        centred.into(),
+        Reduce::new(Reduction::Max, [95, 9, 1]).unwrap().into(),
+        Softmax::new([7, 30, 4], false).unwrap().into(),
+        Normalise::instance([6, 3, 5, 7], 1e-3).unwrap().into(),
+        Normalise::group([7, 6, 3, 5], 2, 1e-3).unwrap().into(),
+        Normalise::layer(11, 60, 1e-3).unwrap().into(),
+        resize.into(),
+        resize.residual(true).into(),
+        transposed(true),
+        transposed(false),
+    ]
+}
+
+/// What is larger than a binding is halved until it fits, with every way to compute it.
+#[test]
+fn layers_of_networks_are_cut() {
+    for (bytes, is_cut) in [(1 << 20, false), (2400, true), (1700, true)] {
+        let Some(context) = bound_to(bytes) else { return };
+        for (layer, seed) in layers_of_networks().into_iter().zip(1..) {
+            let mut random = Random(seed);
+            let given = layer.describe().given();
+            let values: Vec<Vec<f32>> = given.iter().map(|given| random.floats(count(given.shape))).collect();
+            let expected = layer.describe().reference(&values.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            let tensors = LayerTensors::new(&context, &layer, &values).unwrap();
+            for (choice, _) in Choice::all(&layer, context.target()) {
+                let plan = context.plan_with(layer, choice).unwrap();
+                let (steps, text) = (plan.program().steps.len(), layer.text());
+                check_bindings(plan.program(), context.limits());
+                assert_eq!(steps > 1, is_cut, "{steps} steps: {text} by {choice}");
+                let output = poisoned(&context, layer.output_shape());
+                tensors.bind(&plan, &output).unwrap().run().unwrap();
+                let (activation, terms) = (layer.describe().activation(), layer.describe().terms());
+                let what = format!("{text} by {choice}");
+                common::assert_close(&expected, activation, terms, &output.read_blocking().unwrap(), &what);
+            }
+        }
+    }
+    // One row that does not fit is refused by name.
+    let Some(context) = bound_to(1700) else { return };
+    for layer in [Layer::from(Softmax::new([2, 500, 1], false).unwrap()), Normalise::layer(3, 500, 0.1).unwrap().into()]
+    {
+        let refused = context.plan(layer).unwrap_err();
+        assert!(matches!(refused, Error::Limit { argument: "input", bytes: 2000, .. }), "{refused:?}");
+    }
 }
 
 /// An empty batch is computed by no step, and reads back empty.

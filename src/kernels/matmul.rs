@@ -104,6 +104,6 @@ fn lower(layer: &MatMul, variant: usize, lowering: &Lowering<'_>) -> Result<Prog
         let sizes = [layer.rows, layer.columns, first, last, layer.batch[1]];
         (own.to_vec(), simple::uniform(sizes.into_iter().chain(strides(0)).chain(strides(1)).chain([a, b])))
     };
-    let parts = (0..layer.depth).step_by(TERMS as usize).map(part);
-    simple::lower_parts(&KERNEL, layer, variant, parts, lowering)
+    let parts: Vec<_> = (0..layer.depth).step_by(TERMS as usize).map(part).collect();
+    simple::lower_parts(&KERNEL, layer, variant, |_| parts.clone(), lowering)
 }

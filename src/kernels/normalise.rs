@@ -1,6 +1,7 @@
 //! The row of `shaders/normalise.wgsl`.
 
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
+use super::simple::{self, Piece};
 use super::team;
 use crate::error::Result;
 use crate::layers::normalise::Normalise;
@@ -39,5 +40,12 @@ fn variants(layer: &Normalise, target: &Target) -> Vec<Variant> {
 fn lower(layer: &Normalise, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
     let [a, b] = layer.activation.parameters().map(f32::to_bits);
     let own = [layer.periods, layer.groups, layer.run, layer.epsilon.to_bits(), a, b];
-    team::lower(&KERNEL, layer, sizes(layer), variant, own, lowering)
+    team::lower(&KERNEL, layer, sizes, variant, &own, halves, lowering)
+}
+
+/// Between rows that have the first scale.
+fn halves(layer: &Normalise) -> Option<[Piece<Normalise>; 2]> {
+    let values = u64::from(layer.periods) * u64::from(layer.length);
+    let of = |times| Normalise { rows: times * layer.periods, ..*layer };
+    simple::halves(layer.rows / layer.periods, of, &[values, 0, 0], values)
 }

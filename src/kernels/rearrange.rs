@@ -66,6 +66,7 @@ fn lower(layer: &Rearrange, variant: usize, lowering: &Lowering<'_>) -> Result<P
     };
     let words = [simple::count(layer), first, layer.value.to_bits(), 0, 0, 0]
         .into_iter()
-        .chain(axes.into_iter().flat_map(words));
-    simple::lower(&KERNEL, layer, variant, words, lowering)
+        .chain(axes.into_iter().flat_map(words))
+        .collect::<Vec<_>>();
+    simple::lower(&KERNEL, layer, variant, |_| words.clone(), simple::whole, lowering)
 }

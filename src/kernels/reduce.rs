@@ -1,6 +1,7 @@
 //! The row of `shaders/reduce.wgsl`.
 
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
+use super::simple::{self, Piece};
 use super::team;
 use crate::error::Result;
 use crate::layers::reduce::{Reduce, Reduction};
@@ -47,5 +48,10 @@ fn variants(layer: &Reduce, target: &Target) -> Vec<Variant> {
 
 fn lower(layer: &Reduce, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
     let [a, b] = layer.activation.parameters().map(f32::to_bits);
-    team::lower(&KERNEL, layer, layer.sizes(), variant, [a, b], lowering)
+    team::lower(&KERNEL, layer, Reduce::sizes, variant, &[a, b], halves, lowering)
+}
+
+fn halves(layer: &Reduce) -> Option<[Piece<Reduce>; 2]> {
+    let [length, inner] = [layer.length, layer.inner].map(u64::from);
+    simple::halves(layer.outer, |outer| Reduce { outer, ..*layer }, &[length * inner], inner)
 }

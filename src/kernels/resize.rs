@@ -1,11 +1,12 @@
 //! The row of `shaders/resize.wgsl`.
 
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
-use super::simple;
+use super::simple::{self, Piece};
 use crate::error::Result;
 use crate::layers::resize::{Interpolation, Line, Nearest, Resize2d};
 use crate::program::Program;
 use crate::shader::{Shader, part};
+use crate::size::Size;
 use crate::target::Target;
 
 pub(super) static KERNEL: Kernel = Kernel {
@@ -55,8 +56,16 @@ fn variants(layer: &Resize2d, target: &Target) -> Vec<Variant> {
 fn lower(layer: &Resize2d, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
     let coefficient =
         if let Interpolation::Cubic { coefficient, .. } = layer.interpolation { coefficient } else { 0.0 };
-    let sizes = [layer.planes, layer.input.height, layer.input.width, layer.output.height, layer.output.width];
-    let lines = [0, 1].map(|axis| layer.line(axis)).into_iter().flat_map(|Line { n, d, start }| [n, d, start]);
-    let words = sizes.into_iter().chain(lines).chain([coefficient.to_bits()]);
-    simple::lower(&KERNEL, layer, variant, words, lowering)
+    let words = |layer: &Resize2d| {
+        let sizes = [layer.planes, layer.input.height, layer.input.width, layer.output.height, layer.output.width];
+        let lines = [0, 1].map(|axis| layer.line(axis)).into_iter().flat_map(|Line { n, d, start }| [n, d, start]);
+        sizes.into_iter().chain(lines).chain([coefficient.to_bits()]).collect()
+    };
+    simple::lower(&KERNEL, layer, variant, words, halves, lowering)
+}
+
+fn halves(layer: &Resize2d) -> Option<[Piece<Resize2d>; 2]> {
+    let [input, output] = [layer.input, layer.output].map(Size::area);
+    let of = |planes| Resize2d { planes, ..*layer };
+    simple::halves(layer.planes, of, &[input, output], output)
 }

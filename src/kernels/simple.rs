@@ -1,12 +1,13 @@
 //! What the kernels of layers besides convolutions share: one step reads all that the layer is given, and writes its
-//! output.
+//! output. A layer with a tensor larger than a binding is halved along its first axis until all fit.
 
 use super::convolution::shader;
 use super::row::{Kernel, Lowering, Variant};
+use crate::describe::Given;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
 use crate::layer::Sizes;
-use crate::program::{Binding, Kind, Name, OFFSETS, Program, Step};
+use crate::program::{Binding, Kind, Name, OFFSETS, Program, Slice, Step, check_dispatches};
 use crate::size::values;
 use crate::target::Target;
 
@@ -35,19 +36,72 @@ pub(super) fn each_value(layer: &impl Sizes, own: impl IntoIterator<Item = (&'st
     vec![Variant::new(constants, grid)]
 }
 
-/// The program of a layer in one step. Its inputs and parameters are at the bindings 1, 2, 3 and so on, in the order in
-/// which it is given them, and its output is at 5.
+/// A layer that is a part of another one, and where each tensor that it is given, and its output, start in the other's.
+pub(super) struct Piece<S> {
+    pub layer: S,
+    pub given: Vec<u64>,
+    pub output: u64,
+}
+
+/// A layer's two halves along its first axis; none if it cannot be cut so.
+pub(super) type Halves<S> = fn(&S) -> Option<[Piece<S>; 2]>;
+
+/// The two halves of a layer that is so long along its first axis: `of` makes a layer of that length, and one place of the axis
+/// takes so many values of each tensor that the layer is given, or may be given, and of its output.
+pub(super) fn halves<S>(length: u32, of: impl Fn(u32) -> S, given: &[u64], output: u64) -> Option<[Piece<S>; 2]> {
+    if length < 2 {
+        return None;
+    }
+    // An even place, so that no four bytes have values of two parts.
+    let first = (length / 2).next_multiple_of(2).min(length - 1);
+    let from = |start: u64, length| Piece {
+        layer: of(length),
+        given: given.iter().map(|values| start * values).collect(),
+        output: start * output,
+    };
+    Some([from(0, first), from(first.into(), length - first)])
+}
+
+/// That of a kernel that needs all of its tensors at once.
+pub(super) fn whole<S>(_: &S) -> Option<[Piece<S>; 2]> {
+    None
+}
+
+/// Cuts a layer until each part's tensors fit in bindings.
+fn pieces<S: Sizes>(layer: &S, halves: Halves<S>, target: &Target) -> Result<Vec<Piece<S>>> {
+    let mut waiting = vec![Piece { layer: *layer, given: vec![0; layer.given().len()], output: 0 }];
+    let mut fitting = Vec::new();
+    while let Some(part) = waiting.pop() {
+        let Err(error) = check_bindings(&part.layer, target) else {
+            fitting.push(part);
+            continue;
+        };
+        check_dispatches((fitting.len() + waiting.len() + 2) as u64)?;
+        let moved = |half: Piece<S>| Piece {
+            given: half.given.iter().zip(&part.given).map(|(start, before)| start + before).collect(),
+            output: half.output + part.output,
+            ..half
+        };
+        let [first, second] = halves(&part.layer).ok_or(error)?;
+        waiting.extend([second, first].map(moved));
+    }
+    Ok(fitting)
+}
+
+/// The program of a layer in one step, or in several if a tensor is larger than a binding. Its inputs and parameters are at the
+/// bindings 1, 2, 3 and so on, in the order in which it is given them, and its output is at 5.
 ///
 /// # Errors
-/// [`Error::Limit`] for a tensor larger than a binding.
+/// [`Error::Limit`] for a tensor larger than a binding, of a layer that cannot be cut.
 pub(super) fn lower<S: Sizes>(
     kernel: &Kernel,
     layer: &S,
     variant: usize,
-    words: impl IntoIterator<Item = u32>,
+    words: impl Fn(&S) -> Vec<u32>,
+    halves: Halves<S>,
     lowering: &Lowering<'_>,
 ) -> Result<Program> {
-    in_steps(kernel, layer, variant, [(Vec::new(), uniform(words))], 0, lowering)
+    in_steps(kernel, layer, variant, |layer| vec![(Vec::new(), uniform(words(layer)))], halves, 0, lowering)
 }
 
 /// [`lower`] for a kernel that starts and ends its sums as a convolution does: by `shaders/shared/epilogue.wgsl`.
@@ -55,10 +109,11 @@ pub(super) fn lower_sums<S: Sizes>(
     kernel: &Kernel,
     layer: &S,
     variant: usize,
-    extent: &Extent,
+    extent: impl Fn(&S) -> Extent,
+    halves: Halves<S>,
     lowering: &Lowering<'_>,
 ) -> Result<Program> {
-    lower_parts(kernel, layer, variant, [(Vec::new(), extent.words())], lowering)
+    in_steps(kernel, layer, variant, |layer| vec![(Vec::new(), extent(layer).words())], halves, 4, lowering)
 }
 
 /// What a step has of its own: constants besides the variant's, and its uniform.
@@ -69,10 +124,10 @@ pub(super) fn lower_parts<S: Sizes>(
     kernel: &Kernel,
     layer: &S,
     variant: usize,
-    parts: impl IntoIterator<Item = Part>,
+    parts: impl Fn(&S) -> Vec<Part>,
     lowering: &Lowering<'_>,
 ) -> Result<Program> {
-    in_steps(kernel, layer, variant, parts, 4, lowering)
+    in_steps(kernel, layer, variant, parts, whole, 4, lowering)
 }
 
 /// The program, whose shader reads bindings up to number `last`. It does not read those that the layer has no tensor for,
@@ -81,37 +136,58 @@ fn in_steps<S: Sizes>(
     kernel: &Kernel,
     layer: &S,
     variant: usize,
-    parts: impl IntoIterator<Item = Part>,
+    parts: impl Fn(&S) -> Vec<Part>,
+    halves: Halves<S>,
     last: u32,
     lowering: &Lowering<'_>,
 ) -> Result<Program> {
     let target = lowering.target;
+    check_buffers(layer, target)?;
     let mut program = Program::new(kernel.name, target.dtype);
-    let mut bindings = Vec::new();
-    for (number, given) in (1..).zip(layer.given()) {
-        check_binding(given.name, given.shape, target)?;
+    let add = |given: Given| {
         let kind = if given.is_parameter { Kind::Parameter } else { Kind::Input };
-        let buffer = program.buffer(kind, Name { part: given.part, name: given.name }, given.shape);
-        bindings.push(Binding::read(number, program.whole(buffer)));
-    }
-    check_binding("output", layer.output_shape(), target)?;
-    let filler = bindings[bindings.len() - 1].slice;
-    bindings.extend((1..=last).skip(bindings.len()).map(|number| Binding::read(number, filler)));
+        program.buffer(kind, Name { part: given.part, name: given.name }, given.shape)
+    };
+    let given: Vec<usize> = layer.given().into_iter().map(add).collect();
     let output = program.buffer(Kind::Output, "output", layer.output_shape());
-    bindings.push(Binding::write(5, program.whole(output)));
-    let Variant { constants, grid } = kernel.variant(&(*layer).into(), target, variant);
-    for (own, uniform) in parts {
-        let constants = constants.iter().copied().chain(own).collect();
-        let step = Step::new(shader(kernel), "main", constants, uniform, bindings.clone());
-        program.dispatch(step, grid, &target.limits)?;
+    for Piece { layer, given: starts, output: start } in pieces(layer, halves, target)? {
+        let tensors = layer.given().into_iter().zip(&given).zip(starts);
+        let slices = tensors.map(|((given, &buffer), start)| Slice { buffer, start, length: values(given.shape) });
+        let mut bindings: Vec<_> = (1..).zip(slices).map(|(number, slice)| Binding::read(number, slice)).collect();
+        let filler = bindings[bindings.len() - 1].slice;
+        bindings.extend((1..=last).skip(bindings.len()).map(|number| Binding::read(number, filler)));
+        let slice = Slice { buffer: output, start, length: values(layer.output_shape()) };
+        bindings.push(Binding::write(5, slice));
+        let Variant { constants, grid } = kernel.variant(&layer.into(), target, variant);
+        for (own, uniform) in parts(&layer) {
+            let constants = constants.iter().copied().chain(own).collect();
+            let step = Step::new(shader(kernel), "main", constants, uniform, bindings.clone());
+            program.dispatch(step, grid, &target.limits)?;
+        }
     }
     Ok(program)
 }
 
-fn check_binding(argument: &'static str, shape: [u32; 4], target: &Target) -> Result<()> {
-    let (bytes, maximum) = (target.dtype.bytes_of(values(shape)), target.binding_bytes());
-    if bytes > maximum {
-        return Err(Error::Limit { argument, bytes, limit: "max_storage_buffer_binding_size", maximum });
+/// The name, the shape and the bytes of each tensor of a layer.
+fn tensors<S: Sizes>(layer: &S, target: &Target) -> impl Iterator<Item = (&'static str, u64)> {
+    let given = layer.given().into_iter().map(|given| (given.name, given.shape));
+    let dtype = target.dtype;
+    given.chain([("output", layer.output_shape())]).map(move |(name, shape)| (name, dtype.bytes_of(values(shape))))
+}
+
+/// Refuses a tensor that is larger than a binding.
+fn check_bindings<S: Sizes>(layer: &S, target: &Target) -> Result<()> {
+    check_bytes(layer, target, "max_storage_buffer_binding_size", target.binding_bytes())
+}
+
+/// Refuses a tensor that is larger than a buffer may be.
+fn check_buffers<S: Sizes>(layer: &S, target: &Target) -> Result<()> {
+    check_bytes(layer, target, "max_buffer_size", target.limits.max_buffer_size)
+}
+
+fn check_bytes<S: Sizes>(layer: &S, target: &Target, limit: &'static str, maximum: u64) -> Result<()> {
+    match tensors(layer, target).find(|(_, bytes)| *bytes > maximum) {
+        Some((argument, bytes)) => Err(Error::Limit { argument, bytes, limit, maximum }),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The row of `shaders/softmax.wgsl`.
 
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
+use super::simple::{self, Piece};
 use super::team;
 use crate::error::Result;
 use crate::layers::softmax::Softmax;
@@ -33,5 +34,10 @@ fn variants(layer: &Softmax, target: &Target) -> Vec<Variant> {
 }
 
 fn lower(layer: &Softmax, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
-    team::lower(&KERNEL, layer, layer.sizes(), variant, [], lowering)
+    team::lower(&KERNEL, layer, Softmax::sizes, variant, &[], halves, lowering)
+}
+
+fn halves(layer: &Softmax) -> Option<[Piece<Softmax>; 2]> {
+    let values = u64::from(layer.length) * u64::from(layer.inner);
+    simple::halves(layer.outer, |outer| Softmax { outer, ..*layer }, &[values], values)
 }

@@ -1,7 +1,7 @@
 //! What kernels share whose invocations make one result together from the values along an axis: `shaders/shared/team.wgsl`.
 
 use super::row::{Kernel, Lowering, Variant};
-use super::simple;
+use super::simple::{self, Halves};
 use crate::error;
 use crate::layer::Sizes;
 use crate::program::Program;
@@ -62,17 +62,21 @@ pub(super) fn supports(sizes: [u32; 3], passes: u32, target: &Target) -> Result<
     if teams(sizes, passes, target).is_empty() { Err("it needs a shorter axis") } else { Ok(()) }
 }
 
-/// The program of a layer in one step. The shader's extent has the number of results, the axis' length and what is behind
-/// it, then these words.
+/// The program of a layer whose results are those of `[outer, length, inner]` along its second axis. The shader's extent has the
+/// number of results, the axis' length and what is behind it, then these words.
 pub(super) fn lower<S: Sizes>(
     kernel: &Kernel,
     layer: &S,
-    [outer, length, inner]: [u32; 3],
+    sizes: fn(&S) -> [u32; 3],
     variant: usize,
-    own: impl IntoIterator<Item = u32>,
+    own: &[u32],
+    halves: Halves<S>,
     lowering: &Lowering<'_>,
 ) -> error::Result<Program> {
-    // Not more than the values of the input, which were counted.
-    let words = [outer * inner, length, inner].into_iter().chain(own);
-    simple::lower(kernel, layer, variant, words, lowering)
+    let words = |layer: &S| {
+        let [outer, length, inner] = sizes(layer);
+        // Not more than the values of the input, which were counted.
+        [outer * inner, length, inner].into_iter().chain(own.iter().copied()).collect()
+    };
+    simple::lower(kernel, layer, variant, words, halves, lowering)
 }

@@ -3,7 +3,7 @@
 use super::convolution::{SUMS, taps, tile_cost, tiles};
 use super::parts::MAXIMUM_TERMS;
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
-use super::simple;
+use super::simple::{self, Piece};
 use crate::describe::Describe;
 use crate::error::Result;
 use crate::extent::Extent;
@@ -110,7 +110,7 @@ fn cost(layer: &ConvTranspose2d, variant: &Variant, lowering: &Lowering<'_>) -> 
 }
 
 fn lower(layer: &ConvTranspose2d, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
-    let extent = Extent {
+    let extent = |layer: &ConvTranspose2d| Extent {
         batch: layer.batch,
         in_channels: layer.in_channels,
         in_height: layer.input.height,
@@ -125,5 +125,12 @@ fn lower(layer: &ConvTranspose2d, variant: usize, lowering: &Lowering<'_>) -> Re
         activation_limits: layer.activation.parameters(),
         ..Extent::default()
     };
-    simple::lower_sums(&KERNEL, layer, variant, &extent, lowering)
+    simple::lower_sums(&KERNEL, layer, variant, extent, halves, lowering)
+}
+
+fn halves(layer: &ConvTranspose2d) -> Option<[Piece<ConvTranspose2d>; 2]> {
+    let of_image = |[_, channels, height, width]: [u32; 4]| values([1, channels, height, width]);
+    let (input, output) = (of_image(layer.input_shape()), of_image(layer.output_shape()));
+    let of = |batch| ConvTranspose2d { batch, ..*layer };
+    simple::halves(layer.batch, of, &[input, 0, 0], output)
 }

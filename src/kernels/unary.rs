@@ -1,7 +1,7 @@
 //! The row of `shaders/unary.wgsl`.
 
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
-use super::simple;
+use super::simple::{self, Piece};
 use crate::error::Result;
 use crate::layers::unary::Unary;
 use crate::program::Program;
@@ -28,5 +28,10 @@ fn variants(layer: &Unary, _: &Target) -> Vec<Variant> {
 
 fn lower(layer: &Unary, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
     let [a, b] = layer.activation.parameters().map(f32::to_bits);
-    simple::lower(&KERNEL, layer, variant, [simple::count(layer), a, b], lowering)
+    simple::lower(&KERNEL, layer, variant, |layer| vec![simple::count(layer), a, b], halves, lowering)
+}
+
+fn halves(layer: &Unary) -> Option<[Piece<Unary>; 2]> {
+    let of = |count| Unary { shape: [1, 1, 1, count], ..*layer };
+    simple::halves(simple::count(layer), of, &[1], 1)
 }
