@@ -133,8 +133,8 @@ impl Activation {
         }
     }
 
-    /// Whether each value is at most about as far from 0 as what it is made of, so that a rounding of the one is bounded by that
-    /// of the other.
+    /// Whether each value is at most so many times as far from 0 as what it is made of as the function stretches errors, so that a
+    /// rounding of the one is bounded by that of the other.
     pub(crate) fn is_below_its_argument(self) -> bool {
         match self {
             Self::Clamp(low, high) => low <= 0.0 && high >= 0.0,

@@ -9,8 +9,8 @@ pub enum Residual {
     None,
     /// Before the activation.
     BeforeActivation,
-    /// Behind the activation, which must be one that makes no value much larger: none, a ramp such as `ReLU` or a clamp
-    /// around 0, or one that is x times a factor, such as hard-swish. The rounding of others could not be bounded.
+    /// Behind the activation, which must be none, a ramp such as `ReLU`, a clamp around 0, or x times a factor, such as
+    /// hard-swish: then the rounding of its value is bounded by that of the sum. That of others could not be bounded.
     AfterActivation,
 }
 

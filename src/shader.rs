@@ -112,8 +112,8 @@ impl Elements {
 
 /// Replaces the values of `const NAME: TYPE = value;` in a shader. Every line stays where it was.
 ///
-/// A `bool` constant becomes true for any value but 0. Where it is false, a line `if NAME { … }` becomes empty: what only it
-/// reads need not be bound.
+/// A `bool` constant becomes true for any value but 0. Where it is false, a line that is `if NAME { … }` and no more becomes empty:
+/// what only it reads need not be bound. No such line may have an `else` behind it.
 ///
 /// # Panics
 /// If a name is not declared exactly once. The names come from this crate's own kernels, which its tests walk.

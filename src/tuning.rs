@@ -59,8 +59,8 @@ impl fmt::Display for Choice {
     }
 }
 
-/// The tuned layers of one device. What was measured for a layer holds for every layer of its sizes, whatever follows its
-/// sums: bias, residual, activation.
+/// The tuned layers of one device. What was measured for a layer holds for every layer of its sizes, whatever stands
+/// around its sums: bias, residual, activation.
 ///
 /// `sepconv::tune` measures them; `Context::with_tuning` makes plans use them. `to_string` and `parse` write and read a
 /// table, so a program can ship one as a text file.
@@ -140,7 +140,7 @@ fn key(layer: &Layer, target: &Target) -> String {
     }
 }
 
-/// A kernel and the constants of one of its variants, in one line, but for those of what follows the sums.
+/// A kernel and the constants of one of its variants, in one line, but for those of what stands around the sums.
 fn choice_text(kernel: &str, variant: &Variant) -> String {
     let of_the_sums = variant.constants.iter().filter(|(name, _)| !kernels::AROUND_SUMS.contains(name));
     let constants = of_the_sums.map(|(name, value)| format!(" {name}={value}"));

@@ -8,8 +8,8 @@ use common::{Case, Random, SeparableData, check_plan, count, first_of, foreign_d
 use sepconv::roofline::Roofline;
 use sepconv::unstable::{Kind, LayerTensors, Memory, Planner, Program, Step};
 use sepconv::{
-    Activation, AveragePool2d, Binary, BinaryOperation, Choice, Context, Conv2d, ConvTranspose2d, Coordinates, Error,
-    Interpolation, Layer, MaxPool2d, Normalise, Operands, PaddingMode, Parameters, Reduce, Reduction, Resize2d,
+    Activation, AveragePool2d, Binary, BinaryOperation, Choice, Context, Conv2d, ConvTranspose2d, Coordinates, DType,
+    Error, Interpolation, Layer, MaxPool2d, Normalise, Operands, PaddingMode, Parameters, Reduce, Reduction, Resize2d,
     SeparableConv2d, Softmax, Target, Tensor, Unary, kernels, reference,
 };
 
@@ -115,7 +115,7 @@ fn check_bindings(program: &Program, limits: &wgpu::Limits) {
     for binding in program.prepare.iter().chain(&program.steps).flat_map(|step| &step.bindings) {
         let slice = binding.slice;
         // Wherever its tensor starts: at the worst just before where a binding may.
-        let bytes = alignment - 4 + 4 * slice.length;
+        let bytes = alignment - 4 + program.buffers[slice.buffer].dtype.bytes() * slice.length;
         assert!(bytes <= limits.max_storage_buffer_binding_size, "{bytes} bytes: {binding:?}");
         assert!(slice.start + slice.length <= program.buffers[slice.buffer].length(), "{binding:?}");
     }
@@ -900,28 +900,46 @@ fn layers_of_networks() -> Vec<Layer> {
     ]
 }
 
+/// Runs a layer in every way and compares it with the reference; returns the steps of each.
+fn check_layer(context: &Context, layer: Layer, seed: u64) -> Vec<usize> {
+    let (mut random, dtype) = (Random(seed), context.dtype());
+    let given = layer.describe().given().into_iter();
+    let values: Vec<Vec<f32>> = given.map(|given| common::rounded(dtype, &random.floats(count(given.shape)))).collect();
+    let expected = layer.describe().reference(&values.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let tensors = LayerTensors::new(context, &layer, &values).unwrap();
+    let check = |(choice, _): (Choice, _)| {
+        let plan = context.plan_with(layer, choice).unwrap();
+        check_bindings(plan.program(), context.limits());
+        let output = poisoned(context, layer.output_shape());
+        tensors.bind(&plan, &output).unwrap().run().unwrap();
+        let (activation, terms) = (layer.describe().activation(), layer.describe().terms());
+        let what = format!("{} by {choice}", layer.text());
+        let actual = output.read_blocking().unwrap();
+        common::assert_close_of(dtype, &expected, activation, terms, &actual, &what);
+        plan.program().steps.len()
+    };
+    Choice::all(&layer, context.target()).into_iter().map(check).collect()
+}
+
 /// What is larger than a binding is halved until it fits, with every way to compute it.
 #[test]
 fn layers_of_networks_are_cut() {
     for (bytes, is_cut) in [(1 << 20, false), (2400, true), (1700, true)] {
         let Some(context) = bound_to(bytes) else { return };
         for (layer, seed) in layers_of_networks().into_iter().zip(1..) {
-            let mut random = Random(seed);
-            let given = layer.describe().given();
-            let values: Vec<Vec<f32>> = given.iter().map(|given| random.floats(count(given.shape))).collect();
-            let expected = layer.describe().reference(&values.iter().map(Vec::as_slice).collect::<Vec<_>>());
-            let tensors = LayerTensors::new(&context, &layer, &values).unwrap();
-            for (choice, _) in Choice::all(&layer, context.target()) {
-                let plan = context.plan_with(layer, choice).unwrap();
-                let (steps, text) = (plan.program().steps.len(), layer.text());
-                check_bindings(plan.program(), context.limits());
-                assert_eq!(steps > 1, is_cut, "{steps} steps: {text} by {choice}");
-                let output = poisoned(&context, layer.output_shape());
-                tensors.bind(&plan, &output).unwrap().run().unwrap();
-                let (activation, terms) = (layer.describe().activation(), layer.describe().terms());
-                let what = format!("{text} by {choice}");
-                common::assert_close(&expected, activation, terms, &output.read_blocking().unwrap(), &what);
-            }
+            let steps = check_layer(&context, layer, seed);
+            assert!(steps.iter().all(|&steps| (steps > 1) == is_cut), "{steps:?} steps: {}", layer.text());
+        }
+    }
+    // Where two bytes are a value, parts that meet within four bytes.
+    let Some(context) = bound_to(700) else { return };
+    if let Ok(half) = context.with_dtype(DType::F16) {
+        for layer in [
+            Layer::from(Softmax::new([2, 301, 1], false).unwrap()),
+            Binary::new(BinaryOperation::Mul, [&[3, 201], &[1, 201]], Activation::None).unwrap().residual(true).into(),
+            Unary::new([1, 1, 1, 1001], Activation::Relu).unwrap().into(),
+        ] {
+            assert!(check_layer(&half, layer, 1).iter().all(|&steps| steps > 1), "{}", layer.text());
         }
     }
     // One row that does not fit is refused by name.
@@ -929,7 +947,8 @@ fn layers_of_networks_are_cut() {
     for layer in [Layer::from(Softmax::new([2, 500, 1], false).unwrap()), Normalise::layer(3, 500, 0.1).unwrap().into()]
     {
         let refused = context.plan(layer).unwrap_err();
-        assert!(matches!(refused, Error::Limit { argument: "input", bytes: 2000, .. }), "{refused:?}");
+        let whole = 4 * count(layer.input_shape()) as u64;
+        assert!(matches!(refused, Error::Limit { argument: "input", bytes, .. } if bytes == whole), "{refused:?}");
     }
 }
 

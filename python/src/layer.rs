@@ -38,11 +38,14 @@ fn four(argument: &str, array: &Floats<'_>) -> PyResult<[u32; 4]> {
 }
 
 /// Where a residual is added, if there is one.
-fn place_of(residual: Option<&Floats<'_>>, after_activation: bool) -> Residual {
-    match residual {
-        None => Residual::None,
-        Some(_) if after_activation => Residual::AfterActivation,
-        Some(_) => Residual::BeforeActivation,
+fn place_of(residual: Option<&Floats<'_>>, after_activation: bool) -> PyResult<Residual> {
+    match (residual, after_activation) {
+        (None, false) => Ok(Residual::None),
+        (None, true) => {
+            Err(PyValueError::new_err("residual_after_activation is True; it must be False without a residual"))
+        }
+        (Some(_), true) => Ok(Residual::AfterActivation),
+        (Some(_), false) => Ok(Residual::BeforeActivation),
     }
 }
 
@@ -104,7 +107,7 @@ pub fn conv2d<'py>(
         .activation(read("activation", &options.activation, text::activation)?)
         .rounding(read("rounding", rounding, text::rounding)?)
         .bias(bias.is_some())
-        .residual(place_of(residual.as_ref(), residual_after_activation))
+        .residual(place_of(residual.as_ref(), residual_after_activation)?)
         .input_scale(input_scale.is_some());
     let geometry = layer.geometry(four("input", &input)?).map_err(raised)?;
     let tensors = [
@@ -155,7 +158,7 @@ pub fn separable_conv2d<'py>(
         .activation(read("activation", &options.activation, text::activation)?)
         .depthwise_bias(depthwise_bias.is_some())
         .pointwise_bias(pointwise_bias.is_some())
-        .residual(place_of(residual.as_ref(), residual_after_activation));
+        .residual(place_of(residual.as_ref(), residual_after_activation)?);
     let geometry = layer.geometry(input_shape).map_err(raised)?;
     let tensors = [
         ("input", Some(&input)),

@@ -48,11 +48,17 @@ def test_functions_behind_a_layer() -> None:
     expected = numpy.maximum(plain + residual, 0)
     actual = sepconv.conv2d(x, weight, padding=1, residual=residual, activation="relu")
     assert (plain < 0).any() and numpy.allclose(actual, expected, atol=1e-6)
-    last = dict(residual=residual, residual_after_activation=True)
-    actual = sepconv.conv2d(x, weight, padding=1, activation="relu", **last)
-    assert numpy.allclose(actual, numpy.maximum(plain, 0) + residual, atol=1e-6)
+
+    def last(activation: str, residual: Any) -> Any:
+        return sepconv.conv2d(
+            x, weight, padding=1, activation=activation, residual=residual, residual_after_activation=True
+        )
+
+    assert numpy.allclose(last("relu", residual), numpy.maximum(plain, 0) + residual, atol=1e-6)
     with pytest.raises(ValueError, match="residual is added behind the activation Tanh"):
-        sepconv.conv2d(x, weight, padding=1, activation="tanh", **last)
+        last("tanh", residual)
+    with pytest.raises(ValueError, match="residual_after_activation is True; it must be False without a residual"):
+        last("relu", None)
 
 
 def test_an_input_that_is_scaled() -> None:

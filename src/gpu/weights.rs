@@ -12,7 +12,8 @@ use crate::program::{Buffer, Kind, Program, Step};
 /// same weights.
 ///
 /// [`Plan::weights`](crate::Plan::weights) makes them. You may drop the tensors that they were made from. If you keep
-/// those and write new values to them, [`pack`](Self::pack) packs them again.
+/// those and write new values to them, [`pack`](Self::pack) packs them again. Those of a network
+/// ([`NetworkPlan::weights`](crate::NetworkPlan::weights)) are packed once and for all, and packing them again does nothing.
 #[derive(Debug, Clone)]
 pub struct Weights {
     shared: Arc<Shared>,
@@ -81,7 +82,7 @@ impl Weights {
         let shared = Arc::get_mut(&mut weights.shared).expect("nobody has another handle yet");
         shared.packing = None;
         let is_read: Vec<bool> = shared.layout.buffers.iter().map(|(_, is_read)| *is_read).collect();
-        // What no step reads may lie anywhere.
+        // What no step reads may lie anywhere: with another place for it, its own memory is given back.
         let read = is_read.iter().position(|&is_read| is_read).map(|index| shared.places[index].clone());
         for (place, _) in shared.places.iter_mut().zip(is_read).filter(|(_, is_read)| !is_read) {
             if let Some(read) = &read {
@@ -91,8 +92,7 @@ impl Weights {
         Ok(weights)
     }
 
-    /// Records that they are packed again, from what their tensors hold when the encoder's commands run. Those of a network
-    /// are packed once and for all.
+    /// Records that they are packed again, from what their tensors hold when the encoder's commands run.
     pub fn pack(&self, encoder: &mut wgpu::CommandEncoder) {
         if let Some(packing) = &self.shared.packing {
             packing.encode(encoder);

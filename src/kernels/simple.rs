@@ -52,8 +52,7 @@ pub(super) fn halves<S>(length: u32, of: impl Fn(u32) -> S, given: &[u64], outpu
     if length < 2 {
         return None;
     }
-    // An even place, so that no four bytes have values of two parts.
-    let first = (length / 2).next_multiple_of(2).min(length - 1);
+    let first = length / 2;
     let from = |start: u64, length| Piece {
         layer: of(length),
         given: given.iter().map(|values| start * values).collect(),
@@ -67,22 +66,23 @@ pub(super) fn whole<S>(_: &S) -> Option<[Piece<S>; 2]> {
     None
 }
 
-/// Cuts a layer until each part's tensors fit in bindings.
+/// Cuts a layer until each part's tensors fit in bindings. If one place of its first axis does not fit, the whole is refused.
 fn pieces<S: Sizes>(layer: &S, halves: Halves<S>, target: &Target) -> Result<Vec<Piece<S>>> {
     let mut waiting = vec![Piece { layer: *layer, given: vec![0; layer.given().len()], output: 0 }];
     let mut fitting = Vec::new();
+    let whole = check_bindings(layer, target);
     while let Some(part) = waiting.pop() {
-        let Err(error) = check_bindings(&part.layer, target) else {
+        if check_bindings(&part.layer, target).is_ok() {
             fitting.push(part);
             continue;
-        };
+        }
         check_dispatches((fitting.len() + waiting.len() + 2) as u64)?;
         let moved = |half: Piece<S>| Piece {
             given: half.given.iter().zip(&part.given).map(|(start, before)| start + before).collect(),
             output: half.output + part.output,
             ..half
         };
-        let [first, second] = halves(&part.layer).ok_or(error)?;
+        let Some([first, second]) = halves(&part.layer) else { return whole.map(|()| fitting) };
         waiting.extend([second, first].map(moved));
     }
     Ok(fitting)
@@ -92,7 +92,7 @@ fn pieces<S: Sizes>(layer: &S, halves: Halves<S>, target: &Target) -> Result<Vec
 /// bindings 1, 2, 3 and so on, in the order in which it is given them, and its output is at 5.
 ///
 /// # Errors
-/// [`Error::Limit`] for a tensor larger than a binding, of a layer that cannot be cut.
+/// [`Error::Limit`] for a tensor larger than a binding, if the layer's parts would be so too.
 pub(super) fn lower<S: Sizes>(
     kernel: &Kernel,
     layer: &S,

@@ -111,8 +111,9 @@ impl NetworkPlan {
         &self.plan
     }
 
-    /// Uploads the network's weights and packs them, once and for all: what was packed is kept in one form alone. Bind them as often as you like, to this plan or to one of the same
-    /// network for other shapes that reads them in the same layout.
+    /// Uploads the network's weights and packs them. Afterwards only the form that runs is kept, so that they are packed once and
+    /// for all. Bind them as often as you like, to this plan or to one of the same network for other shapes that reads them in the
+    /// same layout.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::DeviceLost`].

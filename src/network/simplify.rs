@@ -37,8 +37,10 @@ pub(crate) fn simplify(resolved: &mut Resolved) {
             uses = Uses::new(resolved);
         }
     }
-    separable(resolved);
-    join_in_place(resolved);
+    // Once what stands behind a convolution is in its weights.
+    wherever(resolved, scale_into_convolution);
+    wherever(resolved, pair);
+    wherever(resolved, write_in_place);
     remove_unread(resolved);
 }
 
@@ -50,7 +52,6 @@ fn simplify_at(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
         || factor_into_convolution(resolved, uses, index)
         || function_into_layer(resolved, uses, index)
         || sum_into_layer(resolved, uses, index)
-        || scale_into_convolution(resolved, uses, index)
 }
 
 /// What writes and what reads each storage.
@@ -128,7 +129,7 @@ fn remove_unread(resolved: &mut Resolved) {
 /// The function that a layer ends with.
 fn activation_of(layer: &mut Layer) -> Option<&mut Activation> {
     match layer {
-        // What is added last is not followed by the function.
+        // A residual is added behind the function, which no other follows then.
         Layer::Conv2d(geometry) | Layer::SeparableConv2d((_, geometry))
             if geometry.residual == Residual::AfterActivation =>
         {
@@ -439,37 +440,37 @@ fn sum_into_layer(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
         return false;
     }
     let output = resolved.layers[index].output;
+    // Where its residual stands among its sources, the layer with it, and whether a function behind it can still become part
+    // of it.
     let with_residual = |writer: usize| match resolved.layers[writer].layer {
         _ if values(resolved.layers[writer].layer.output_shape()) != output.length => None,
         Layer::Conv2d(geometry) if geometry.residual.is_some() => None,
         Layer::Conv2d(geometry) if geometry.activation == Activation::None => {
             let residual = Residual::BeforeActivation;
-            Some((1, Layer::Conv2d(Geometry { residual, activation: sum.activation, ..geometry })))
+            Some((1, Layer::Conv2d(Geometry { residual, activation: sum.activation, ..geometry }), true))
         }
         Layer::Conv2d(geometry)
             if sum.activation == Activation::None && geometry.activation.is_below_its_argument() =>
         {
-            Some((1, Layer::Conv2d(Geometry { residual: Residual::AfterActivation, ..geometry })))
+            Some((1, Layer::Conv2d(Geometry { residual: Residual::AfterActivation, ..geometry }), false))
         }
         Layer::Resize2d(resize) if !resize.residual && sum.activation == Activation::None => {
-            Some((1, Layer::Resize2d(Resize2d { residual: true, ..resize })))
+            Some((1, Layer::Resize2d(Resize2d { residual: true, ..resize }), false))
         }
         Layer::Binary(binary) if !binary.residual && binary.activation == Activation::None => {
-            Some((2, Layer::Binary(Binary { residual: true, activation: sum.activation, ..binary })))
+            Some((2, Layer::Binary(Binary { residual: true, activation: sum.activation, ..binary }), true))
         }
         _ => None,
     };
-    // The later of two, since its other operand is then there.
     let sources = [0, 1].map(|side| resolved.layers[index].sources[side].clone());
     let able = |side: usize| {
         let writer = uses.own_writer(resolved, &sources[side])?;
         Some((writer, side, with_residual(writer)?))
     };
-    let Some((writer, side, (place, layer))) =
-        [able(0), able(1)].into_iter().flatten().max_by_key(|(writer, ..)| *writer)
-    else {
-        return false;
-    };
+    // One that takes more, then the later one.
+    let best =
+        [able(0), able(1)].into_iter().flatten().max_by_key(|(writer, _, (.., takes_more))| (*takes_more, *writer));
+    let Some((writer, side, (place, layer, _))) = best else { return false };
     let residual = sources[1 - side].clone();
     let Source::Place(_) = residual else { return false };
     let mut both = resolved.layers[writer].clone();
@@ -515,12 +516,12 @@ fn scale_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) ->
     true
 }
 
-/// A depthwise layer and the pointwise one that alone reads it become one separable layer.
-fn separable(resolved: &mut Resolved) {
+/// Applies a rule to each layer, and again where it held.
+fn wherever(resolved: &mut Resolved, rule: fn(&mut Resolved, &Uses, usize) -> bool) {
     let mut uses = Uses::new(resolved);
     let mut index = 0;
     while index < resolved.layers.len() {
-        if pair(resolved, &uses, index) {
+        if rule(resolved, &uses, index) {
             uses = Uses::new(resolved);
         } else {
             index += 1;
@@ -528,6 +529,7 @@ fn separable(resolved: &mut Resolved) {
     }
 }
 
+/// A depthwise layer and the pointwise one that alone reads it become one separable layer.
 fn pair(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
     let Layer::Conv2d(pointwise) = resolved.layers[index].layer else { return false };
     let Some(writer) = uses.own_writer(resolved, &resolved.layers[index].sources[0]) else { return false };
@@ -551,18 +553,6 @@ fn pair(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
 }
 
 /// A layer whose result is only copied into a larger tensor writes it there.
-fn join_in_place(resolved: &mut Resolved) {
-    let mut uses = Uses::new(resolved);
-    let mut index = 0;
-    while index < resolved.layers.len() {
-        if write_in_place(resolved, &uses, index) {
-            uses = Uses::new(resolved);
-        } else {
-            index += 1;
-        }
-    }
-}
-
 fn write_in_place(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
     let copy = &resolved.layers[index];
     let Layer::Rearrange(rearrange) = copy.layer else { return false };
@@ -899,6 +889,27 @@ mod tests {
             vec![b.binary(BinaryOperation::Add, x, y)]
         });
         assert!(matches!(resized[..], [_, Layer::Resize2d(Resize2d { residual: true, .. })]), "{resized:?}");
+        // Of two layers, that which can take the function behind the sum as well.
+        let convolution_and_resized = layers(|b, x| {
+            let y = b.convolution(x, [4, 4, 1, 1], 1);
+            let small = b.node(Operation::GlobalPool(Reduction::Mean), &[x]);
+            let (region, scales) = (b.constant(&[0]), b.network.constant("s", &[4], vec![1.0, 1.0, 5.0, 6.0]).unwrap());
+            let (coordinates, interpolation) = (Coordinates::HalfPixel, Interpolation::Linear);
+            let large = Operation::Resize { coordinates, interpolation, axes: Vec::new() };
+            let z = b.node(large, &[small, region, scales]);
+            let sum = b.binary(BinaryOperation::Add, y, z);
+            vec![b.function(Activation::Relu, sum)]
+        });
+        let with_function = layers(|b, x| {
+            let (y, z) = (b.convolution(x, [4, 4, 1, 1], 1), b.convolution(x, [4, 4, 3, 3], 1));
+            let z = b.function(Activation::Relu, z);
+            let sum = b.binary(BinaryOperation::Add, y, z);
+            vec![b.function(Activation::Relu6, sum)]
+        });
+        for layers in [convolution_and_resized, with_function] {
+            let Some(Layer::Conv2d(last)) = layers.last() else { panic!("{layers:?}") };
+            assert_eq!(last.residual, Residual::BeforeActivation, "{layers:?}");
+        }
         // Behind a ramp it is added last, and then nothing follows it.
         let last = layers(|b, x| {
             let y = b.convolution(x, [4, 4, 3, 3], 1);
@@ -927,6 +938,17 @@ mod tests {
             });
             assert_eq!((squeezed.len(), scaled(&squeezed)), (2, 1));
         }
+        // What is behind the convolution still goes into its weights.
+        let behind = layers(|b, x| {
+            let scale = b.node(Operation::GlobalPool(Reduction::Mean), &[x]);
+            let product = b.binary(BinaryOperation::Mul, x, scale);
+            let y = b.convolution(product, [4, 4, 1, 1], 1);
+            let (factors, shifts) = (b.constant(&[4, 1, 1]), b.constant(&[4, 1, 1]));
+            let y = b.binary(BinaryOperation::Mul, y, factors);
+            let y = b.binary(BinaryOperation::Add, y, shifts);
+            vec![b.function(Activation::Relu, y)]
+        });
+        assert_eq!((behind.len(), scaled(&behind)), (2, 1));
         // Of another operation, of a larger filter, of one number for all channels, and where somebody else reads the product.
         let other = |operation, weight: [u32; 4], is_read: bool, is_one: bool| {
             layers(|b, x| {

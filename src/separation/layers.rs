@@ -140,6 +140,8 @@ fn side_by_side(clock: &Clock<'_>, measured: &mut [Measured<'_>]) -> Result<()> 
 
 /// The separable form of a layer with so many filters for each channel.
 fn separable(g: &Geometry, multiplier: u32, bias: bool) -> Result<Layer> {
+    // Only 1 × 1 layers have one, and those are not separated.
+    debug_assert!(!g.input_scale, "a scale of the input");
     let sides = g.padding;
     let layer = SeparableConv2d::new(g.in_channels, g.out_channels, g.kernel_size)
         .stride(g.stride)

@@ -46,7 +46,8 @@ def conv2d(
         groups: How many groups of channels are convolved apart from each other.
         padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
         activation: Applied last: ``"relu"``, ``"relu6"``, ``"leaky-relu=0.1"``, ``"clamp=0,1"``, ``"silu"`` and others.
-        residual: ``(batch, out_channels, output height, output width)``, added before the activation.
+        residual: ``(batch, out_channels, output height, output width)``, added before the activation unless
+            ``residual_after_activation``.
         residual_after_activation: Whether it is added behind the activation instead. That must then be none, ``relu``,
             ``relu6``, a clamp around 0, ``leaky-relu``, ``silu``, ``hardswish``, ``gelu`` or ``mish``.
         input_scale: ``(batch, in_channels, 1, 1)``: what each channel of the input is multiplied by first.
@@ -106,7 +107,8 @@ def separable_conv2d(
         stride, padding, dilation, padding_mode: Of the depthwise convolution, as in `conv2d`.
         depthwise_activation: Applied between the two.
         activation: Applied last.
-        residual: ``(batch, out_channels, output height, output width)``, added before the last activation.
+        residual: ``(batch, out_channels, output height, output width)``, added before the last activation unless
+            ``residual_after_activation``.
         residual_after_activation: Whether it is added behind that instead, as for `conv2d`.
         kernel: The name of a kernel to use, or None for the one that seems best.
         device: As in `Session`.
