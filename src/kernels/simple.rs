@@ -82,8 +82,11 @@ fn pieces<S: Sizes>(layer: &S, halves: Halves<S>, target: &Target) -> Result<Vec
             output: half.output + part.output,
             ..half
         };
-        let Some([first, second]) = halves(&part.layer) else { return whole.map(|()| fitting) };
-        waiting.extend([second, first].map(moved));
+        match (halves(&part.layer), &whole) {
+            (Some([first, second]), _) => waiting.extend([second, first].map(moved)),
+            (None, Err(too_large)) => return Err(too_large.clone()),
+            (None, Ok(())) => unreachable!("a part is no larger than the whole"),
+        }
     }
     Ok(fitting)
 }

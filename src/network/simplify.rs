@@ -392,8 +392,7 @@ fn scale_convolution(
             let filter = usize::try_from(geometry.terms()).expect("a filter in memory");
             let filters = weight.chunks(filter).zip(factors);
             let scaled = filters.flat_map(|(filter, factor)| filter.iter().map(move |weight| weight * factor));
-            let is_plain =
-                geometry.activation == Activation::None && !geometry.residual.is_some() && !geometry.input_scale;
+            let is_plain = geometry.activation == Activation::None && !geometry.residual.is_some();
             (scaled.collect::<Vec<f32>>(), geometry.out_channels, is_plain)
         }
         Layer::ConvTranspose2d(layer) => {
