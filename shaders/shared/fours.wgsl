@@ -14,12 +14,12 @@ fn finish_row(sums: vec4f, index: u32, other: u32, is_stored: bool) {
     let place = select(other, index, is_stored);
     if CONTINUES { y += vec4f(output[place]); }
     if FINISHES {
-        let other_place = extent.residual_offset / 4u - extent.output_offset / 4u + place;
-        if HAS_RESIDUAL && !ACTIVATION_FIRST { y += vec4f(residual[other_place]); }
+        let residual_place = extent.residual_offset / 4u - extent.output_offset / 4u + place;
+        if HAS_RESIDUAL && !ACTIVATION_FIRST { y += vec4f(residual[residual_place]); }
         for (var t = 0u; t < 4u; t++) {
             y[t] = activate(y[t], ACTIVATION, extent.activation_low, extent.activation_high);
         }
-        if HAS_RESIDUAL && ACTIVATION_FIRST { y += vec4f(residual[other_place]); }
+        if HAS_RESIDUAL && ACTIVATION_FIRST { y += vec4f(residual[residual_place]); }
     }
     if is_stored { output[index] = OutputFour(y); }
 }
