@@ -299,7 +299,11 @@ fn a_model_is_separated_within_the_error_that_is_allowed() {
     let chosen = &curve[usize::try_from(report["chosen"].as_u64().unwrap()).unwrap()];
     let lost = chosen["error"].as_f64().unwrap();
     assert!(lost <= 0.02, "{chosen}");
-    assert_eq!(chosen["depth_multipliers"]["rank_one"], 1, "{chosen}");
+    // The layer is of rank one. With how many filters it is the fastest is measured, so that a busy machine may say two.
+    assert!(chosen["depth_multipliers"]["rank_one"].is_u64(), "{chosen}");
+    let milliseconds = |point: &serde_json::Value| point["milliseconds"].as_f64().unwrap();
+    let within = curve.iter().filter(|point| point["error"].as_f64().unwrap() <= 0.02).map(milliseconds);
+    assert!(milliseconds(chosen) <= within.fold(f64::INFINITY, f64::min), "{report}");
     // What was measured on the device is what the definitions say of the file.
     let written = std::fs::read(folder.join("out.onnx")).unwrap();
     let actual = error(&outputs(&model()), &outputs(&written));
