@@ -133,8 +133,7 @@ impl Activation {
         }
     }
 
-    /// Whether each value is at most so many times as far from 0 as what it is made of as the function stretches errors, so that a
-    /// rounding of the one is bounded by that of the other.
+    /// Whether |f(x)| is at most |x| times what f stretches errors by, so that the rounding of f(x) is bounded by that of x.
     pub(crate) fn is_below_its_argument(self) -> bool {
         match self {
             Self::Clamp(low, high) => low <= 0.0 && high >= 0.0,

@@ -66,6 +66,14 @@ pub enum Kind {
     Workspace,
 }
 
+impl Kind {
+    /// Whether it stays for many runs.
+    #[must_use]
+    pub fn stays(self) -> bool {
+        matches!(self, Self::Parameter | Self::Packed)
+    }
+}
+
 /// One dispatch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
@@ -269,8 +277,8 @@ impl Program {
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
         let used = self.used();
-        let stays = |buffer: &Buffer| matches!(buffer.kind, Kind::Parameter | Kind::Packed);
-        let read = self.buffers.iter().enumerate().filter(|(index, buffer)| stays(buffer) && used.contains(index));
+        let buffers = self.buffers.iter().enumerate();
+        let read = buffers.filter(|(index, buffer)| buffer.kind.stays() && used.contains(index));
         read.map(|(_, buffer)| buffer.bytes()).sum()
     }
 

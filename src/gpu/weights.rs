@@ -41,14 +41,13 @@ pub(crate) struct Layout {
 impl Layout {
     /// The layout of a program. Its buffers are numbered anew, counting only those that stay.
     pub(crate) fn of(program: &Program) -> Self {
-        let stays = |buffer: &&Buffer| matches!(buffer.kind, Kind::Parameter | Kind::Packed);
-        let number = |index: usize| program.buffers[..index].iter().filter(stays).count();
+        let number = |index: usize| program.buffers[..index].iter().filter(|buffer| buffer.kind.stays()).count();
         let mut prepare = program.prepare.clone();
         for binding in prepare.iter_mut().flat_map(|step| &mut step.bindings) {
             binding.slice.buffer = number(binding.slice.buffer);
         }
         let used = program.used();
-        let buffers = program.buffers.iter().enumerate().filter(|(_, buffer)| stays(buffer));
+        let buffers = program.buffers.iter().enumerate().filter(|(_, buffer)| buffer.kind.stays());
         Self { buffers: buffers.map(|(index, buffer)| (buffer.clone(), used.contains(&index))).collect(), prepare }
     }
 }
@@ -83,11 +82,10 @@ impl Weights {
         shared.packing = None;
         let is_read: Vec<bool> = shared.layout.buffers.iter().map(|(_, is_read)| *is_read).collect();
         // What no step reads may lie anywhere: with another place for it, its own memory is given back.
-        let read = is_read.iter().position(|&is_read| is_read).map(|index| shared.places[index].clone());
-        for (place, _) in shared.places.iter_mut().zip(is_read).filter(|(_, is_read)| !is_read) {
-            if let Some(read) = &read {
-                place.clone_from(read);
-            }
+        if let Some(read) = is_read.iter().position(|&is_read| is_read) {
+            let read = shared.places[read].clone();
+            let unread = shared.places.iter_mut().zip(is_read).filter(|(_, is_read)| !is_read);
+            unread.for_each(|(place, _)| place.clone_from(&read));
         }
         Ok(weights)
     }

@@ -64,9 +64,9 @@ pub(super) fn epilogue(geometry: &Geometry) -> [(&'static str, u32); 4] {
     ]
 }
 
-/// The constant of a kernel that can multiply its input's channels first: `shaders/shared/input_scale.wgsl`.
-pub(super) fn input_scale(geometry: &Geometry) -> (&'static str, u32) {
-    ("HAS_INPUT_SCALE", geometry.input_scale.into())
+/// [`epilogue`] of a kernel that can multiply its input's channels first: `shaders/shared/input_scale.wgsl`.
+pub(super) fn around_sums(geometry: &Geometry) -> impl Iterator<Item = (&'static str, u32)> + use<> {
+    epilogue(geometry).into_iter().chain([("HAS_INPUT_SCALE", geometry.input_scale.into())])
 }
 
 /// How much of the input lies under `tile` neighbouring outputs along one axis.
@@ -107,10 +107,18 @@ pub(super) fn workgroups(program: &Program) -> f64 {
 
 /// Refuses a tensor that is larger than a buffer may be.
 pub(super) fn check_buffers(geometry: &Geometry, target: &Target) -> Result<()> {
-    let (limit, maximum) = ("max_buffer_size", target.limits.max_buffer_size);
-    for (argument, shape) in
-        [("input", geometry.input_shape()), ("weight", geometry.weight_shape()), ("output", geometry.output_shape())]
-    {
+    let tensors =
+        [("input", geometry.input_shape()), ("weight", geometry.weight_shape()), ("output", geometry.output_shape())];
+    check_bytes(tensors, target, ("max_buffer_size", target.limits.max_buffer_size))
+}
+
+/// Refuses the first tensor, each with its name and shape, that has more bytes than a limit allows.
+pub(super) fn check_bytes(
+    tensors: impl IntoIterator<Item = (&'static str, [u32; 4])>,
+    target: &Target,
+    (limit, maximum): (&'static str, u64),
+) -> Result<()> {
+    for (argument, shape) in tensors {
         let bytes = target.dtype.bytes_of(values(shape));
         if bytes > maximum {
             return Err(Error::Limit { argument, bytes, limit, maximum });

@@ -1,7 +1,7 @@
 //! The row of `shaders/depthwise_columns.wgsl`.
 
-use super::convolution::{SUMS, cost, epilogue, lower, span, tiles, unscaled, window};
-use super::depthwise_walk::{MAXIMUM_WINDOW, REGISTERS, walks};
+use super::convolution::{SUMS, cost, epilogue, lower, span, tiles, window};
+use super::depthwise_walk::{MAXIMUM_WINDOW, REGISTERS, check, walks};
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::work::{add_requests, of_all, walk};
 use crate::geometry::Geometry;
@@ -31,10 +31,7 @@ pub(super) static KERNEL: Kernel = Kernel {
 };
 
 fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
-    if geometry.in_channels_per_group() != 1 {
-        return Err("it needs groups = in_channels");
-    }
-    unscaled(geometry)?;
+    check(geometry)?;
     if u64::from(geometry.kernel_size.width) > MAXIMUM_WINDOW {
         return Err("it needs a filter of at most 32 columns");
     }

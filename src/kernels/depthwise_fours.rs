@@ -1,7 +1,7 @@
 //! The row of `shaders/depthwise_fours.wgsl`.
 
-use super::convolution::{Layout, PLAIN, cost, epilogue, lower_as, span, taps, tiles, unscaled};
-use super::depthwise_walk::{MAXIMUM_WINDOW, REGISTERS, walks};
+use super::convolution::{Layout, PLAIN, cost, epilogue, lower_as, span, taps, tiles};
+use super::depthwise_walk::{MAXIMUM_WINDOW, REGISTERS, check, walks};
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::work::{add_requests, of_all, walk};
 use crate::geometry::Geometry;
@@ -47,10 +47,7 @@ const FOURS: Layout = Layout { alignment: [4, 1, 1, 4, 4], ..PLAIN };
 const MAXIMUM_PARTIALS: u64 = 8;
 
 fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
-    if geometry.in_channels_per_group() != 1 {
-        return Err("it needs groups = in_channels");
-    }
-    unscaled(geometry)?;
+    check(geometry)?;
     if geometry.padding_mode != PaddingMode::Zeros {
         return Err("it needs zero padding");
     }

@@ -1,6 +1,6 @@
 //! The row of `shaders/direct.wgsl`.
 
-use super::convolution::{SUMS, cost, epilogue, input_scale, lower, row_of, tiles, window};
+use super::convolution::{SUMS, around_sums, cost, lower, row_of, tiles, window};
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::work::{add_ends, add_requests, bytes, of_all, window as values_under};
 use crate::geometry::Geometry;
@@ -39,7 +39,7 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
         tiles(geometry.output.height, height),
         slices * tiles(geometry.out_channels_per_group(), channel_tile),
     ];
-    vec![Variant::new(window(geometry).chain(epilogue(geometry)).chain([input_scale(geometry)]).chain(tile), grid)]
+    vec![Variant::new(window(geometry).chain(around_sums(geometry)).chain(tile), grid)]
 }
 
 fn work(geometry: &Geometry, target: &Target) -> Work {

@@ -142,14 +142,13 @@ mod tests {
     use super::*;
     use crate::conv::Conv2d;
     use crate::kernels::AROUND_SUMS;
-    use crate::kernels::convolution::{epilogue, input_scale};
+    use crate::kernels::convolution::around_sums;
 
     /// A tuned entry leaves out the constants of these names.
     #[test]
     fn what_stands_around_the_sums_is_all_there_is_of_it() {
         let geometry = Conv2d::new(1, 1, 1).geometry([1, 1, 1, 1]).unwrap();
-        let constants =
-            [input_scale(&geometry)].into_iter().chain(epilogue(&geometry)).chain(between_constants(&geometry));
+        let constants = around_sums(&geometry).chain(between_constants(&geometry));
         assert_eq!(constants.map(|(name, _)| name).collect::<Vec<_>>(), AROUND_SUMS);
     }
 }

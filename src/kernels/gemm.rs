@@ -1,6 +1,6 @@
 //! The row of `shaders/gemm.wgsl`.
 
-use super::convolution::{SUMS, cost, epilogue, input_scale, lower, window};
+use super::convolution::{SUMS, around_sums, cost, lower, window};
 use super::register_tile::{register_tile, work};
 use super::row::{Kernel, Rank, Rules, Variant};
 use crate::geometry::Geometry;
@@ -34,5 +34,5 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
 
 fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
     let (tile, grid) = register_tile(geometry, target);
-    vec![Variant::new(window(geometry).chain(epilogue(geometry)).chain([input_scale(geometry)]).chain(tile), grid)]
+    vec![Variant::new(window(geometry).chain(around_sums(geometry)).chain(tile), grid)]
 }

@@ -96,6 +96,10 @@ fn variants(layer: &MatMul, target: &Target) -> Vec<Variant> {
 
 /// One step for each stretch of terms that one invocation may sum.
 fn lower(layer: &MatMul, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
+    simple::lower_parts(&KERNEL, layer, variant, parts, lowering)
+}
+
+fn parts(layer: &MatMul) -> Vec<simple::Part> {
     let [a, b] = layer.activation.parameters().map(f32::to_bits);
     let strides = |operand| layer.batch_strides(operand).into_iter().chain(layer.strides(operand));
     let part = |first: u32| {
@@ -104,6 +108,5 @@ fn lower(layer: &MatMul, variant: usize, lowering: &Lowering<'_>) -> Result<Prog
         let sizes = [layer.rows, layer.columns, first, last, layer.batch[1]];
         (own.to_vec(), simple::uniform(sizes.into_iter().chain(strides(0)).chain(strides(1)).chain([a, b])))
     };
-    let parts: Vec<_> = (0..layer.depth).step_by(TERMS as usize).map(part).collect();
-    simple::lower_parts(&KERNEL, layer, variant, |_| parts.clone(), lowering)
+    (0..layer.depth).step_by(TERMS as usize).map(part).collect()
 }

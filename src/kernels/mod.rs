@@ -44,14 +44,14 @@ use crate::error::{Error, Result};
 use crate::layer::Layer;
 use crate::target::Target;
 
-/// The names of the constants of what stands before and behind a kernel's sums: the input's scale; bias, residual and
-/// activation, after the last part and between two.
+/// The names of the constants of what stands around a kernel's sums: bias, residual and activation; the input's scale; bias and
+/// activation between two parts.
 pub(crate) const AROUND_SUMS: [&str; 7] = [
-    "HAS_INPUT_SCALE",
     "HAS_BIAS",
     "HAS_RESIDUAL",
     "ACTIVATION",
     "ACTIVATION_FIRST",
+    "HAS_INPUT_SCALE",
     "HAS_BETWEEN_BIAS",
     "BETWEEN_ACTIVATION",
 ];

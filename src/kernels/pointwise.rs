@@ -1,6 +1,6 @@
 //! The row of `shaders/pointwise.wgsl`.
 
-use super::convolution::{SUMS, cost, epilogue, input_scale, lower};
+use super::convolution::{SUMS, around_sums, cost, lower};
 use super::register_tile::{register_tile, work};
 use super::row::{Kernel, Rank, Rules, Variant};
 use crate::geometry::Geometry;
@@ -42,5 +42,5 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
 fn variants(geometry: &Geometry, target: &Target) -> Vec<Variant> {
     let (tile, grid) = register_tile(geometry, target);
     let strides = [("STRIDE_HEIGHT", geometry.stride.height), ("STRIDE_WIDTH", geometry.stride.width)];
-    vec![Variant::new(epilogue(geometry).into_iter().chain([input_scale(geometry)]).chain(strides).chain(tile), grid)]
+    vec![Variant::new(around_sums(geometry).chain(strides).chain(tile), grid)]
 }

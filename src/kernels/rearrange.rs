@@ -59,14 +59,15 @@ fn variants(layer: &Rearrange, _: &Target) -> Vec<Variant> {
 }
 
 fn lower(layer: &Rearrange, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
+    simple::lower(&KERNEL, layer, variant, words, simple::whole, lowering)
+}
+
+fn words(layer: &Rearrange) -> Vec<u32> {
     let (mut axes, first) = needed(layer);
     axes.resize(layer.axes.len(), Axis::new(1, 0));
-    let words = |Axis { size, input_size, input_stride, first, step }| {
+    let of_axis = |Axis { size, input_size, input_stride, first, step }| {
         [size, input_stride, first.cast_unsigned(), step.cast_unsigned(), input_size, 0, 0, 0]
     };
-    let words = [simple::count(layer), first, layer.value.to_bits(), 0, 0, 0]
-        .into_iter()
-        .chain(axes.into_iter().flat_map(words))
-        .collect::<Vec<_>>();
-    simple::lower(&KERNEL, layer, variant, |_| words.clone(), simple::whole, lowering)
+    let words = [simple::count(layer), first, layer.value.to_bits(), 0, 0, 0].into_iter();
+    words.chain(axes.into_iter().flat_map(of_axis)).collect()
 }

@@ -1,10 +1,10 @@
 //! What the kernels of layers besides convolutions share: one step reads all that the layer is given, and writes its
 //! output. A layer with a tensor larger than a binding is halved along its first axis until all fit.
 
-use super::convolution::shader;
+use super::convolution::{check_bytes, shader};
 use super::row::{Kernel, Lowering, Variant};
 use crate::describe::Given;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::extent::Extent;
 use crate::layer::Sizes;
 use crate::program::{Binding, Kind, Name, OFFSETS, Program, Slice, Step, check_dispatches};
@@ -68,11 +68,14 @@ pub(super) fn whole<S>(_: &S) -> Option<[Piece<S>; 2]> {
 
 /// Cuts a layer until each part's tensors fit in bindings. If one place of its first axis does not fit, the whole is refused.
 fn pieces<S: Sizes>(layer: &S, halves: Halves<S>, target: &Target) -> Result<Vec<Piece<S>>> {
+    let check = |layer: &S| {
+        let limit = ("max_storage_buffer_binding_size", target.binding_bytes());
+        check_bytes(tensors(layer), target, limit)
+    };
     let mut waiting = vec![Piece { layer: *layer, given: vec![0; layer.given().len()], output: 0 }];
     let mut fitting = Vec::new();
-    let whole = check_bindings(layer, target);
     while let Some(part) = waiting.pop() {
-        if check_bindings(&part.layer, target).is_ok() {
+        if check(&part.layer).is_ok() {
             fitting.push(part);
             continue;
         }
@@ -82,11 +85,11 @@ fn pieces<S: Sizes>(layer: &S, halves: Halves<S>, target: &Target) -> Result<Vec
             output: half.output + part.output,
             ..half
         };
-        match (halves(&part.layer), &whole) {
-            (Some([first, second]), _) => waiting.extend([second, first].map(moved)),
-            (None, Err(too_large)) => return Err(too_large.clone()),
-            (None, Ok(())) => unreachable!("a part is no larger than the whole"),
-        }
+        let Some([first, second]) = halves(&part.layer) else {
+            // The whole is no smaller than its part, so this is an error.
+            return check(layer).map(|()| fitting);
+        };
+        waiting.extend([second, first].map(moved));
     }
     Ok(fitting)
 }
@@ -145,7 +148,7 @@ fn in_steps<S: Sizes>(
     lowering: &Lowering<'_>,
 ) -> Result<Program> {
     let target = lowering.target;
-    check_buffers(layer, target)?;
+    check_bytes(tensors(layer), target, ("max_buffer_size", target.limits.max_buffer_size))?;
     let mut program = Program::new(kernel.name, target.dtype);
     let add = |given: Given| {
         let kind = if given.is_parameter { Kind::Parameter } else { Kind::Input };
@@ -171,26 +174,8 @@ fn in_steps<S: Sizes>(
     Ok(program)
 }
 
-/// The name, the shape and the bytes of each tensor of a layer.
-fn tensors<S: Sizes>(layer: &S, target: &Target) -> impl Iterator<Item = (&'static str, u64)> {
+/// The name and the shape of each tensor of a layer.
+fn tensors<S: Sizes>(layer: &S) -> impl Iterator<Item = (&'static str, [u32; 4])> {
     let given = layer.given().into_iter().map(|given| (given.name, given.shape));
-    let dtype = target.dtype;
-    given.chain([("output", layer.output_shape())]).map(move |(name, shape)| (name, dtype.bytes_of(values(shape))))
-}
-
-/// Refuses a tensor that is larger than a binding.
-fn check_bindings<S: Sizes>(layer: &S, target: &Target) -> Result<()> {
-    check_bytes(layer, target, "max_storage_buffer_binding_size", target.binding_bytes())
-}
-
-/// Refuses a tensor that is larger than a buffer may be.
-fn check_buffers<S: Sizes>(layer: &S, target: &Target) -> Result<()> {
-    check_bytes(layer, target, "max_buffer_size", target.limits.max_buffer_size)
-}
-
-fn check_bytes<S: Sizes>(layer: &S, target: &Target, limit: &'static str, maximum: u64) -> Result<()> {
-    match tensors(layer, target).find(|(_, bytes)| *bytes > maximum) {
-        Some((argument, bytes)) => Err(Error::Limit { argument, bytes, limit, maximum }),
-        None => Ok(()),
-    }
+    given.chain([("output", layer.output_shape())])
 }

@@ -1,6 +1,6 @@
 //! The row of `shaders/tiled_gemm.wgsl`.
 
-use super::convolution::{SUMS, cost, epilogue, input_scale, lower_as, window};
+use super::convolution::{SUMS, around_sums, cost, lower_as, window};
 use super::packed::{self, PACKED};
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::tiling::{self, TileWork};
@@ -53,7 +53,7 @@ pub(super) fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'sta
 }
 
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
-    let constants: Vec<_> = window(geometry).chain(epilogue(geometry)).chain([input_scale(geometry)]).collect();
+    let constants: Vec<_> = window(geometry).chain(around_sums(geometry)).collect();
     tiling::variants(geometry, &constants)
 }
 

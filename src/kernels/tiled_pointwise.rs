@@ -1,6 +1,6 @@
 //! The row of `shaders/tiled_pointwise.wgsl`.
 
-use super::convolution::{Layout, cost, epilogue, input_scale, is_pixelwise, lower_as};
+use super::convolution::{Layout, around_sums, cost, is_pixelwise, lower_as};
 use super::packed::PACKED;
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::tiling::TileWork;
@@ -59,7 +59,7 @@ fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
 }
 
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
-    let constants: Vec<_> = epilogue(geometry).into_iter().chain([input_scale(geometry)]).collect();
+    let constants: Vec<_> = around_sums(geometry).collect();
     tiling::variants(geometry, &constants)
 }
 

@@ -643,6 +643,16 @@ mod tests {
             let operation = Operation::Conv2d { stride: 1.into(), padding: Padding::Same, dilation: 1.into(), groups };
             self.node(operation, &[x, weight, bias])
         }
+
+        /// The mean of each plane, resized to the plane.
+        fn resized(&mut self, x: Value) -> Value {
+            let small = self.node(Operation::GlobalPool(Reduction::Mean), &[x]);
+            let region = self.constant(&[0]);
+            let scales = self.network.constant("scales", &[4], vec![1.0, 1.0, 5.0, 6.0]).unwrap();
+            let (coordinates, interpolation) = (Coordinates::HalfPixel, Interpolation::Linear);
+            let operation = Operation::Resize { coordinates, interpolation, axes: Vec::new() };
+            self.node(operation, &[small, region, scales])
+        }
     }
 
     /// The layers of a network that has input `x`, of four channels, and these outputs. What they compute must be what
@@ -880,22 +890,14 @@ mod tests {
         }
         // What is resized takes one too.
         let resized = layers(|b, x| {
-            let small = b.node(Operation::GlobalPool(Reduction::Mean), &[x]);
-            let (region, scales) = (b.constant(&[0]), b.network.constant("s", &[4], vec![1.0, 1.0, 5.0, 6.0]).unwrap());
-            let (coordinates, interpolation) = (Coordinates::HalfPixel, Interpolation::Linear);
-            let large = Operation::Resize { coordinates, interpolation, axes: Vec::new() };
-            let y = b.node(large, &[small, region, scales]);
+            let y = b.resized(x);
             vec![b.binary(BinaryOperation::Add, x, y)]
         });
         assert!(matches!(resized[..], [_, Layer::Resize2d(Resize2d { residual: true, .. })]), "{resized:?}");
         // Of two layers, that which can take the function behind the sum as well.
         let convolution_and_resized = layers(|b, x| {
             let y = b.convolution(x, [4, 4, 1, 1], 1);
-            let small = b.node(Operation::GlobalPool(Reduction::Mean), &[x]);
-            let (region, scales) = (b.constant(&[0]), b.network.constant("s", &[4], vec![1.0, 1.0, 5.0, 6.0]).unwrap());
-            let (coordinates, interpolation) = (Coordinates::HalfPixel, Interpolation::Linear);
-            let large = Operation::Resize { coordinates, interpolation, axes: Vec::new() };
-            let z = b.node(large, &[small, region, scales]);
+            let z = b.resized(x);
             let sum = b.binary(BinaryOperation::Add, y, z);
             vec![b.function(Activation::Relu, sum)]
         });

@@ -1,7 +1,7 @@
 //! The row of `shaders/software/depthwise.wgsl`.
 
-use super::super::convolution::{SUMS, cost, epilogue, lower, span, tiles, unscaled, window};
-use super::super::depthwise_walk::MAXIMUM_WINDOW;
+use super::super::convolution::{SUMS, cost, epilogue, lower, span, tiles, window};
+use super::super::depthwise_walk::{MAXIMUM_WINDOW, check};
 use super::super::row::{Kernel, Rank, Rules, Variant};
 use crate::geometry::Geometry;
 use crate::shader::{Shader, part};
@@ -32,10 +32,7 @@ fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
     if !target.software {
         return Err("it needs a device in software");
     }
-    if geometry.in_channels_per_group() != 1 {
-        return Err("it needs groups = in_channels");
-    }
-    unscaled(geometry)?;
+    check(geometry)?;
     let (kernel, stride, dilation) = (geometry.kernel_size, geometry.stride, geometry.dilation);
     if span(COLUMN_TILE, kernel.width, stride.width, dilation.width) > MAXIMUM_WINDOW {
         return Err("it needs 3 stride + dilation (kernel_size - 1) + 1 of at most 32 along the width");

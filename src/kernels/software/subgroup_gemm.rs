@@ -1,6 +1,6 @@
 //! The row of `shaders/software/subgroup_gemm.wgsl`.
 
-use super::super::convolution::{SUMS, cost, epilogue, input_scale, lower, tiles, window};
+use super::super::convolution::{SUMS, around_sums, cost, lower, tiles, window};
 use super::super::row::{Kernel, Rank, Rules, Variant};
 use crate::geometry::Geometry;
 use crate::shader::{Shader, part};
@@ -49,7 +49,7 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
     let term_tile = if geometry.in_channels_per_group().is_multiple_of(2) { 2 } else { 1 };
     let variant = |(channel_tile, grid)| {
         let tile = [("TERM_TILE", term_tile), ("CHANNEL_TILE", channel_tile), ("PIXEL_TILE", PIXEL_TILE)];
-        Variant::new(window(geometry).chain(epilogue(geometry)).chain([input_scale(geometry)]).chain(tile), grid)
+        Variant::new(window(geometry).chain(around_sums(geometry)).chain(tile), grid)
     };
     tilings(geometry).into_iter().map(variant).collect()
 }

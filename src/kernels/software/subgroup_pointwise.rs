@@ -1,6 +1,6 @@
 //! The row of `shaders/software/subgroup_pointwise.wgsl`.
 
-use super::super::convolution::{Layout, PLAIN, cost, epilogue, input_scale, is_pixelwise, lower_as};
+use super::super::convolution::{Layout, PLAIN, around_sums, cost, is_pixelwise, lower_as};
 use super::super::parts::MAXIMUM_TERMS;
 use super::super::row::{Kernel, Rank, Rules, Variant};
 use super::subgroup_gemm::{self, PIXEL_TILE};
@@ -85,7 +85,7 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
             ("CHANNEL_TILE", channel_tile),
             ("PIXEL_TILE", PIXEL_TILE),
         ];
-        Variant::new(epilogue(geometry).into_iter().chain([input_scale(geometry)]).chain(tile), grid)
+        Variant::new(around_sums(geometry).chain(tile), grid)
     };
     tilings.map(variant).collect()
 }
