@@ -215,7 +215,7 @@ pub enum Error {
         /// The names there are.
         known: String,
     },
-    /// A kernel that was asked for by name and cannot compute this layer.
+    /// A kernel that cannot compute this layer: one that was asked for by name, or the one for every layer of its kind.
     #[error("kernel {kernel:?} does not support this layer: {reason}")]
     Unsupported {
         /// The kernel's name.

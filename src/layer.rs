@@ -6,6 +6,7 @@ use crate::geometry::Geometry;
 use crate::layers::binary::Binary;
 use crate::layers::matmul::MatMul;
 use crate::layers::normalise::Normalise;
+use crate::layers::perceptron::Perceptron;
 use crate::layers::rearrange::Rearrange;
 use crate::layers::reduce::Reduce;
 use crate::layers::resize::Resize2d;
@@ -68,6 +69,8 @@ kinds! {
     Resize2d Resize2d
     /// A product of matrices.
     MatMul MatMul
+    /// Two fully connected layers, one after the other.
+    Perceptron Perceptron
     /// One value for all values along an axis.
     Reduce Reduce
     /// Values made into shares of a sum.
@@ -123,6 +126,7 @@ impl Layer {
             Self::Pool2d(_) => "pool",
             Self::Resize2d(_) => "resize",
             Self::MatMul(_) => "matrix product",
+            Self::Perceptron(_) => "perceptron",
             Self::Reduce(_) => "reduction",
             Self::Softmax(_) => "softmax",
             Self::Normalise(_) => "norm",

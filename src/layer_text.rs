@@ -9,6 +9,7 @@ use crate::layer::Layer;
 use crate::layers::binary::{Binary, BinaryOperation};
 use crate::layers::matmul::MatMul;
 use crate::layers::normalise::Normalise;
+use crate::layers::perceptron::Perceptron;
 use crate::layers::rearrange::{Axis, Rearrange};
 use crate::layers::reduce::{Reduce, Reduction};
 use crate::layers::resize::{Coordinates, Interpolation, Nearest, Resize2d};
@@ -50,7 +51,7 @@ pub struct Kind {
 }
 
 /// Every kind of layer.
-pub const KINDS: [Kind; 14] = [
+pub const KINDS: [Kind; 15] = [
     Kind {
         name: "conv",
         keys: &[
@@ -86,6 +87,11 @@ pub const KINDS: [Kind; 14] = [
     Kind { name: "average_pool", keys: &["n", "c", "h", "w", "k", "s", "p", "d"], read: average_pool },
     Kind { name: "resize", keys: &["n", "c", "h", "w", "size", "mode", "coordinates", "residual"], read: resize },
     Kind { name: "matmul", keys: &["n", "rows", "depth", "columns", "activation"], read: matmul },
+    Kind {
+        name: "perceptron",
+        keys: &["n", "c", "hidden", "oc", "bias", "hidden_activation", "activation"],
+        read: perceptron,
+    },
     Kind { name: "reduce", keys: &["n", "c", "h", "w", "axes", "reduction", "activation"], read: reduce },
     Kind { name: "softmax", keys: &["n", "c", "h", "w", "axes"], read: softmax },
     Kind { name: "group_norm", keys: &["n", "c", "h", "w", "g", "activation"], read: group_norm },
@@ -307,6 +313,17 @@ fn matmul(given: &Given<'_>) -> Read {
     let sizes = [given.number("rows", None)?, given.number("depth", None)?, given.number("columns", None)?];
     Ok(MatMul::new(sizes).map(|mut layer| {
         (layer.batch, layer.activation) = ([1, images], activation);
+        Layer::from(layer)
+    }))
+}
+
+fn perceptron(given: &Given<'_>) -> Read {
+    let sizes = [given.number("c", None)?, given.number("hidden", None)?, given.number("oc", None)?];
+    let (images, bias, activation) = (given.images()?, given.flag("bias", true)?, given.activation()?);
+    let hidden_activation = given.argument("hidden_activation", text::activation)?.unwrap_or_default();
+    Ok(Perceptron::new(images, sizes).map(|mut layer| {
+        (layer.hidden_bias, layer.bias) = (bias, bias);
+        (layer.hidden_activation, layer.activation) = (hidden_activation, activation);
         Layer::from(layer)
     }))
 }

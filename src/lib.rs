@@ -61,6 +61,7 @@ pub use layer::Layer;
 pub use layers::binary::{Binary, BinaryOperation};
 pub use layers::matmul::MatMul;
 pub use layers::normalise::Normalise;
+pub use layers::perceptron::Perceptron;
 pub use layers::rearrange::{Axis, Rearrange};
 pub use layers::reduce::{Reduce, Reduction};
 pub use layers::resize::{Coordinates, Interpolation, Nearest, Resize2d};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::kernels::{self, Lowering, Variant};
+use crate::kernels::{self, Lowering, Rank, Variant};
 use crate::layer::Layer;
 use crate::model::{Work, seconds};
 use crate::program::Program;
@@ -62,7 +62,7 @@ impl Planner {
     /// The choice that was measured to be the fastest, or else the one that seems best.
     ///
     /// # Errors
-    /// [`Error::Altered`] for sizes that no kernel takes.
+    /// [`Error::Altered`] for sizes that do not belong together, [`Error::Unsupported`] for those that no kernel takes.
     pub fn choice(&self, layer: &Layer) -> Result<Choice> {
         self.kept(layer).map_or_else(|| self.own(layer), Ok)
     }
@@ -190,7 +190,17 @@ impl Planner {
         if let Some((way, _)) = predicted.min_by(|(_, a), (_, b)| a.total_cmp(b)) {
             return Ok(way);
         }
-        kernels.first().map(|kernel| Choice::new(kernel, 0)).ok_or(Error::Altered)
+        kernels.first().map(|kernel| Choice::new(kernel, 0)).ok_or_else(|| self.refusal(layer))
+    }
+
+    /// Why no kernel takes a layer: what the one for every layer of its kind needs.
+    fn refusal(&self, layer: &Layer) -> Error {
+        if layer.check().is_err() {
+            return Error::Altered;
+        }
+        let fallback = kernels::ALL.iter().find(|kernel| kernel.rank == Rank::Fallback && kernel.computes(layer));
+        let refused = fallback.and_then(|kernel| Some((kernel.name, kernel.supports(layer, &self.target).err()?)));
+        refused.map_or(Error::Altered, |(kernel, reason)| Error::Unsupported { kernel, reason })
     }
 }
 

@@ -10,8 +10,8 @@ use sepconv::reference::Reference;
 use sepconv::unstable::{Describe, Given, LayerTensors};
 use sepconv::{
     Activation, AveragePool2d, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Coordinates, DType,
-    Error, Interpolation, Layer, MatMul, MaxPool2d, Nearest, Normalise, Padding, PaddingMode, Rearrange, Reduce,
-    Reduction, Resize2d, Sides, Softmax, Tensor, Unary, verify,
+    Error, Interpolation, Layer, MatMul, MaxPool2d, Nearest, Normalise, Padding, PaddingMode, Perceptron,
+    Rearrange, Reduce, Reduction, Resize2d, Sides, Softmax, Tensor, Unary, verify,
 };
 
 /// A tensor behind so many other values of its buffer, a multiple of 4 bytes, with as many behind it.
@@ -862,6 +862,80 @@ fn products_out_of_range_are_refused() {
         let mut altered = layer;
         alter(&mut altered);
         assert!(altered.check().is_err(), "{altered:?}");
+    }
+}
+
+/// Sizes below, at and past a team's and a workgroup's, with and without biases.
+#[test]
+fn perceptrons() {
+    let Some(context) = context() else { return };
+    let sizes = [[1, 1, 1], [3, 2, 5], [16, 8, 16], [67, 24, 67], [96, 24, 96], [300, 257, 300], [9, 700, 3], [1001, 3, 513]];
+    for (place, sizes) in (0..).zip(sizes) {
+        for (biases, batch) in [([true, true], 1), ([true, false], 3), ([false, true], 2), ([false, false], 1)] {
+            let mut layer = Perceptron::new(batch, sizes).unwrap();
+            [layer.hidden_bias, layer.bias] = biases;
+            check_exact(context, layer, place);
+            (layer.hidden_activation, layer.activation) = (Activation::Relu, Activation::HardSigmoid(0.2, 0.5));
+            check(context, layer, place);
+        }
+        for (hidden, activation) in [
+            (Activation::Silu, Activation::Sigmoid),
+            (Activation::HardSwish, Activation::Linear(0.5, -1.5)),
+            (Activation::Sigmoid, Activation::Gelu),
+            (Activation::Clamp(-1.0, 2.0), Activation::Tanh),
+            (Activation::LeakyRelu(0.1), Activation::None),
+        ] {
+            let mut layer = Perceptron::new(2, sizes).unwrap();
+            (layer.hidden_activation, layer.activation) = (hidden, activation);
+            check(context, layer, place);
+        }
+    }
+}
+
+/// What is read again past an edge brings no NaN or infinity to other images and features.
+#[test]
+fn perceptrons_with_infinities_and_a_nan() {
+    let Some(context) = context() else { return };
+    for sizes in [[5, 3, 9], [17, 6, 5], [40, 11, 3], [7, 300, 2], [1, 1, 1], [2, 2, 2]] {
+        let [in_features, hidden_features, _] = sizes.map(|size| size as usize);
+        check_with(context, Perceptron::new(4, sizes).unwrap().into(), |given, count| {
+            let mut values = Random(4).floats(count);
+            match (given.part, given.name) {
+                (None, "input") => (values[0], values[2 * in_features]) = (f32::NAN, f32::INFINITY),
+                (None, "weight") => values[hidden_features - 1] = f32::NEG_INFINITY,
+                _ => {}
+            }
+            values
+        });
+    }
+}
+
+#[test]
+fn perceptrons_out_of_range_are_refused() {
+    for (place, argument) in ["in_features", "hidden_features", "out_features"].into_iter().enumerate() {
+        for value in [0, 1 << 31] {
+            let mut sizes = [2; 3];
+            sizes[place] = value;
+            let expected = Error::OutOfRange { argument, value: value.into(), minimum: 1, maximum: (1 << 31) - 1 };
+            assert_eq!(Perceptron::new(1, sizes), Err(expected));
+        }
+    }
+    assert!(matches!(Perceptron::new(0, [2; 3]), Err(Error::OutOfRange { argument: "batch", .. })));
+    for (batch, sizes, name) in [
+        (1 << 17, [1 << 16, 1, 1], "input"),
+        (1, [1 << 17, 1 << 16, 1], "hidden weight"),
+        (1, [1, 1 << 17, 1 << 16], "weight"),
+        (1 << 17, [1, 1, 1 << 16], "output"),
+    ] {
+        assert!(matches!(Perceptron::new(batch, sizes), Err(Error::Overflow { argument, .. }) if argument == name));
+    }
+    let mut altered = Perceptron::new(2, [3, 4, 5]).unwrap();
+    altered.hidden_activation = Activation::LeakyRelu(f32::NAN);
+    assert!(altered.check().is_err());
+    let Some(context) = context() else { return };
+    for sizes in [[1, 2049, 1], [1 << 20, 3, 1]] {
+        let refused = context.plan(Perceptron::new(1, sizes).unwrap()).unwrap_err().to_string();
+        assert!(refused.contains("it needs at most 2,0"), "{refused}");
     }
 }
 

@@ -8,7 +8,7 @@ use common::{Random, context, count, sweeps_whole};
 use sepconv::unstable::LayerTensors;
 use sepconv::{
     Activation, AveragePool2d, Axis, Binary, BinaryOperation, Choice, Context, Conv2d, ConvTranspose2d, Coordinates,
-    Interpolation, Layer, MatMul, Normalise, Rearrange, Reduce, Reduction, Resize2d, SeparableConv2d, Softmax, Tensor,
+    Interpolation, Layer, MatMul, Normalise, Perceptron, Rearrange, Reduce, Reduction, Resize2d, SeparableConv2d, Softmax, Tensor,
     Unary, kernels,
 };
 
@@ -35,6 +35,7 @@ fn layers() -> Vec<Layer> {
         Binary::new(BinaryOperation::Mul, [&[3, 4, 5], &[3, 1, 5]], Activation::None).unwrap().into(),
         Rearrange::new(24, &[Axis::new(4, 1), Axis::new(6, 4)]).unwrap().into(),
         MatMul::new([9, 50, 13]).unwrap().into(),
+        Perceptron::new(3, [50, 11, 70]).unwrap().into(),
         Reduce::new(Reduction::Mean, [3, 1000, 5]).unwrap().into(),
         Softmax::new([3, 50, 5], false).unwrap().into(),
         Normalise::layer(3, 50, 1e-5).unwrap().into(),

@@ -12,7 +12,7 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use sepconv::unstable::{Elements, Planner, Step, specialise};
 use sepconv::{
     Activation, AveragePool2d, Axis, Binary, Choice, Conv2d, ConvTranspose2d, Coordinates, DType, Geometry,
-    Interpolation, Layer, MatMul, MaxPool2d, Nearest, Normalise, PaddingMode, Rearrange, Reduce, Reduction, Resize2d,
+    Interpolation, Layer, MatMul, MaxPool2d, Nearest, Normalise, PaddingMode, Perceptron, Rearrange, Reduce, Reduction, Resize2d,
     Softmax, Unary, kernels,
 };
 
@@ -82,7 +82,7 @@ fn layers() -> Vec<Layer> {
     });
     let all = geometries.iter().map(|&geometry| geometry.into()).chain(separable).chain(pools).chain(means);
     let all = all.chain(functions()).chain(operations()).chain(rearrangements()).chain(transposed(&geometries));
-    all.chain(reductions()).chain(products()).chain(rows()).chain(resizes()).collect()
+    all.chain(reductions()).chain(products()).chain(perceptrons()).chain(rows()).chain(resizes()).collect()
 }
 
 /// Transposed convolutions with the windows of convolutions.
@@ -153,6 +153,15 @@ fn products() -> impl Iterator<Item = Layer> {
             (layer.activation, layer.bias) = (activation, index % 2 == 0);
             layer.into()
         })
+    })
+}
+
+fn perceptrons() -> impl Iterator<Item = Layer> {
+    FUNCTIONS.into_iter().zip(0..).map(|(activation, index)| {
+        let mut layer = Perceptron::new(1, [9, 4, 9]).unwrap();
+        (layer.hidden_activation, layer.activation) = (FUNCTIONS[FUNCTIONS.len() - 1 - index], activation);
+        (layer.hidden_bias, layer.bias) = (index % 2 == 0, index % 4 < 2);
+        layer.into()
     })
 }
 

@@ -49,6 +49,18 @@ impl<'a> Parameters<'a> {
         self.with(Some("pointwise"), "bias", bias)
     }
 
+    /// The weight of a [`Perceptron`](crate::Perceptron)'s hidden layer, `[hidden_features, in_features, 1, 1]`.
+    #[must_use]
+    pub fn hidden_weight(self, weight: &'a Tensor) -> Self {
+        self.with(Some("hidden"), "weight", weight)
+    }
+
+    /// One value per hidden feature of a [`Perceptron`](crate::Perceptron); takes a tensor or an `Option` of one.
+    #[must_use]
+    pub fn hidden_bias(self, bias: impl Into<Option<&'a Tensor>>) -> Self {
+        self.with(Some("hidden"), "bias", bias)
+    }
+
     /// Adds a tensor, in place of an earlier one of that name.
     fn with(mut self, part: Option<&'static str>, name: &'static str, tensor: impl Into<Option<&'a Tensor>>) -> Self {
         let name = Name { part, name };

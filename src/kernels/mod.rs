@@ -13,6 +13,7 @@ mod matmul;
 mod normalise;
 mod packed;
 mod parts;
+mod perceptron;
 mod pixel_shuffle;
 mod pointwise;
 mod pool;
@@ -77,6 +78,7 @@ pub static ALL: &[&Kernel] = &[
     &binary::KERNEL,
     &rearrange::KERNEL,
     &matmul::KERNEL,
+    &perceptron::KERNEL,
     &reduce::KERNEL,
     &softmax::KERNEL,
     &normalise::KERNEL,

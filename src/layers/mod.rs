@@ -5,6 +5,7 @@
 pub(crate) mod binary;
 pub(crate) mod matmul;
 pub(crate) mod normalise;
+pub(crate) mod perceptron;
 pub(crate) mod rearrange;
 pub(crate) mod reduce;
 pub(crate) mod resize;

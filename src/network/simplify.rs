@@ -8,9 +8,11 @@ use std::sync::Arc;
 use super::known::{Known, Place};
 use super::resolve::{Resolved, ResolvedLayer, Source};
 use crate::activation::Activation;
+use crate::describe::Describe;
 use crate::geometry::Geometry;
 use crate::layer::Layer;
 use crate::layers::binary::{AXES, Binary, BinaryOperation};
+use crate::layers::perceptron::Perceptron;
 use crate::layers::resize::Resize2d;
 use crate::layers::unary::Unary;
 use crate::residual::Residual;
@@ -37,8 +39,10 @@ pub(crate) fn simplify(resolved: &mut Resolved) {
             uses = Uses::new(resolved);
         }
     }
-    // Once what stands behind a convolution is in its weights.
+    // Once what stands behind a convolution is in its weights, or a part of it.
+    wherever(resolved, convolution_before_resize);
     wherever(resolved, scale_into_convolution);
+    wherever(resolved, into_perceptron);
     wherever(resolved, pair);
     wherever(resolved, write_in_place);
     remove_unread(resolved);
@@ -481,6 +485,42 @@ fn sum_into_layer(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
     true
 }
 
+/// A 1 × 1 convolution of enlarged planes comes before they are enlarged: of fewer pixels, and there are fewer planes to enlarge
+/// or none are written. What stands at a place of an enlarged plane is a mean of some of its values, with weights that sum to
+/// 1, so either order computes the same.
+fn convolution_before_resize(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
+    let Layer::Conv2d(convolution) = resolved.layers[index].layer else { return false };
+    let Some(writer) = uses.own_writer(resolved, &resolved.layers[index].sources[0]) else { return false };
+    let Layer::Resize2d(resize) = resolved.layers[writer].layer else { return false };
+    let is_of_pixels = (convolution.kernel_size, convolution.stride) == (Size::from(1), Size::from(1))
+        && convolution.input == convolution.output;
+    if !is_of_pixels
+        || convolution.activation != Activation::None
+        || convolution.input_scale
+        || resize.residual
+        || resize.output.area() <= resize.input.area()
+        || values(resize.output_shape()) != values(convolution.input_shape())
+    {
+        return false;
+    }
+    let Some(planes) = convolution.batch.checked_mul(convolution.out_channels) else { return false };
+    let first = Geometry { input: resize.input, output: resize.input, residual: Residual::None, ..convolution };
+    let second = Resize2d { planes, residual: convolution.residual.is_some(), ..resize };
+    let length = values(first.output_shape());
+    resolved.storages.push(super::resolve::Storage { length, is_input: false });
+    let between = Place { storage: resolved.storages.len() - 1, start: 0, length };
+    let [mut enlarged, mut mixed] = [writer, index].map(|at| resolved.layers[at].clone());
+    let residual = convolution.residual.is_some().then(|| mixed.sources.remove(1));
+    std::mem::swap(&mut mixed.sources[0], &mut enlarged.sources[0]);
+    enlarged.sources[0] = Source::Place(between);
+    enlarged.sources.extend(residual);
+    (enlarged.layer, enlarged.output) = (Layer::Resize2d(second), mixed.output);
+    (mixed.layer, mixed.output) = (Layer::Conv2d(first), between);
+    // Where the convolution was, all that a residual needs is there.
+    (resolved.layers[writer], resolved.layers[index]) = (mixed, enlarged);
+    true
+}
+
 /// A 1 × 1 convolution takes in the product before it, of its input and one number for each channel of each image: that is
 /// how squeeze and excitation ends. Its planes are then neither read nor written once more. A larger filter would read each
 /// number for every tap, and there are better kernels for it.
@@ -513,6 +553,40 @@ fn scale_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) ->
     convolution.layer = Layer::Conv2d(Geometry { input_scale: true, ..geometry });
     resolved.layers.remove(writer);
     true
+}
+
+/// Two 1 × 1 convolutions of one pixel, as those of squeeze and excitation, become one step: each by itself has so little to do
+/// that it would take no longer than a GPU needs between two steps.
+fn into_perceptron(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
+    /// One workgroup computes all of an image. With more weights, two steps by all of a GPU take less time.
+    const MOST_WEIGHTS: u64 = 1 << 15;
+    let connected = |index: usize| match resolved.layers[index].layer {
+        Layer::Conv2d(geometry) => is_fully_connected(&geometry).then_some(geometry),
+        _ => None,
+    };
+    let Some(second) = connected(index) else { return false };
+    let Some(writer) = uses.own_writer(resolved, &resolved.layers[index].sources[0]) else { return false };
+    let Some(first) = connected(writer) else { return false };
+    let features = [first.in_channels, first.out_channels, second.out_channels];
+    let Ok(mut perceptron) = Perceptron::new(first.batch, features) else { return false };
+    (perceptron.hidden_bias, perceptron.hidden_activation) = (first.bias, first.activation);
+    (perceptron.bias, perceptron.activation) = (second.bias, second.activation);
+    if first.parameters() + second.parameters() > MOST_WEIGHTS {
+        return false;
+    }
+    let sources = [&resolved.layers[writer].sources[..], &resolved.layers[index].sources[1..]].concat();
+    let layer = &mut resolved.layers[index];
+    (layer.layer, layer.sources) = (Layer::Perceptron(perceptron), sources);
+    resolved.layers.remove(writer);
+    true
+}
+
+/// Whether a convolution has one pixel, all of whose channels it mixes, and nothing else is added or multiplied.
+fn is_fully_connected(geometry: &Geometry) -> bool {
+    let one = Size::from(1);
+    (geometry.kernel_size, geometry.input, geometry.output, geometry.groups) == (one, one, one, 1)
+        && !geometry.residual.is_some()
+        && !geometry.input_scale
 }
 
 /// Applies a rule to each layer, and again where it held.

@@ -110,6 +110,8 @@ export type LayerDescription = { id?: string } & (
     } & Planes
   /** `n` products of `rows` × `depth` and `depth` × `columns`. */
   | { kind: "matmul"; n?: number; rows: number; depth: number; columns: number } & Activated
+  /** Two fully connected layers: `c` features, `hidden` ones between them, `oc` features. */
+  | { kind: "perceptron"; n?: number; c: number; hidden: number; oc: number; bias?: boolean; hidden_activation?: Activation } & Activated
   /** Along neighbouring axes, by default `hw`. */
   | {
       kind: "reduce"; axes?: Axes;

@@ -13,7 +13,7 @@ const call = (module, name) => chromium.page.evaluate(
 );
 
 /** Those of the layers that `sweep` has none of: `everyKind` runs them. */
-const otherKinds = ["pixel_shuffle", "transposed", "resize", "binary", "rearrange", "matmul", "reduce", "softmax", "normalise", "unary"];
+const otherKinds = ["pixel_shuffle", "transposed", "resize", "binary", "rearrange", "matmul", "perceptron", "reduce", "softmax", "normalise", "unary"];
 
 /** Each kernel ran, but for those that need subgroups: wgpu gives a browser's device none. */
 function everyKernelRan(runs, kernels) {
@@ -44,7 +44,7 @@ test("a layer of every kind, described, against the reference, with every kernel
   t.diagnostic(`layers run: ${JSON.stringify(runs)}`);
   assert.deepEqual(failures, []);
   assert.deepEqual(otherKinds.filter((kernel) => !runs[kernel]), []);
-  assert.ok(kinds.length === 14, `${kinds}`);
+  assert.ok(kinds.length === 15, `${kinds}`);
   assert.deepEqual(chromium.errors, []);
 });
 

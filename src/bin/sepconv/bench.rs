@@ -46,6 +46,7 @@ A shape is a JSON object: id its name, kind one of these, n, c, h, w the input, 
   average_pool    k s p d
   resize          size mode coordinates residual
   matmul          rows depth columns activation; it has n pairs of matrices, and no c, h, w
+  perceptron      hidden oc bias hidden_activation activation: c, hidden and oc features, and no h, w
   reduce          reduction axes activation
   softmax         axes
   group_norm      g activation
