@@ -23,8 +23,8 @@ pub enum Error {
     },
     /// A residual behind an activation whose rounding could not be bounded then.
     #[error(
-        "residual is added behind the activation {activation}; that must be None, Relu, Relu6, a Clamp around 0, LeakyRelu, Silu, \
-         HardSwish, Gelu, GeluTanh or Mish"
+        "residual is added behind the activation {activation}; that must be none, relu, relu6, a clamp around 0, leaky-relu, silu, \
+         hardswish, gelu or mish"
     )]
     ResidualAfter {
         /// The activation.

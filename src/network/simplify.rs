@@ -673,7 +673,7 @@ mod tests {
     use super::*;
     use crate::dtype::DType;
     use crate::layers::reduce::Reduction;
-    use crate::layers::resize::{Coordinates, Interpolation};
+    use crate::layers::resize::{Coordinates, Interpolation, Nearest};
     use crate::network::operation::Operation;
     use crate::network::{Network, Value, reference, resolve};
     use crate::size::Padding;
@@ -1079,6 +1079,78 @@ mod tests {
             vec![b.binary(BinaryOperation::Add, y, x)]
         });
         assert_eq!([functions, repeated].map(|layers| binaries(&layers)), [2, 2]);
+    }
+
+    #[test]
+    fn a_convolution_comes_before_its_planes_are_enlarged() {
+        let resized = |factor: f32, weight: [u32; 4], interpolation, function, residual: bool| {
+            layers(|b, x| {
+                let region = b.constant(&[0]);
+                let scales = b.network.constant("scales", &[4], vec![1.0, 1.0, factor, 1.5 * factor]).unwrap();
+                let coordinates = Coordinates::HalfPixel;
+                let operation = Operation::Resize { coordinates, interpolation, axes: Vec::new() };
+                let large = b.node(operation, &[x, region, scales]);
+                let y = b.convolution(large, weight, 1);
+                let y = b.function(function, y);
+                vec![if residual { b.binary(BinaryOperation::Add, y, large) } else { y }]
+            })
+        };
+        let comes_first = |layers: &[Layer]| matches!(layers, [Layer::Conv2d(_), Layer::Resize2d(_)]);
+        let cubic = Interpolation::Cubic { coefficient: -0.75, exclude_outside: true };
+        let (none, dense) = (Activation::None, [3, 4, 1, 1]);
+        for interpolation in [Interpolation::Linear, Interpolation::Nearest(Nearest::Floor), cubic] {
+            let enlarged = resized(2.0, dense, interpolation, none, false);
+            assert!(comes_first(&enlarged), "{enlarged:?}");
+        }
+        // What is added to its result is added behind both.
+        let summed = layers(|b, x| {
+            let [large, other] = [x, b.function(Activation::Exp, x)].map(|small| {
+                let (region, scales) = (b.constant(&[0]), vec![1.0, 1.0, 2.0, 2.0]);
+                let scales = b.network.constant("scales", &[4], scales).unwrap();
+                let (coordinates, interpolation) = (Coordinates::HalfPixel, Interpolation::Linear);
+                let operation = Operation::Resize { coordinates, interpolation, axes: Vec::new() };
+                b.node(operation, &[small, region, scales])
+            });
+            let y = b.convolution(large, [4, 4, 1, 1], 1);
+            vec![b.binary(BinaryOperation::Add, y, other)]
+        });
+        let [.., Layer::Conv2d(convolution), _, Layer::Resize2d(resize)] = summed[..] else { panic!("{summed:?}") };
+        assert_eq!((convolution.residual, resize.residual), (Residual::None, true));
+        // Of a larger filter, with a function behind it, of fewer pixels, and where somebody else reads the planes.
+        for (factor, weight, function, residual) in [
+            (2.0, [3, 4, 3, 3], none, false),
+            (2.0, dense, Activation::Relu, false),
+            (0.5, dense, none, false),
+            (2.0, [4, 4, 1, 1], none, true),
+        ] {
+            let others = resized(factor, weight, Interpolation::Linear, function, residual);
+            assert!(!comes_first(&others), "{others:?}");
+        }
+    }
+
+    #[test]
+    fn two_layers_of_one_pixel_are_a_perceptron() {
+        let excited = |hidden: u32, is_read: bool| {
+            layers(|b, x| {
+                let y = b.node(Operation::GlobalPool(Reduction::Mean), &[x]);
+                let y = b.convolution(y, [hidden, 4, 1, 1], 1);
+                let y = b.function(Activation::Relu, y);
+                let z = b.convolution(y, [3, hidden, 1, 1], 1);
+                let z = b.function(Activation::Sigmoid, z);
+                if is_read { vec![z, y] } else { vec![z] }
+            })
+        };
+        let [_, Layer::Perceptron(both)] = excited(2, false)[..] else { panic!("no perceptron") };
+        assert_eq!((both.in_features, both.hidden_features, both.out_features), (4, 2, 3));
+        assert_eq!((both.hidden_activation, both.activation), (Activation::Relu, Activation::Sigmoid));
+        // Where somebody else reads what is between them, and where one workgroup would have too much to do.
+        assert_eq!([excited(2, true), excited(1 << 13, false)].map(|layers| layers.len()), [3, 3]);
+        // Of more than one pixel.
+        let wide = layers(|b, x| {
+            let y = b.convolution(x, [2, 4, 1, 1], 1);
+            vec![b.convolution(y, [3, 2, 1, 1], 1)]
+        });
+        assert_eq!(wide.len(), 2);
     }
 
     #[test]

@@ -42,6 +42,19 @@ impl Context {
         Self(self.0.with_software(software))
     }
 
+    /// What the numbers of tensors on the device are.
+    #[wasm_bindgen(getter, unchecked_return_type = "DType")]
+    pub fn dtype(&self) -> String {
+        self.0.dtype().to_string()
+    }
+
+    /// The same device, with tensors of this type from now on: those that are made with the new context, and its plans and
+    /// networks. Values are given and read as numbers of 32 bits in any case. `"f16"` needs a device with `shader-f16`.
+    #[wasm_bindgen(js_name = withDtype)]
+    pub fn with_dtype(&self, #[wasm_bindgen(unchecked_param_type = "DType")] dtype: &JsValue) -> Result<Context> {
+        self.0.with_dtype(read("dtype", dtype, text::dtype)?).map(Self).map_err(thrown)
+    }
+
     /// The table that layers are planned by, as text to keep.
     #[wasm_bindgen(getter)]
     pub fn tuning(&self) -> String {
@@ -67,7 +80,7 @@ impl Context {
     }
 }
 
-/// `f32` values in NCHW order in a buffer on the device.
+/// Values in NCHW order in a buffer on the device, of the type that its context says.
 #[wasm_bindgen]
 #[derive(Clone)]
 pub struct Tensor(pub(crate) sepconv::Tensor);

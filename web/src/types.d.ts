@@ -60,6 +60,9 @@ export interface MaxPool2dOptions {
   dilation?: Size;
 }
 
+/** Numbers of 32 bits, or of 16. */
+export type DType = "f32" | "f16";
+
 /** A picture or several: how many, their channels, height and width. */
 export interface Planes {
   /** Default 1. */

@@ -131,11 +131,23 @@ test("what is wrong is refused by name", async () => {
     unexpected: /RangeError: weight was given; this layer was built without one/,
     poolOption: /RangeError: options has "groups"; it may have stride, padding, dilation/,
     written: /RangeError: tensor has 5 values/,
+    dtype: /RangeError: dtype is "f64": it must be f32 or f16/,
     tooLarge: /RangeError: tensor needs 14400000000 bytes/,
   };
   for (const [name, pattern] of Object.entries(expected)) assert.match(words[name], pattern);
   assert.equal(words.survives, 256);
   assert.equal(words.weightsStay, "nothing");
+});
+
+test("tensors are of 16 bits where the device has them, and refused where not", async (t) => {
+  const { types, refused, values } = await call("api", "half");
+  if (refused) {
+    t.diagnostic("this device has no shader-f16");
+    assert.deepEqual(types, ["f32", "f32"]);
+    assert.match(refused, /RangeError: dtype is f16; .* so it must be f32/);
+  } else {
+    assert.deepEqual({ types, values }, { types: ["f32", "f32", "f16"], values: [2048] });
+  }
 });
 
 test("what the device refuses late is the next call's error", async () => {
