@@ -49,7 +49,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                 let y = tops[f][t] + down;
                 let x = lefts[f][t] + along;
                 let row = row_at(axes, tile.first_plane, y);
-                inside[f][t] = row.inside && is_inside(x, axes.width);
+                inside[f][t] = row.inside & is_inside(x, axes.width);
                 let column = u32(source(x, axes.width));
                 positions[f][t] = row.start + select(0u, column, inside[f][t]);
             }

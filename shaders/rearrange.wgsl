@@ -40,7 +40,7 @@ fn value_of(index: u32) -> f32 {
         }
         if !IS_INSIDE {
             let along = axis.first + i32(position) * axis.step;
-            inside = inside && is_inside(along, axis.input_size);
+            inside = inside & is_inside(along, axis.input_size);
             position = u32(source(along, axis.input_size));
         }
         place += position * axis.stride;

@@ -107,7 +107,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     for (var o = 0u; o < CHANNEL_FOURS; o++) {
         for (var c = 0u; c < 4u; c++) {
             let channel = first_tile + local.y * CHANNEL_TILE + 4u * o + c;
-            if wanted / fours < rows && channel < extent.out_channels {
+            if (wanted / fours < rows) & (channel < extent.out_channels) {
                 let begun = sums[o][c] + start(channel);
                 let index = (image * extent.out_channels + channel) * out_plane + row * extent.out_width + column;
                 for (var t = 0u; t < 4u; t++) {

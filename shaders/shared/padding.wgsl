@@ -21,5 +21,5 @@ fn row_at(axes: Axes, plane: u32, y: i32) -> Row {
 // is read. A branch would make neighbouring invocations take turns at the edge of an image.
 fn value_at(axes: Axes, row: Row, x: i32) -> f32 {
     let column = u32(clamp(source(x, axes.width), 0, axes.width - 1));
-    return select(0.0, input_at(row.start + column), row.inside && is_inside(x, axes.width));
+    return select(0.0, input_at(row.start + column), row.inside & is_inside(x, axes.width));
 }

@@ -14,5 +14,5 @@ fn source(position: i32, size: i32) -> i32 {
 
 // Whether there is a value at a position along an axis of `size`: always, except in zero padding.
 fn is_inside(position: i32, size: i32) -> bool {
-    return PADDING_MODE != 0u || (position >= 0 && position < size);
+    return (PADDING_MODE != 0u) | ((position >= 0) & (position < size));
 }

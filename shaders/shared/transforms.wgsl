@@ -99,7 +99,7 @@ fn transform_output(@builtin(global_invocation_id) invocation: vec3u) {
         let row = OUTPUTS * tile.row + i;
         for (var j = 0u; j < OUTPUTS; j++) {
             let column = OUTPUTS * tile.column + j;
-            if row < extent.out_height && column < extent.out_width {
+            if (row < extent.out_height) & (column < extent.out_width) {
                 finish(y[j] + first, plane + row * extent.out_width + column);
             }
         }

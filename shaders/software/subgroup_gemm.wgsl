@@ -30,7 +30,7 @@ const PIXEL_FOURS: u32 = PIXEL_TILE / 4u;
 // A value of a channel that is multiplied by `scale` first. In zero padding it stays zero.
 fn scaled_at(axes: Axes, row: Row, x: i32, scale: f32) -> f32 {
     let value = value_at(axes, row, x);
-    if HAS_INPUT_SCALE { return select(0.0, scale * value, row.inside && is_inside(x, axes.width)); }
+    if HAS_INPUT_SCALE { return select(0.0, scale * value, row.inside & is_inside(x, axes.width)); }
     return value;
 }
 
@@ -137,7 +137,7 @@ fn main(
 
     let out_plane = extent.out_height * extent.out_width;
     let first_output = (image * extent.out_channels + first_channel) * out_plane + row * extent.out_width + column;
-    for (var first_four = 0u; 4u * first_four < channels; first_four += FOURS_AT_ONCE) {
+    for (var first_four = 0u; first_four < end_of_sixteens(channels); first_four += FOURS_AT_ONCE) {
         var some = sixteen(&sums, first_four);
         for (var o = 0u; o < FOURS_AT_ONCE; o++) {
             for (var i = 0u; i < 4u; i++) {
@@ -146,7 +146,7 @@ fn main(
                 for (var f = 0u; f < PIXEL_FOURS; f++) {
                     for (var t = 0u; t < 4u; t++) {
                         let pixel = 4u * f + t;
-                        if wanted < tiles && column + pixel < extent.out_width {
+                        if (wanted < tiles) & (column + pixel < extent.out_width) {
                             finish(some[o][i][f][t], first_output + channel * out_plane + pixel);
                         }
                     }

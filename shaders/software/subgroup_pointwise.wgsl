@@ -115,7 +115,7 @@ fn main(
     }
 
     let first_output = (image * extent.out_channels + first_channel) * plane + first_pixel;
-    for (var first_four = 0u; 4u * first_four < channels; first_four += FOURS_AT_ONCE) {
+    for (var first_four = 0u; first_four < end_of_sixteens(channels); first_four += FOURS_AT_ONCE) {
         var some = sixteen(&sums, first_four);
         for (var o = 0u; o < FOURS_AT_ONCE; o++) {
             for (var i = 0u; i < 4u; i++) {
@@ -124,7 +124,7 @@ fn main(
                 for (var f = 0u; f < PIXEL_FOURS; f++) {
                     for (var t = 0u; t < 4u; t++) {
                         let pixel = 4u * f + t;
-                        if wanted < tiles && first_pixel + pixel < plane {
+                        if (wanted < tiles) & (first_pixel + pixel < plane) {
                             finish(some[o][i][f][t], first_output + channel * plane + pixel);
                         }
                     }

@@ -127,7 +127,7 @@ fn main(
 
     let out_plane = extent.out_height * extent.out_width;
     let first_output = (image * extent.out_channels + first_channel) * out_plane + row * extent.out_width + column;
-    for (var first_four = 0u; 4u * first_four < channels; first_four += FOURS_AT_ONCE) {
+    for (var first_four = 0u; first_four < end_of_sixteens(channels); first_four += FOURS_AT_ONCE) {
         var some = sixteen(&sums, first_four);
         for (var o = 0u; o < FOURS_AT_ONCE; o++) {
             for (var i = 0u; i < 4u; i++) {
@@ -135,7 +135,7 @@ fn main(
                 if channel >= channels { continue; }
                 for (var r = 0u; r < ROW_TILE; r++) {
                     for (var t = 0u; t < 4u; t++) {
-                        if wanted < tiles && row + r < extent.out_height && column + t < extent.out_width {
+                        if (wanted < tiles) & (row + r < extent.out_height) & (column + t < extent.out_width) {
                             finish(some[o][i][r][t], first_output + channel * out_plane + r * extent.out_width + t);
                         }
                     }

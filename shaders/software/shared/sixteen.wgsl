@@ -16,3 +16,6 @@ fn sixteen(sums: ptr<function, Sums>, first_four: u32) -> Sixteen {
     }
     return some;
 }
+
+// Where the loop that finishes them ends. If all are finished at once, it has one round, which a compiler should know.
+fn end_of_sixteens(channels: u32) -> u32 { return select((channels + 3u) / 4u, 1u, CHANNEL_FOURS == FOURS_AT_ONCE); }
