@@ -72,7 +72,7 @@ fn what_cannot_be_run_is_refused_by_name() {
         (&["tune", MODEL, "--input", "1,3,0,8"], "input"),
     ] {
         let refused = run(folder.path(), arguments);
-        let line = refused.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+        let line = refused.stderr.lines().rfind(|line| line.starts_with("error: ")).unwrap_or_default();
         assert!(refused.status == 2 && line.contains(argument), "{argument} is not named: {refused:?}");
         assert!(!at("o.npy").exists() && !at("o.txt").exists());
     }

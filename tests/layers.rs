@@ -10,8 +10,8 @@ use sepconv::reference::Reference;
 use sepconv::unstable::{Describe, Given, LayerTensors};
 use sepconv::{
     Activation, AveragePool2d, Axis, Binary, BinaryOperation, Choice, Context, ConvTranspose2d, Coordinates, DType,
-    Error, Interpolation, Layer, MatMul, MaxPool2d, Nearest, Normalise, Padding, PaddingMode, Perceptron,
-    Rearrange, Reduce, Reduction, Resize2d, Sides, Softmax, Tensor, Unary, verify,
+    Error, Interpolation, Layer, MatMul, MaxPool2d, Nearest, Normalise, Padding, PaddingMode, Perceptron, Rearrange,
+    Reduce, Reduction, Resize2d, Sides, Softmax, Tensor, Unary, verify,
 };
 
 /// A tensor behind so many other values of its buffer, a multiple of 4 bytes, with as many behind it.
@@ -869,7 +869,8 @@ fn products_out_of_range_are_refused() {
 #[test]
 fn perceptrons() {
     let Some(context) = context() else { return };
-    let sizes = [[1, 1, 1], [3, 2, 5], [16, 8, 16], [67, 24, 67], [96, 24, 96], [300, 257, 300], [9, 700, 3], [1001, 3, 513]];
+    let sizes =
+        [[1, 1, 1], [3, 2, 5], [16, 8, 16], [67, 24, 67], [96, 24, 96], [300, 257, 300], [9, 700, 3], [1001, 3, 513]];
     for (place, sizes) in (0..).zip(sizes) {
         for (biases, batch) in [([true, true], 1), ([true, false], 3), ([false, true], 2), ([false, false], 1)] {
             let mut layer = Perceptron::new(batch, sizes).unwrap();

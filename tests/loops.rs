@@ -8,8 +8,8 @@ use common::{Random, context, count, sweeps_whole};
 use sepconv::unstable::LayerTensors;
 use sepconv::{
     Activation, AveragePool2d, Axis, Binary, BinaryOperation, Choice, Context, Conv2d, ConvTranspose2d, Coordinates,
-    Interpolation, Layer, MatMul, Normalise, Perceptron, Rearrange, Reduce, Reduction, Resize2d, SeparableConv2d, Softmax, Tensor,
-    Unary, kernels,
+    Interpolation, Layer, MatMul, Normalise, Perceptron, Rearrange, Reduce, Reduction, Resize2d, SeparableConv2d,
+    Softmax, Tensor, Unary, kernels,
 };
 
 /// At least one layer for each kernel, of odd sizes where the kernel takes them.

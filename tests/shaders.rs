@@ -12,8 +12,8 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use sepconv::unstable::{Elements, Planner, Step, specialise};
 use sepconv::{
     Activation, AveragePool2d, Axis, Binary, Choice, Conv2d, ConvTranspose2d, Coordinates, DType, Geometry,
-    Interpolation, Layer, MatMul, MaxPool2d, Nearest, Normalise, PaddingMode, Perceptron, Rearrange, Reduce, Reduction, Resize2d,
-    Softmax, Unary, kernels,
+    Interpolation, Layer, MatMul, MaxPool2d, Nearest, Normalise, PaddingMode, Perceptron, Rearrange, Reduce, Reduction,
+    Resize2d, Softmax, Unary, kernels,
 };
 
 const SHADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");

@@ -94,7 +94,8 @@ fn lower(layer: &Perceptron, variant: usize, lowering: &Lowering<'_>) -> Result<
     let Perceptron { in_features, hidden_features, out_features, .. } = *layer;
     let sizes = [in_features, hidden_features, out_features];
     let teams = [team(hidden_features, in_features), team(out_features, hidden_features)];
-    let limits = [layer.hidden_activation, layer.activation].map(|activation| activation.parameters().map(f32::to_bits));
+    let limits =
+        [layer.hidden_activation, layer.activation].map(|activation| activation.parameters().map(f32::to_bits));
     let uniform = simple::uniform(sizes.into_iter().chain(teams).chain(limits.into_iter().flatten()));
     let Variant { constants, grid } = KERNEL.variant(&(*layer).into(), target, variant);
     let step = Step::new(shader(&KERNEL), "main", constants, uniform, bindings);
