@@ -2,10 +2,11 @@
 //
 // Formula    z[n,h] = act'(b'[h] + sum over i of v[h,i] x[n,i])
 //            y[n,o] = act(b[o] + sum over h of w[o,h] z[n,h])
-// Mapping    One workgroup: one image, all of both layers. A team of invocations makes each result: every member sums its
-//            share of the terms, by fours, and the first one adds up what they have. Neighbouring members read neighbouring
-//            weights. Grid: x over images.
-// Traffic    z never goes to memory. Each weight is read once per image, the input once per team, through the cache.
+// Mapping    One workgroup: one image, all of both layers. A team of invocations makes each result: every member sums
+//            every so many-th term, four at a time, and the first one adds up what they have. Neighbouring members read
+//            neighbouring weights. Grid: x over images.
+// Traffic    z never goes to memory. Each weight is read once per image; the input once per hidden feature, through the cache.
+//            Each output is written once.
 // Needs      Workgroups of 256 invocations with 9 KiB of memory; at most 2,048 hidden features.
 // Bound by   Waiting: two short sums follow each other, and there is little else to do meanwhile.
 // Rust row   src/kernels/perceptron.rs
@@ -47,9 +48,9 @@ fn hidden_share(image: u32, feature: u32, member: u32) -> f32 {
     let values = extent.input_offset + image * extent.in_features;
     let weights = feature * extent.in_features;
     var sums: array<vec4f, FOURS>;
-    for (var first = 4u * member; first < extent.in_features; first += 4u * FOURS * extent.hidden_team) {
+    for (var first = member; first < extent.in_features; first += 4u * FOURS * extent.hidden_team) {
         for (var f = 0u; f < FOURS; f++) {
-            let terms = first + 4u * f * extent.hidden_team + vec4u(0u, 1u, 2u, 3u);
+            let terms = first + (4u * f + vec4u(0u, 1u, 2u, 3u)) * extent.hidden_team;
             let is_there = terms < vec4u(extent.in_features);
             let at = select(vec4u(0u), terms, is_there);
             let v = values + at;
@@ -67,9 +68,9 @@ fn hidden_share(image: u32, feature: u32, member: u32) -> f32 {
 fn share(feature: u32, member: u32) -> f32 {
     let weights = feature * extent.hidden_features;
     var sums: array<vec4f, FOURS>;
-    for (var first = 4u * member; first < extent.hidden_features; first += 4u * FOURS * extent.team) {
+    for (var first = member; first < extent.hidden_features; first += 4u * FOURS * extent.team) {
         for (var f = 0u; f < FOURS; f++) {
-            let terms = first + 4u * f * extent.team + vec4u(0u, 1u, 2u, 3u);
+            let terms = first + (4u * f + vec4u(0u, 1u, 2u, 3u)) * extent.team;
             let is_there = terms < vec4u(extent.hidden_features);
             let at = select(vec4u(0u), terms, is_there);
             let w = weights + at;

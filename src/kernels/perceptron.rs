@@ -56,10 +56,13 @@ fn variants(layer: &Perceptron, _: &Target) -> Vec<Variant> {
     vec![Variant::new(constants, [layer.batch.into(), 1, 1])]
 }
 
+/// The terms that an invocation reads at once: its `FOURS`.
+const AT_ONCE: u32 = 8;
+
 /// How many invocations make one of so many results, each a sum of so many terms: as many as there are to spare, but each with
-/// a four of its own, and few enough that one of them may add up what they have.
+/// terms of its own, and few enough that one of them may add up what they have.
 fn team(results: u32, terms: u32) -> u32 {
-    let most = (WORKGROUP_SIZE / results.min(WORKGROUP_SIZE)).min(terms.div_ceil(4)).min(16);
+    let most = (WORKGROUP_SIZE / results.min(WORKGROUP_SIZE)).min(terms.div_ceil(AT_ONCE)).min(16);
     1 << most.ilog2()
 }
 

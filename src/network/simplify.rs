@@ -8,14 +8,16 @@ mod pointwise;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod uses;
 mod weights;
 
 use functions::{function_into_layer, identity, written_out};
 use pointwise::{convolution_before_resize, into_perceptron, pair, scale_into_convolution};
 use sums::sum_into_layer;
+use uses::Uses;
 use weights::{factor_into_convolution, line_into_convolution};
 
-use super::known::{Known, Place};
+use super::known::Place;
 use super::resolve::{Resolved, Source};
 use crate::layer::Layer;
 
@@ -72,56 +74,6 @@ fn wherever(resolved: &mut Resolved, rule: fn(&mut Resolved, &Uses, usize) -> bo
     }
 }
 
-/// What writes and what reads each storage.
-struct Uses(Vec<Use>);
-
-#[derive(Clone, Copy, Default)]
-struct Use {
-    /// One layer that writes it.
-    writer: usize,
-    /// How many do.
-    writers: usize,
-    /// How often layers read it.
-    readers: usize,
-    /// Whether the caller reads it.
-    is_output: bool,
-}
-
-impl Uses {
-    fn new(resolved: &Resolved) -> Self {
-        let mut uses = vec![Use::default(); resolved.storages.len()];
-        for (index, layer) in resolved.layers.iter().enumerate() {
-            let written = &mut uses[layer.output.storage];
-            (written.writer, written.writers) = (index, written.writers + 1);
-            for source in &layer.sources {
-                if let Source::Place(place) = source {
-                    uses[place.storage].readers += 1;
-                }
-            }
-        }
-        for (_, known) in &resolved.outputs {
-            if let Known::View(view) = known {
-                uses[view.storage].is_output = true;
-            }
-        }
-        Self(uses)
-    }
-
-    /// The one layer that writes all of this place, if a single one does.
-    fn writer(&self, resolved: &Resolved, source: &Source) -> Option<usize> {
-        let Source::Place(place) = source else { return None };
-        let Use { writer, writers: 1, .. } = self.0[place.storage] else { return None };
-        (resolved.layers[writer].output == *place).then_some(writer)
-    }
-
-    /// [`writer`](Self::writer), if nobody else reads the place.
-    fn own_writer(&self, resolved: &Resolved, source: &Source) -> Option<usize> {
-        let writer = self.writer(resolved, source)?;
-        let storage = self.0[resolved.layers[writer].output.storage];
-        (storage.readers == 1 && !storage.is_output).then_some(writer)
-    }
-}
-
 /// Removes layers whose output nobody reads, and then those that only they read.
 fn remove_unread(resolved: &mut Resolved) {
     let mut uses = Uses::new(resolved);
@@ -142,12 +94,6 @@ fn remove_unread(resolved: &mut Resolved) {
         let mut is_read = is_read.into_iter();
         resolved.layers.retain(|_| is_read.next().unwrap_or(true));
     }
-}
-
-/// A layer's result goes where a later one's went, which is no more.
-fn take_over(resolved: &mut Resolved, writer: usize, later: usize) {
-    resolved.layers[writer].output = resolved.layers[later].output;
-    resolved.layers.remove(later);
 }
 
 /// A layer whose result is only copied into a larger tensor writes it there.

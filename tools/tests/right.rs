@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use sepconv::unstable::{Given, Planner};
 use sepconv::{
     Activation, AveragePool2d, Axis, Binary, BinaryOperation, Choice, Conv2d, ConvTranspose2d, Coordinates,
-    Interpolation, Layer, MatMul, MaxPool2d, Nearest, Normalise, PaddingMode, Rearrange, Reduce, Reduction, Resize2d,
-    Rounding, SeparableConv2d, Softmax, Target, Unary, kernels, verify,
+    Interpolation, Layer, MatMul, MaxPool2d, Nearest, Normalise, PaddingMode, Perceptron, Rearrange, Reduce, Reduction,
+    Resize2d, Rounding, SeparableConv2d, Softmax, Target, Unary, kernels, verify,
 };
 use sepconv_tools::traffic;
 
@@ -63,6 +63,8 @@ fn other_layers() -> Vec<Layer> {
     let shuffled = shuffled.with(0.into(), |_| {}).unwrap();
     let mut product = MatMul::new([9, 30, 17]).unwrap();
     (product.activation, product.bias) = (Activation::Gelu, true);
+    let mut excited = Perceptron::new(2, [70, 18, 70]).unwrap();
+    (excited.hidden_activation, excited.activation) = (Activation::Relu, Activation::Sigmoid);
     let reduce = |reduction, sizes| Reduce::new(reduction, sizes).unwrap();
     let shape = [2, 5, 9, 8];
     let cubic = Interpolation::Cubic { coefficient: -0.75, exclude_outside: true };
@@ -76,6 +78,8 @@ fn other_layers() -> Vec<Layer> {
         shuffled.into(),
         product.into(),
         MatMul::new([1, 40, 70]).unwrap().into(),
+        excited.into(),
+        Perceptron::new(1, [33, 300, 3]).unwrap().into(),
         MaxPool2d::new(3).stride(2).padding(1).geometry(shape).unwrap().into(),
         AveragePool2d::new([2, 3]).padding(1).geometry(shape).unwrap().into(),
         reduce(Reduction::Mean, [3, 70, 1]).into(),

@@ -1,6 +1,6 @@
 //! Functions: they go into the layer before them, and are recognised where they are written out.
 
-use super::{Uses, take_over};
+use super::uses::{Uses, take_over};
 use crate::activation::Activation;
 use crate::layer::Layer;
 use crate::layers::binary::BinaryOperation;

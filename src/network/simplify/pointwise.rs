@@ -1,6 +1,6 @@
 //! 1 × 1 convolutions: what they take in, what they come before, and what two layers make together.
 
-use super::Uses;
+use super::uses::Uses;
 use crate::activation::Activation;
 use crate::describe::Describe;
 use crate::geometry::Geometry;
@@ -61,6 +61,7 @@ pub(super) fn convolution_before_resize(resolved: &mut Resolved, uses: &Uses, in
         || convolution.input_scale
         || resize.residual
         || resize.output.area() <= resize.input.area()
+        || resize.output != convolution.input
         || values(resize.output_shape()) != values(convolution.input_shape())
     {
         return false;

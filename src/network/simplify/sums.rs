@@ -1,6 +1,6 @@
 //! Sums: a tensor that is added becomes a layer's residual.
 
-use super::Uses;
+use super::uses::Uses;
 use crate::activation::Activation;
 use crate::geometry::Geometry;
 use crate::layer::Layer;

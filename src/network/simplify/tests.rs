@@ -52,14 +52,19 @@ impl Build {
         self.node(operation, &[x, weight, bias])
     }
 
+    /// Planes that are so many times as high and as wide.
+    fn resized(&mut self, x: Value, interpolation: Interpolation, [height, width]: [f32; 2]) -> Value {
+        self.count += 1;
+        let (region, name) = (self.constant(&[0]), format!("scales{}", self.count));
+        let scales = self.network.constant(&name, &[4], vec![1.0, 1.0, height, width]).unwrap();
+        let operation = Operation::Resize { coordinates: Coordinates::HalfPixel, interpolation, axes: Vec::new() };
+        self.node(operation, &[x, region, scales])
+    }
+
     /// The mean of each plane, resized to the plane.
-    fn resized(&mut self, x: Value) -> Value {
+    fn mean(&mut self, x: Value) -> Value {
         let small = self.node(Operation::GlobalPool(Reduction::Mean), &[x]);
-        let region = self.constant(&[0]);
-        let scales = self.network.constant("scales", &[4], vec![1.0, 1.0, 5.0, 6.0]).unwrap();
-        let (coordinates, interpolation) = (Coordinates::HalfPixel, Interpolation::Linear);
-        let operation = Operation::Resize { coordinates, interpolation, axes: Vec::new() };
-        self.node(operation, &[small, region, scales])
+        self.resized(small, Interpolation::Linear, [5.0, 6.0])
     }
 }
 
@@ -288,14 +293,14 @@ fn a_sum_becomes_a_residual() {
     }
     // What is resized takes one too.
     let resized = layers(|b, x| {
-        let y = b.resized(x);
+        let y = b.mean(x);
         vec![b.binary(BinaryOperation::Add, x, y)]
     });
     assert!(matches!(resized[..], [_, Layer::Resize2d(Resize2d { residual: true, .. })]), "{resized:?}");
     // Of two layers, that which can take the function behind the sum as well.
     let convolution_and_resized = layers(|b, x| {
         let y = b.convolution(x, [4, 4, 1, 1], 1);
-        let z = b.resized(x);
+        let z = b.mean(x);
         let sum = b.binary(BinaryOperation::Add, y, z);
         vec![b.function(Activation::Relu, sum)]
     });
@@ -409,11 +414,7 @@ fn a_product_and_a_sum_are_one_layer() {
 fn a_convolution_comes_before_its_planes_are_enlarged() {
     let resized = |factor: f32, weight: [u32; 4], interpolation, function, residual: bool| {
         layers(|b, x| {
-            let region = b.constant(&[0]);
-            let scales = b.network.constant("scales", &[4], vec![1.0, 1.0, factor, 1.5 * factor]).unwrap();
-            let coordinates = Coordinates::HalfPixel;
-            let operation = Operation::Resize { coordinates, interpolation, axes: Vec::new() };
-            let large = b.node(operation, &[x, region, scales]);
+            let large = b.resized(x, interpolation, [factor, 1.5 * factor]);
             let y = b.convolution(large, weight, 1);
             let y = b.function(function, y);
             vec![if residual { b.binary(BinaryOperation::Add, y, large) } else { y }]
@@ -428,18 +429,21 @@ fn a_convolution_comes_before_its_planes_are_enlarged() {
     }
     // What is added to its result is added behind both.
     let summed = layers(|b, x| {
-        let [large, other] = [x, b.function(Activation::Exp, x)].map(|small| {
-            let (region, scales) = (b.constant(&[0]), vec![1.0, 1.0, 2.0, 2.0]);
-            let scales = b.network.constant("scales", &[4], scales).unwrap();
-            let (coordinates, interpolation) = (Coordinates::HalfPixel, Interpolation::Linear);
-            let operation = Operation::Resize { coordinates, interpolation, axes: Vec::new() };
-            b.node(operation, &[small, region, scales])
-        });
+        let [large, other] =
+            [x, b.function(Activation::Exp, x)].map(|small| b.resized(small, Interpolation::Linear, [2.0; 2]));
         let y = b.convolution(large, [4, 4, 1, 1], 1);
         vec![b.binary(BinaryOperation::Add, y, other)]
     });
     let [.., Layer::Conv2d(convolution), _, Layer::Resize2d(resize)] = summed[..] else { panic!("{summed:?}") };
     assert_eq!((convolution.residual, resize.residual), (Residual::None, true));
+    // Planes that are seen in another shape are others.
+    let reshaped = layers(|b, x| {
+        let large = b.resized(x, Interpolation::Linear, [2.0; 2]);
+        let shape = b.network.integers("shape", &[4], vec![1, 8, 5, 12]).unwrap();
+        let seen = b.node(Operation::Reshape { zero_is_zero: false }, &[large, shape]);
+        vec![b.convolution(seen, [3, 8, 1, 1], 1)]
+    });
+    assert!(!comes_first(&reshaped), "{reshaped:?}");
     // Of a larger filter, with a function behind it, of fewer pixels, and where somebody else reads the planes.
     for (factor, weight, function, residual) in [
         (2.0, [3, 4, 3, 3], none, false),

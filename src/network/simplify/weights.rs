@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Uses, take_over};
+use super::uses::{Uses, take_over};
 use crate::activation::Activation;
 use crate::geometry::Geometry;
 use crate::layer::Layer;

@@ -2,7 +2,7 @@
 
 use sepconv::{
     Activation, Axis, Binary, BinaryOperation, Conv2d, ConvTranspose2d, Coordinates, Interpolation, Layer, MatMul,
-    MaxPool2d, Normalise, Rearrange, Reduce, Reduction, Resize2d, SeparableConv2d, Softmax, Unary,
+    MaxPool2d, Normalise, Perceptron, Rearrange, Reduce, Reduction, Resize2d, SeparableConv2d, Softmax, Unary,
 };
 
 fn conv(layer: Conv2d, shape: [u32; 4]) -> Layer {
@@ -51,6 +51,13 @@ pub fn pool() -> Layer {
 
 pub fn product() -> Layer {
     MatMul::new([64, 24, 256]).unwrap().into()
+}
+
+/// Each member of a team has eight terms or sixteen.
+pub fn perceptron() -> Layer {
+    let mut layer = Perceptron::new(3, [128, 32, 64]).unwrap();
+    (layer.hidden_bias, layer.bias) = (false, false);
+    layer.into()
 }
 
 /// Rows of a multiple of four values for each of a team.

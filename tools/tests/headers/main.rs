@@ -167,6 +167,14 @@ const CLAIMS: &[Claim] = &[
         |case| case.loaded("weight"), |case| case.pixels() / case.the("PIXEL_TILE") * 8 * case.channels()),
     claim("transposed", transposed, ONCE, Case::stored, Case::outputs),
 
+    claim("perceptron", perceptron, "Each weight is read once per image;",
+        |case| case.loaded("hidden_weight") + case.loaded("weight"), |case| case.layer.multiply_adds()),
+    claim("perceptron", perceptron, "the input once per hidden feature, through the cache.",
+        |case| case.loaded("input"), |case| case.inputs() * 32),
+    claim("perceptron", perceptron, "Neighbouring members read neighbouring weights.",
+        |case| case.counts().of("hidden_weight").loads.sectors, |case| 4 * case.counts().of("hidden_weight").loads.requests),
+    claim("perceptron", perceptron, ONCE, Case::stored, Case::outputs),
+
     claim("reduce", rows, "Each input value is read once.", |case| case.loaded("input"), Case::inputs),
     claim("reduce", rows, ONCE, Case::stored, Case::outputs),
     claim("softmax", shares, "Each input value is read three times,", |case| case.loaded("input"), |case| 3 * case.inputs()),
