@@ -39,50 +39,35 @@ struct Extent {
 var<workgroup> hidden: array<f32, MAXIMUM_HIDDEN>;
 var<workgroup> parts: array<f32, WORKGROUP_SIZE>;
 
-fn hidden_weight_at(index: u32) -> f32 { return f32(hidden_weight[extent.hidden_weight_offset + index]); }
+// What a layer reads: of the first one the input and its weights, of the second what the first one made, and its own weights.
+fn value_at(is_hidden: bool, image: u32, index: u32) -> f32 {
+    if is_hidden { return input_at(extent.input_offset + image * extent.in_features + index); }
+    return hidden[index];
+}
 
-fn weight_at(index: u32) -> f32 { return f32(weight[extent.weight_offset + index]); }
+fn factor_at(is_hidden: bool, index: u32) -> f32 {
+    if is_hidden { return f32(hidden_weight[extent.hidden_weight_offset + index]); }
+    return f32(weight[extent.weight_offset + index]);
+}
 
-// What a member of a team sums of a hidden feature.
-fn hidden_share(image: u32, feature: u32, member: u32) -> f32 {
-    let values = extent.input_offset + image * extent.in_features;
-    let weights = feature * extent.in_features;
+// What a member of a team sums of a layer's feature: every so many-th of its terms.
+fn share(is_hidden: bool, image: u32, feature: u32, terms: u32, team: u32, member: u32) -> f32 {
     var sums: array<vec4f, FOURS>;
-    for (var first = member; first < extent.in_features; first += 4u * FOURS * extent.hidden_team) {
+    for (var first = member; first < terms; first += 4u * FOURS * team) {
         for (var f = 0u; f < FOURS; f++) {
-            let terms = first + (4u * f + vec4u(0u, 1u, 2u, 3u)) * extent.hidden_team;
-            let is_there = terms < vec4u(extent.in_features);
-            let at = select(vec4u(0u), terms, is_there);
-            let v = values + at;
-            let w = weights + at;
-            let value = vec4f(input_at(v.x), input_at(v.y), input_at(v.z), input_at(v.w));
-            let factor =
-                vec4f(hidden_weight_at(w.x), hidden_weight_at(w.y), hidden_weight_at(w.z), hidden_weight_at(w.w));
+            let ahead = first + (4u * f + vec4u(0u, 1u, 2u, 3u)) * team;
+            let is_there = ahead < vec4u(terms);
+            // Past the last term, the first one is read again and not added.
+            let at = select(vec4u(0u), ahead, is_there);
+            let w = feature * terms + at;
+            let value = vec4f(
+                value_at(is_hidden, image, at.x), value_at(is_hidden, image, at.y),
+                value_at(is_hidden, image, at.z), value_at(is_hidden, image, at.w));
+            let factor = vec4f(
+                factor_at(is_hidden, w.x), factor_at(is_hidden, w.y), factor_at(is_hidden, w.z), factor_at(is_hidden, w.w));
             sums[f] = fma(select(vec4f(0.0), value, is_there), select(vec4f(0.0), factor, is_there), sums[f]);
         }
     }
-    return total(sums);
-}
-
-// What a member of a team sums of an output feature.
-fn share(feature: u32, member: u32) -> f32 {
-    let weights = feature * extent.hidden_features;
-    var sums: array<vec4f, FOURS>;
-    for (var first = member; first < extent.hidden_features; first += 4u * FOURS * extent.team) {
-        for (var f = 0u; f < FOURS; f++) {
-            let terms = first + (4u * f + vec4u(0u, 1u, 2u, 3u)) * extent.team;
-            let is_there = terms < vec4u(extent.hidden_features);
-            let at = select(vec4u(0u), terms, is_there);
-            let w = weights + at;
-            let value = vec4f(hidden[at.x], hidden[at.y], hidden[at.z], hidden[at.w]);
-            let factor = vec4f(weight_at(w.x), weight_at(w.y), weight_at(w.z), weight_at(w.w));
-            sums[f] = fma(select(vec4f(0.0), value, is_there), select(vec4f(0.0), factor, is_there), sums[f]);
-        }
-    }
-    return total(sums);
-}
-
-fn total(sums: array<vec4f, FOURS>) -> f32 {
     var all = vec4f(0.0);
     for (var f = 0u; f < FOURS; f++) { all += sums[f]; }
     return (all.x + all.y) + (all.z + all.w);
@@ -100,36 +85,36 @@ fn together(local: u32, team: u32, own: f32) -> f32 {
     return sum;
 }
 
+// Adds a feature's bias, applies its function, and puts it where it is read.
+fn finish(is_hidden: bool, image: u32, feature: u32, sum: f32) {
+    var y = sum;
+    if is_hidden {
+        if HAS_HIDDEN_BIAS { y += f32(hidden_bias[extent.hidden_bias_offset + feature]); }
+        hidden[feature] = activate(y, HIDDEN_ACTIVATION, extent.hidden_low, extent.hidden_high);
+    } else {
+        if HAS_BIAS { y += f32(bias[extent.bias_offset + feature]); }
+        y = activate(y, ACTIVATION, extent.activation_low, extent.activation_high);
+        store(y, image * extent.out_features + feature);
+    }
+}
+
+// Makes all features of a layer, as many at a time as there are teams. All invocations must call it.
+fn make(is_hidden: bool, image: u32, local: u32, features: u32, terms: u32, team: u32) {
+    let member = local % team;
+    for (var first = 0u; first < features; first += WORKGROUP_SIZE / team) {
+        let feature = first + local / team;
+        let is_made = feature < features;
+        var own = 0.0;
+        if is_made { own = share(is_hidden, image, feature, terms, team, member); }
+        let sum = together(local, team, own);
+        if is_made & (member == 0u) { finish(is_hidden, image, feature, sum); }
+    }
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) invocation: vec3u) {
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u) {
     let image = workgroup.x + extent.first_workgroup_x;
-    let local = invocation.x;
-
-    let hidden_member = local % extent.hidden_team;
-    for (var first = 0u; first < extent.hidden_features; first += WORKGROUP_SIZE / extent.hidden_team) {
-        let feature = first + local / extent.hidden_team;
-        let is_made = feature < extent.hidden_features;
-        var own = 0.0;
-        if is_made { own = hidden_share(image, feature, hidden_member); }
-        var sum = together(local, extent.hidden_team, own);
-        if is_made && hidden_member == 0u {
-            if HAS_HIDDEN_BIAS { sum += f32(hidden_bias[extent.hidden_bias_offset + feature]); }
-            hidden[feature] = activate(sum, HIDDEN_ACTIVATION, extent.hidden_low, extent.hidden_high);
-        }
-    }
+    make(true, image, local.x, extent.hidden_features, extent.in_features, extent.hidden_team);
     workgroupBarrier();
-
-    let member = local % extent.team;
-    for (var first = 0u; first < extent.out_features; first += WORKGROUP_SIZE / extent.team) {
-        let feature = first + local / extent.team;
-        let is_made = feature < extent.out_features;
-        var own = 0.0;
-        if is_made { own = share(feature, member); }
-        var sum = together(local, extent.team, own);
-        if is_made && member == 0u {
-            if HAS_BIAS { sum += f32(bias[extent.bias_offset + feature]); }
-            let y = activate(sum, ACTIVATION, extent.activation_low, extent.activation_high);
-            store(y, image * extent.out_features + feature);
-        }
-    }
+    make(false, image, local.x, extent.out_features, extent.hidden_features, extent.team);
 }

@@ -24,7 +24,7 @@ pub enum Error {
     /// A residual behind an activation whose rounding could not be bounded then.
     #[error(
         "residual is added behind the activation {activation}; that must be none, relu, relu6, a clamp around 0, leaky-relu, silu, \
-         hardswish, gelu or mish"
+         hardswish, gelu by erf or by tanh, or mish"
     )]
     ResidualAfter {
         /// The activation.

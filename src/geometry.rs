@@ -47,6 +47,12 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// Whether it makes each output pixel from the input pixel at the same place alone.
+    pub(crate) fn is_pixelwise(&self) -> bool {
+        let one = Size::from(1);
+        self.kernel_size == one && self.stride == one && self.input == self.output
+    }
+
     /// `[batch, in_channels, height, width]`
     #[must_use]
     pub fn input_shape(&self) -> [u32; 4] {

@@ -9,8 +9,8 @@ use sepconv::roofline::Roofline;
 use sepconv::unstable::{Kind, LayerTensors, Memory, Planner, Program, Step};
 use sepconv::{
     Activation, AveragePool2d, Binary, BinaryOperation, Choice, Context, Conv2d, ConvTranspose2d, Coordinates, DType,
-    Error, Interpolation, Layer, MaxPool2d, Normalise, Operands, PaddingMode, Parameters, Reduce, Reduction, Resize2d,
-    SeparableConv2d, Softmax, Target, Tensor, Unary, kernels, reference,
+    Error, Interpolation, Layer, MaxPool2d, Normalise, Operands, PaddingMode, Parameters, Perceptron, Reduce,
+    Reduction, Resize2d, SeparableConv2d, Softmax, Target, Tensor, Unary, kernels, reference,
 };
 
 /// A layer or two for each kernel, of several tiles along every axis.
@@ -890,6 +890,7 @@ fn layers_of_networks() -> Vec<Layer> {
         centred.into(),
         Reduce::new(Reduction::Max, [95, 9, 1]).unwrap().into(),
         Softmax::new([7, 30, 4], false).unwrap().into(),
+        Perceptron::new(90, [5, 3, 7]).unwrap().into(),
         Normalise::instance([6, 3, 5, 7], 1e-3).unwrap().into(),
         Normalise::group([7, 6, 3, 5], 2, 1e-3).unwrap().into(),
         Normalise::layer(11, 60, 1e-3).unwrap().into(),

@@ -49,9 +49,10 @@ impl<'a> Parameters<'a> {
         self.with(Some("pointwise"), "bias", bias)
     }
 
-    /// The weight of a [`Perceptron`](crate::Perceptron)'s hidden layer, `[hidden_features, in_features, 1, 1]`.
+    /// The weight of a [`Perceptron`](crate::Perceptron)'s hidden layer, `[hidden_features, in_features, 1, 1]`; takes a tensor or
+    /// an `Option` of one.
     #[must_use]
-    pub fn hidden_weight(self, weight: &'a Tensor) -> Self {
+    pub fn hidden_weight(self, weight: impl Into<Option<&'a Tensor>>) -> Self {
         self.with(Some("hidden"), "weight", weight)
     }
 

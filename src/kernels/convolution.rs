@@ -211,12 +211,6 @@ pub(super) fn cut(part: &Part) -> [(&'static str, u32); 2] {
     [("CONTINUES", part.continues.into()), ("FINISHES", part.finishes.into())]
 }
 
-/// Whether a convolution makes each output pixel from the input pixel at the same place alone.
-pub(super) fn is_pixelwise(geometry: &Geometry) -> bool {
-    let one = Size::from(1);
-    geometry.kernel_size == one && geometry.stride == one && geometry.input == geometry.output
-}
-
 /// A convolution of single pixels sees no rows: its planes become one row each, which tiles better.
 pub(super) fn in_one_row(part: Part) -> Part {
     match row_of(&part.geometry) {
@@ -227,7 +221,7 @@ pub(super) fn in_one_row(part: Part) -> Part {
 
 /// The same convolution of planes of one row; none if it sees rows.
 pub(super) fn row_of(g: &Geometry) -> Option<Geometry> {
-    let width = i32::try_from(g.input.area()).ok().filter(|_| is_pixelwise(g))?;
+    let width = i32::try_from(g.input.area()).ok().filter(|_| g.is_pixelwise())?;
     let row = Size { height: 1, width: width.unsigned_abs() };
     Some(Geometry { input: row, output: row, dilation: Size::from(1), ..*g })
 }

@@ -78,7 +78,9 @@ fn variants(layer: &MatMul, target: &Target) -> Vec<Variant> {
         let is_enough = target.software || outputs / u64::from(made) >= BUSY;
         (is_enough, if is_enough { made } else { u32::MAX - made })
     };
-    let mut tiles: Vec<_> = TILES.into_iter().filter(|tile| tile.all_rows() < 2 * layer.rows).collect();
+    // Without that many registers, as RDNA 3 is by RADV, a GPU keeps sums in memory.
+    let fits = |tile: &Tile| target.software || tile.all_rows() * tile.columns() <= 64;
+    let mut tiles: Vec<_> = TILES.into_iter().filter(|tile| tile.all_rows() < 2 * layer.rows).filter(fits).collect();
     tiles.sort_by_key(|tile| std::cmp::Reverse(best(tile)));
     let own = [("HAS_BIAS", layer.bias.into()), ("ACTIVATION", layer.activation.number())];
     let variant = |tile: Tile| {

@@ -1,12 +1,11 @@
 //! The row of `shaders/perceptron.wgsl`.
 
-use super::convolution::{check_bytes, shader};
 use super::row::{Kernel, Lowering, Rank, Rules, Variant};
-use super::simple;
+use super::simple::{self, Piece, Places};
 use crate::describe::Describe;
 use crate::error::Result;
 use crate::layers::perceptron::Perceptron;
-use crate::program::{Binding, Kind, Name, Program, Step};
+use crate::program::Program;
 use crate::shader::{Shader, part};
 use crate::target::Target;
 
@@ -67,41 +66,27 @@ fn team(results: u32, terms: u32) -> u32 {
 }
 
 fn lower(layer: &Perceptron, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
-    let target = lowering.target;
-    let tensors = layer.given().into_iter().map(|given| (given.name, given.shape));
-    let limit = ("max_storage_buffer_binding_size", target.binding_bytes());
-    check_bytes(tensors.chain([("output", layer.output_shape())]), target, limit)?;
-    let mut program = Program::new(KERNEL.name, target.dtype);
-    let mut bindings = Vec::new();
-    for given in layer.given() {
-        let kind = if given.is_parameter { Kind::Parameter } else { Kind::Input };
-        let buffer = program.buffer(kind, Name { part: given.part, name: given.name }, given.shape);
-        let number = match (given.part, given.name) {
-            (Some(_), "weight") => 2,
-            (Some(_), _) => 3,
-            (None, "weight") => 4,
-            (None, "bias") => 6,
-            _ => 1,
-        };
-        bindings.push(Binding::read(number, program.whole(buffer)));
-    }
-    let output = program.buffer(Kind::Output, "output", layer.output_shape());
-    // The shader does not read a bias that there is not, but something must be bound there.
-    let filler = bindings[0].slice;
-    for number in [3, 6] {
-        if bindings.iter().all(|binding| binding.number != number) {
-            bindings.push(Binding::read(number, filler));
-        }
-    }
-    bindings.push(Binding::write(5, program.whole(output)));
+    simple::lower_at(&KERNEL, layer, variant, words, halves, &Places { of: places, last: 6 }, lowering)
+}
+
+fn words(layer: &Perceptron) -> Vec<u32> {
     let Perceptron { in_features, hidden_features, out_features, .. } = *layer;
     let sizes = [in_features, hidden_features, out_features];
     let teams = [team(hidden_features, in_features), team(out_features, hidden_features)];
     let limits =
         [layer.hidden_activation, layer.activation].map(|activation| activation.parameters().map(f32::to_bits));
-    let uniform = simple::uniform(sizes.into_iter().chain(teams).chain(limits.into_iter().flatten()));
-    let Variant { constants, grid } = KERNEL.variant(&(*layer).into(), target, variant);
-    let step = Step::new(shader(&KERNEL), "main", constants, uniform, bindings);
-    program.dispatch(step, grid, &target.limits)?;
-    Ok(program)
+    sizes.into_iter().chain(teams).chain(limits.into_iter().flatten()).collect()
+}
+
+/// The input, the weight and the bias of the hidden layer, the weight and the bias of the other.
+fn places(layer: &Perceptron) -> Vec<u32> {
+    let is_there = [true, true, layer.hidden_bias, true, layer.bias];
+    let all = [1, 2, 3, 4, 6].into_iter().zip(is_there);
+    all.filter_map(|(number, is_there)| is_there.then_some(number)).collect()
+}
+
+fn halves(layer: &Perceptron) -> Option<[Piece<Perceptron>; 2]> {
+    // Parameters serve all images.
+    let given = [layer.in_features.into(), 0, 0, 0, 0];
+    simple::halves(layer.batch, |batch| Perceptron { batch, ..*layer }, &given, layer.out_features.into())
 }

@@ -94,6 +94,20 @@ fn pieces<S: Sizes>(layer: &S, halves: Halves<S>, target: &Target) -> Result<Vec
     Ok(fitting)
 }
 
+/// Where a shader has the tensors that a layer is given, and the last binding that it reads. Its output is at 5.
+pub(super) struct Places<S> {
+    /// A binding for each of them, in the order in which the layer is given them.
+    pub of: fn(&S) -> Vec<u32>,
+    pub last: u32,
+}
+
+impl<S: Sizes> Places<S> {
+    /// At 1, 2, 3 and so on.
+    fn in_order(last: u32) -> Self {
+        Self { of: |layer| (1..).zip(layer.given()).map(|(number, _)| number).collect(), last }
+    }
+}
+
 /// The program of a layer in one step, or in several if a tensor is larger than a binding. Its inputs and parameters are at the
 /// bindings 1, 2, 3 and so on, in the order in which it is given them, and its output is at 5.
 ///
@@ -107,7 +121,20 @@ pub(super) fn lower<S: Sizes>(
     halves: Halves<S>,
     lowering: &Lowering<'_>,
 ) -> Result<Program> {
-    in_steps(kernel, layer, variant, |layer| vec![(Vec::new(), uniform(words(layer)))], halves, 0, lowering)
+    lower_at(kernel, layer, variant, words, halves, &Places::in_order(0), lowering)
+}
+
+/// [`lower`] for a kernel that has tensors at bindings of its own.
+pub(super) fn lower_at<S: Sizes>(
+    kernel: &Kernel,
+    layer: &S,
+    variant: usize,
+    words: impl Fn(&S) -> Vec<u32>,
+    halves: Halves<S>,
+    places: &Places<S>,
+    lowering: &Lowering<'_>,
+) -> Result<Program> {
+    in_steps(kernel, layer, variant, |layer| vec![(Vec::new(), uniform(words(layer)))], halves, places, lowering)
 }
 
 /// [`lower`] for a kernel that starts and ends its sums as a convolution does: by `shaders/shared/epilogue.wgsl`.
@@ -119,7 +146,8 @@ pub(super) fn lower_sums<S: Sizes>(
     halves: Halves<S>,
     lowering: &Lowering<'_>,
 ) -> Result<Program> {
-    in_steps(kernel, layer, variant, |layer| vec![(Vec::new(), extent(layer).words())], halves, 4, lowering)
+    let parts = |layer: &S| vec![(Vec::new(), extent(layer).words())];
+    in_steps(kernel, layer, variant, parts, halves, &Places::in_order(4), lowering)
 }
 
 /// What a step has of its own: constants besides the variant's, and its uniform.
@@ -133,18 +161,17 @@ pub(super) fn lower_parts<S: Sizes>(
     parts: impl Fn(&S) -> Vec<Part>,
     lowering: &Lowering<'_>,
 ) -> Result<Program> {
-    in_steps(kernel, layer, variant, parts, whole, 4, lowering)
+    in_steps(kernel, layer, variant, parts, whole, &Places::in_order(4), lowering)
 }
 
-/// The program, whose shader reads bindings up to number `last`. It does not read those that the layer has no tensor for,
-/// but something must be bound there.
+/// The program. Its shader does not read the bindings that the layer has no tensor for, but something must be bound there.
 fn in_steps<S: Sizes>(
     kernel: &Kernel,
     layer: &S,
     variant: usize,
     parts: impl Fn(&S) -> Vec<Part>,
     halves: Halves<S>,
-    last: u32,
+    places: &Places<S>,
     lowering: &Lowering<'_>,
 ) -> Result<Program> {
     let target = lowering.target;
@@ -159,9 +186,12 @@ fn in_steps<S: Sizes>(
     for Piece { layer, given: starts, output: start } in pieces(layer, halves, target)? {
         let tensors = layer.given().into_iter().zip(&given).zip(starts);
         let slices = tensors.map(|((given, &buffer), start)| Slice { buffer, start, length: values(given.shape) });
-        let mut bindings: Vec<_> = (1..).zip(slices).map(|(number, slice)| Binding::read(number, slice)).collect();
+        let numbers = (places.of)(&layer);
+        let read = numbers.iter().zip(slices).map(|(&number, slice)| Binding::read(number, slice));
+        let mut bindings: Vec<_> = read.collect();
         let filler = bindings[bindings.len() - 1].slice;
-        bindings.extend((1..=last).skip(bindings.len()).map(|number| Binding::read(number, filler)));
+        let missing = (1..=places.last).filter(|number| *number != 5 && !numbers.contains(number));
+        bindings.extend(missing.map(|number| Binding::read(number, filler)));
         let slice = Slice { buffer: output, start, length: values(layer.output_shape()) };
         bindings.push(Binding::write(5, slice));
         let Variant { constants, grid } = kernel.variant(&layer.into(), target, variant);

@@ -1,6 +1,6 @@
 //! The row of `shaders/tiled_pointwise.wgsl`.
 
-use super::convolution::{Layout, around_sums, cost, is_pixelwise, lower_as};
+use super::convolution::{Layout, around_sums, cost, lower_as};
 use super::packed::PACKED;
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::tiling::TileWork;
@@ -48,7 +48,7 @@ const FOURS: Layout = Layout { alignment: [4, 4, 1, 4, 4], ..PACKED };
 
 fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
     tiled_gemm::supports(geometry, target)?;
-    if !is_pixelwise(geometry) {
+    if !geometry.is_pixelwise() {
         return Err("it needs a 1 x 1 kernel, stride 1 and no padding");
     }
     let plane = geometry.output.area();

@@ -254,7 +254,7 @@ impl Network {
         shapes: &[(&str, &[u32])],
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<NetworkPlan> {
-        let resolved = self.resolve(shapes)?;
+        let resolved = self.resolve(shapes, context.dtype())?;
         let lowered = lower::lower(&resolved, context.planner())?;
         NetworkPlan::new(context, &resolved, lowered, progress)
     }
@@ -271,7 +271,7 @@ impl Network {
         shapes: &[(&str, &[u32])],
         progress: &dyn Fn(usize, usize),
     ) -> Result<NetworkPlan> {
-        let resolved = self.resolve(shapes)?;
+        let resolved = self.resolve(shapes, context.dtype())?;
         let lowered = lower::lower(&resolved, context.planner())?;
         crate::gpu::browser::compile_program(context, &lowered.program, progress).await?;
         NetworkPlan::new(context, &resolved, lowered, &|_, _| ())
@@ -303,7 +303,7 @@ impl Network {
         visit: impl FnMut(&ReferenceLayer<'_>) -> Result<()>,
     ) -> Result<Vec<ReferenceOutput>> {
         let shapes: Vec<(&str, &[u32])> = inputs.iter().map(|(name, shape, _)| (*name, *shape)).collect();
-        reference::run(&self.resolve(&shapes)?, dtype, inputs, visit)
+        reference::run(&self.resolve(&shapes, dtype)?, dtype, inputs, visit)
     }
 
     /// [`plan`](Self::plan) without a device: what would run, and what each layer would become.
@@ -316,16 +316,16 @@ impl Network {
         planner: &Planner,
         shapes: &[(&str, &[u32])],
     ) -> Result<(crate::program::Program, Vec<PlannedLayer>)> {
-        let lowered = lower::lower(&self.resolve(shapes)?, planner)?;
+        let lowered = lower::lower(&self.resolve(shapes, planner.target().dtype)?, planner)?;
         Ok((lowered.program, lowered.layers))
     }
 
-    /// The layers that a plan for inputs of these shapes has, with the names of the nodes that they began as.
+    /// The layers that a plan for inputs of these shapes has, where tensors are `f32`, with the names of the nodes that they began as.
     ///
     /// # Errors
     /// Those of [`plan`](Self::plan), but for the planner's and the device's own.
     pub fn layers(&self, shapes: &[(&str, &[u32])]) -> Result<Vec<(String, Layer)>> {
-        Ok(self.resolve(shapes)?.layers.into_iter().map(|layer| (layer.name, layer.layer)).collect())
+        Ok(self.resolve(shapes, DType::F32)?.layers.into_iter().map(|layer| (layer.name, layer.layer)).collect())
     }
 
     /// The names and shapes of its outputs for inputs of these shapes.
@@ -334,15 +334,16 @@ impl Network {
     /// Those of [`plan`](Self::plan), but for the planner's and the device's own.
     #[cfg(feature = "unstable")]
     pub fn output_shapes(&self, shapes: &[(&str, &[u32])]) -> Result<Vec<(String, Vec<u32>)>> {
-        let outputs = self.resolve(shapes)?.outputs;
+        let outputs = self.resolve(shapes, DType::F32)?.outputs;
         Ok(outputs.into_iter().map(|(name, known)| (name, known.shape().to_vec())).collect())
     }
 
-    fn resolve(&self, shapes: &[(&str, &[u32])]) -> Result<Resolved> {
+    /// The layers for inputs of these shapes and tensors of this type.
+    fn resolve(&self, shapes: &[(&str, &[u32])], dtype: DType) -> Result<Resolved> {
         let shapes = self.shapes(shapes)?;
         let mut resolved =
             resolve::resolve(&self.graph, &shapes).map_err(|(node, reason)| Error::Node { node, reason })?;
-        simplify::simplify(&mut resolved);
+        simplify::simplify(&mut resolved, dtype);
         if self.graph.is_folded {
             fold::fold(&mut resolved);
         }

@@ -19,10 +19,11 @@ use weights::{factor_into_convolution, line_into_convolution};
 
 use super::known::Place;
 use super::resolve::{Resolved, Source};
+use crate::dtype::DType;
 use crate::layer::Layer;
 
-/// Simplifies layers in place.
-pub(crate) fn simplify(resolved: &mut Resolved) {
+/// Simplifies layers in place, for tensors of this type.
+pub(crate) fn simplify(resolved: &mut Resolved, dtype: DType) {
     /// How far before a changed layer those are for which a rule may hold now: they have what it read, or made, to themselves.
     const NEAR: usize = 8;
     remove_unread(resolved);
@@ -43,7 +44,10 @@ pub(crate) fn simplify(resolved: &mut Resolved) {
         }
     }
     // Once what stands behind a convolution is in its weights, or a part of it.
-    wherever(resolved, convolution_before_resize);
+    // What it makes of small planes may be past the largest f16 where what stands between them is not.
+    if dtype == DType::F32 {
+        wherever(resolved, convolution_before_resize);
+    }
     wherever(resolved, scale_into_convolution);
     wherever(resolved, into_perceptron);
     wherever(resolved, pair);

@@ -55,6 +55,8 @@ INLINE float ceil(float x) { return __nvvm_ceil_f(x); }
 INLINE float sqrt(float x) { return __nvvm_sqrt_approx_f(x); }
 INLINE float exp(float x) { return __nvvm_ex2_approx_f(x * 1.44269504f); }
 INLINE float log(float x) { return __nvvm_lg2_approx_f(x) * 0.69314718f; }
+INLINE float4 exp(float4 x) { EACH(float4, exp(x[i])) }
+INLINE float4 abs(float4 x) { EACH(float4, abs(x[i])) }
 
 enum class mem_flags { mem_threadgroup };
 INLINE void threadgroup_barrier(mem_flags) {

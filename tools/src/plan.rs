@@ -12,7 +12,8 @@ use crate::Outcome;
 pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// The files of layers whose shaders are compiled.
-pub const SHAPES: [&str; 3] = ["benches/shapes.json", "benches/ort-web/shapes.json", "benches/networks/shapes.json"];
+pub const SHAPES: [&str; 4] =
+    ["benches/shapes.json", "benches/ort-web/shapes.json", "benches/networks/shapes.json", "benches/other_layers.json"];
 
 /// A shader as it is compiled: one text, begun at one function.
 pub struct Variant {

@@ -13,8 +13,17 @@ use crate::value::{Fields, Result, object, refused, thrown};
 pub struct Plan(sepconv::Plan);
 
 /// What the weights and biases of any kind of layer are called.
-const PARAMETERS: [&str; 7] =
-    ["weight", "bias", "depthwiseWeight", "depthwiseBias", "pointwiseWeight", "pointwiseBias", "scale"];
+const PARAMETERS: [&str; 9] = [
+    "weight",
+    "bias",
+    "depthwiseWeight",
+    "depthwiseBias",
+    "pointwiseWeight",
+    "pointwiseBias",
+    "scale",
+    "hiddenWeight",
+    "hiddenBias",
+];
 
 #[wasm_bindgen]
 impl Plan {
@@ -90,15 +99,16 @@ impl Plan {
     }
 
     /// Packs what has a tensor of the [`PARAMETERS`].
-    fn pack(&self, tensors: &[Option<sepconv::Tensor>; 7]) -> Result<sepconv::Weights> {
-        let [weight, bias, depthwise_weight, depthwise_bias, pointwise_weight, pointwise_bias, scale] = tensors;
+    fn pack(&self, tensors: &[Option<sepconv::Tensor>; 9]) -> Result<sepconv::Weights> {
+        let [weight, bias, depthwise_weight, depthwise_bias, pointwise_weight, pointwise_bias, scale, ..] = tensors;
+        let [.., hidden_weight, hidden_bias] = tensors;
         let parameters = match (weight, depthwise_weight, pointwise_weight) {
             (None, None, None) => Parameters::default(),
             (Some(weight), None, None) => Parameters::new(weight),
             (None, Some(depthwise), Some(pointwise)) => Parameters::separable(depthwise, pointwise),
             _ => return Err(refused("a layer takes weight, or else both depthwiseWeight and pointwiseWeight")),
         };
-        let parameters = parameters.bias(bias).scale(scale);
+        let parameters = parameters.bias(bias).scale(scale).hidden_weight(hidden_weight).hidden_bias(hidden_bias);
         let parameters = parameters.depthwise_bias(depthwise_bias).pointwise_bias(pointwise_bias);
         self.0.weights(&parameters).map_err(thrown)
     }

@@ -165,8 +165,17 @@ export interface NormParameters {
   bias: Tensor;
 }
 
+/** The weights and biases of both layers of a perceptron. */
+export interface PerceptronParameters {
+  hiddenWeight: Tensor;
+  hiddenBias?: Tensor;
+  weight: Tensor;
+  bias?: Tensor;
+}
+
 /** The weights and biases of a layer; most kinds have none. */
-export type LayerParameters = Conv2dParameters | SeparableConv2dParameters | NormParameters | { bias?: Tensor };
+export type LayerParameters =
+  Conv2dParameters | SeparableConv2dParameters | PerceptronParameters | NormParameters | { bias?: Tensor };
 
 /** The tensors of one run. The output needs a buffer that none of the others is in. */
 export interface RunTensors {

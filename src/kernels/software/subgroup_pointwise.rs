@@ -1,6 +1,6 @@
 //! The row of `shaders/software/subgroup_pointwise.wgsl`.
 
-use super::super::convolution::{Layout, PLAIN, around_sums, cost, is_pixelwise, lower_as};
+use super::super::convolution::{Layout, PLAIN, around_sums, cost, lower_as};
 use super::super::parts::MAXIMUM_TERMS;
 use super::super::row::{Kernel, Rank, Rules, Variant};
 use super::subgroup_gemm::{self, PIXEL_TILE};
@@ -54,7 +54,7 @@ fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
     if !target.shader_int64 {
         return Err("it needs a device opened with 64-bit integers in shaders");
     }
-    if !is_pixelwise(geometry) {
+    if !geometry.is_pixelwise() {
         return Err("it needs a 1 x 1 kernel, stride 1 and no padding");
     }
     if !geometry.in_channels_per_group().is_multiple_of(2) || geometry.terms() > u64::from(MAXIMUM_TERMS) {

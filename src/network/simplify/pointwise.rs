@@ -47,16 +47,15 @@ pub(super) fn scale_into_convolution(resolved: &mut Resolved, uses: &Uses, index
     true
 }
 
-/// A 1 × 1 convolution of enlarged planes comes before they are enlarged: of fewer pixels, and there are fewer planes to enlarge
-/// or none are written. What stands at a place of an enlarged plane is a mean of some of its values, with weights that sum to
-/// 1, so either order computes the same.
+/// A 1 × 1 convolution of enlarged planes comes before they are enlarged. There it has fewer pixels, and what it makes is enlarged
+/// in place of what it reads, if that is not more. What stands at a place of an enlarged plane is a mean of some of its values,
+/// with weights that sum to 1, so either order computes the same, unless a sum is past the largest number.
 pub(super) fn convolution_before_resize(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
     let Layer::Conv2d(convolution) = resolved.layers[index].layer else { return false };
     let Some(writer) = uses.own_writer(resolved, &resolved.layers[index].sources[0]) else { return false };
     let Layer::Resize2d(resize) = resolved.layers[writer].layer else { return false };
-    let is_of_pixels = (convolution.kernel_size, convolution.stride) == (Size::from(1), Size::from(1))
-        && convolution.input == convolution.output;
-    if !is_of_pixels
+    if !convolution.is_pixelwise()
+        || convolution.out_channels > convolution.in_channels
         || convolution.activation != Activation::None
         || convolution.input_scale
         || resize.residual
@@ -84,11 +83,13 @@ pub(super) fn convolution_before_resize(resolved: &mut Resolved, uses: &Uses, in
     true
 }
 
-/// Two 1 × 1 convolutions of one pixel, as those of squeeze and excitation, become one step: each by itself has so little to do
-/// that it would take no longer than a GPU needs between two steps.
+/// Two 1 × 1 convolutions of one pixel, as those of squeeze and excitation, become one step: each by itself takes less time than a
+/// GPU needs between two steps.
 pub(super) fn into_perceptron(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
-    /// One workgroup computes all of an image. With more weights, two steps by all of a GPU take less time.
+    // One workgroup computes all of an image. With more to do, two steps by all of a device take less time.
+    const MOST_IMAGES: u32 = 8;
     const MOST_WEIGHTS: u64 = 1 << 15;
+    const MOST_HIDDEN: u32 = 1 << 11;
     let connected = |index: usize| match resolved.layers[index].layer {
         Layer::Conv2d(geometry) => is_fully_connected(&geometry).then_some(geometry),
         _ => None,
@@ -96,13 +97,18 @@ pub(super) fn into_perceptron(resolved: &mut Resolved, uses: &Uses, index: usize
     let Some(second) = connected(index) else { return false };
     let Some(writer) = uses.own_writer(resolved, &resolved.layers[index].sources[0]) else { return false };
     let Some(first) = connected(writer) else { return false };
+    let weights = values(first.weight_shape()) + values(second.weight_shape());
+    if first.output_shape() != second.input_shape()
+        || first.batch > MOST_IMAGES
+        || first.out_channels > MOST_HIDDEN
+        || weights > MOST_WEIGHTS
+    {
+        return false;
+    }
     let features = [first.in_channels, first.out_channels, second.out_channels];
     let Ok(mut perceptron) = Perceptron::new(first.batch, features) else { return false };
     (perceptron.hidden_bias, perceptron.hidden_activation) = (first.bias, first.activation);
     (perceptron.bias, perceptron.activation) = (second.bias, second.activation);
-    if first.parameters() + second.parameters() > MOST_WEIGHTS {
-        return false;
-    }
     let sources = [&resolved.layers[writer].sources[..], &resolved.layers[index].sources[1..]].concat();
     let layer = &mut resolved.layers[index];
     (layer.layer, layer.sources) = (Layer::Perceptron(perceptron), sources);

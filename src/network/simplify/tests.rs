@@ -79,7 +79,7 @@ fn layers(build: impl FnOnce(&mut Build, Value) -> Vec<Value>) -> Vec<Layer> {
     }
     let plain = resolve::resolve(&b.network.graph, &[("x".to_owned(), SHAPE.to_vec())]).unwrap();
     let mut simple = plain.clone();
-    simplify(&mut simple);
+    simplify(&mut simple, DType::F32);
     let values: Vec<f32> = (0..120_u16).map(|index| f32::from(index * 29 % 61) / 10.0 - 3.0).collect();
     let inputs = [("x", &SHAPE[..], &values[..])];
     let [expected, actual] =
@@ -427,6 +427,8 @@ fn a_convolution_comes_before_its_planes_are_enlarged() {
         let enlarged = resized(2.0, dense, interpolation, none, false);
         assert!(comes_first(&enlarged), "{enlarged:?}");
     }
+    // There would be more to enlarge.
+    assert!(!comes_first(&resized(2.0, [5, 4, 1, 1], Interpolation::Linear, none, false)));
     // What is added to its result is added behind both.
     let summed = layers(|b, x| {
         let [large, other] =
@@ -473,6 +475,26 @@ fn two_layers_of_one_pixel_are_a_perceptron() {
     assert_eq!((both.hidden_activation, both.activation), (Activation::Relu, Activation::Sigmoid));
     // Where somebody else reads what is between them, and where one workgroup would have too much to do.
     assert_eq!([excited(2, true), excited(1 << 13, false)].map(|layers| layers.len()), [3, 3]);
+    assert_eq!([1 << 11, (1 << 11) + 1].map(|hidden| excited(hidden, false).len()), [2, 3]);
+    // Where what is between them is seen in another shape: of more images, or of fewer.
+    let reshaped = |images: [u32; 3], [hidden, in_features]: [u32; 2]| {
+        let mut b = Build { network: Network::new(), count: 0 };
+        let [first, second] = [0, 1].map(|at| [images[at], images[at + 1]]);
+        let x = b.network.input("x", &[first[0], 4, 1, 1].map(Some));
+        let y = b.convolution(x, [hidden, 4, 1, 1], 1);
+        let shape = [second[0], in_features, 1, 1].map(i64::from).to_vec();
+        let shape = b.network.integers("shape", &[4], shape).unwrap();
+        let y = b.node(Operation::Reshape { zero_is_zero: false }, &[y, shape]);
+        let z = b.convolution(y, [3, in_features, 1, 1], 1);
+        b.network.output("z", z).unwrap();
+        let mut resolved = resolve::resolve(&b.network.graph, &[("x".to_owned(), vec![first[0], 4, 1, 1])]).unwrap();
+        simplify(&mut resolved, DType::F32);
+        resolved.layers.len()
+    };
+    assert_eq!(reshaped([2, 1, 1], [4, 8]), 2);
+    assert_eq!(reshaped([1, 2, 2], [8, 4]), 2);
+    // Of many images.
+    assert_eq!([8, 9].map(|images| reshaped([images, images, images], [4, 4])), [1, 2]);
     // Of more than one pixel.
     let wide = layers(|b, x| {
         let y = b.convolution(x, [2, 4, 1, 1], 1);

@@ -8,7 +8,6 @@ use crate::geometry::Geometry;
 use crate::layer::Layer;
 use crate::layers::unary::Unary;
 use crate::network::resolve::{Resolved, ResolvedLayer, Source};
-use crate::size::Size;
 
 /// A convolution without a function takes the factor and the summand behind it into its weights.
 pub(super) fn line_into_convolution(resolved: &mut Resolved, uses: &Uses, index: usize) -> bool {
@@ -97,9 +96,7 @@ fn scale_convolution(
 fn is_factor(geometry: &Geometry) -> bool {
     geometry.groups == geometry.in_channels
         && geometry.out_channels == geometry.in_channels
-        && geometry.kernel_size == Size::from(1)
-        && geometry.stride == Size::from(1)
-        && geometry.input == geometry.output
+        && geometry.is_pixelwise()
         && !geometry.residual.is_some()
 }
 
