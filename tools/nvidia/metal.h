@@ -45,6 +45,7 @@ INLINE uint4 max(uint4 a, uint4 b) { EACH(uint4, max(a[i], b[i])) }
 INLINE float4 select(float4 no, float4 yes, bool4 is) { EACH(float4, is[i] ? yes[i] : no[i]) }
 INLINE uint4 select(uint4 no, uint4 yes, bool4 is) { EACH(uint4, is[i] ? yes[i] : no[i]) }
 INLINE int2 select(int2 no, int2 yes, int2 is) { EACH(int2, is[i] ? yes[i] : no[i]) }
+INLINE bool any(bool4 is) { return is.x || is.y || is.z || is.w; }
 INLINE bool all(bool4 is) { return is.x && is.y && is.z && is.w; }
 
 INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
@@ -53,6 +54,9 @@ INLINE float abs(float x) { return __builtin_fabsf(x); }
 INLINE float floor(float x) { return __nvvm_floor_f(x); }
 INLINE float ceil(float x) { return __nvvm_ceil_f(x); }
 INLINE float sqrt(float x) { return __nvvm_sqrt_approx_f(x); }
+INLINE float rsqrt(float x) { return __nvvm_rsqrt_approx_f(x); }
+INLINE float exp2(float x) { return __nvvm_ex2_approx_f(x); }
+INLINE float log2(float x) { return __nvvm_lg2_approx_f(x); }
 INLINE float exp(float x) { return __nvvm_ex2_approx_f(x * 1.44269504f); }
 INLINE float log(float x) { return __nvvm_lg2_approx_f(x) * 0.69314718f; }
 INLINE float4 exp(float4 x) { EACH(float4, exp(x[i])) }
