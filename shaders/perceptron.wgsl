@@ -3,11 +3,12 @@
 // Formula    z[n,h] = act'(b'[h] + sum over i of v[h,i] x[n,i])
 //            y[n,o] = act(b[o] + sum over h of w[o,h] z[n,h])
 // Mapping    One workgroup: one image, all of both layers. A team of invocations makes each result: every member sums
-//            every so many-th term, four at a time, and the first one adds up what they have. Neighbouring members read
+//            every so many-th term, eight at a time, and the first one adds up what they have. Neighbouring members read
 //            neighbouring weights. Grid: x over images.
 // Traffic    z never goes to memory. Each weight is read once per image; the input once per hidden feature, through the cache.
 //            Each output is written once.
-// Needs      Workgroups of 256 invocations with 9 KiB of memory; at most 2,048 hidden features.
+// Needs      Workgroups of 256 invocations with 9 KiB of memory; at most 2,048 hidden features and
+//            2,097,152 weights.
 // Bound by   Waiting: two short sums follow each other, and there is little else to do meanwhile.
 // Rust row   src/kernels/perceptron.rs
 
