@@ -7,8 +7,7 @@
 //            neighbouring weights. Grid: x over images.
 // Traffic    z never goes to memory. Each weight is read once per image; the input once per hidden feature, through the cache.
 //            Each output is written once.
-// Needs      Workgroups of 256 invocations with 9 KiB of memory; at most 2,048 hidden features and
-//            2,097,152 weights.
+// Needs      Workgroups with 9 KiB of memory; at most 2,048 hidden features and 2,097,152 weights.
 // Bound by   Waiting: two short sums follow each other, and there is little else to do meanwhile.
 // Rust row   src/kernels/perceptron.rs
 
@@ -17,7 +16,7 @@ const HIDDEN_ACTIVATION: u32 = 0u;  // see activation.wgsl
 const HAS_BIAS: bool = true;
 const ACTIVATION: u32 = 0u;  // see activation.wgsl
 
-const WORKGROUP_SIZE: u32 = 256u;
+const WORKGROUP_SIZE: u32 = 256u;  // 64 where a device may have no more
 const MAXIMUM_HIDDEN: u32 = 2048u;
 const FOURS: u32 = 2u;  // that a member reads at once
 

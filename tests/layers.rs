@@ -836,16 +836,24 @@ fn products_with_infinities_and_a_nan() {
     }
 }
 
-#[test]
-fn products_out_of_range_are_refused() {
-    for (place, argument) in ["rows", "depth", "columns"].into_iter().enumerate() {
+/// Each of three sizes is refused by name below 1 and from 2^31 on.
+fn each_size_is_in_range<L: PartialEq + std::fmt::Debug>(
+    arguments: [&'static str; 3],
+    new: impl Fn([u32; 3]) -> sepconv::Result<L>,
+) {
+    for (place, argument) in arguments.into_iter().enumerate() {
         for value in [0, 1 << 31] {
             let mut sizes = [2; 3];
             sizes[place] = value;
             let expected = Error::OutOfRange { argument, value: value.into(), minimum: 1, maximum: (1 << 31) - 1 };
-            assert_eq!(MatMul::new(sizes), Err(expected));
+            assert_eq!(new(sizes), Err(expected));
         }
     }
+}
+
+#[test]
+fn products_out_of_range_are_refused() {
+    each_size_is_in_range(["rows", "depth", "columns"], MatMul::new);
     for (sizes, name) in
         [([1 << 17, 1 << 16, 1], "input"), ([1, 1 << 16, 1 << 17], "other"), ([1 << 17, 1, 1 << 16], "output")]
     {
@@ -913,14 +921,7 @@ fn perceptrons_with_infinities_and_a_nan() {
 
 #[test]
 fn perceptrons_out_of_range_are_refused() {
-    for (place, argument) in ["in_features", "hidden_features", "out_features"].into_iter().enumerate() {
-        for value in [0, 1 << 31] {
-            let mut sizes = [2; 3];
-            sizes[place] = value;
-            let expected = Error::OutOfRange { argument, value: value.into(), minimum: 1, maximum: (1 << 31) - 1 };
-            assert_eq!(Perceptron::new(1, sizes), Err(expected));
-        }
-    }
+    each_size_is_in_range(["in_features", "hidden_features", "out_features"], |sizes| Perceptron::new(1, sizes));
     assert!(matches!(Perceptron::new(0, [2; 3]), Err(Error::OutOfRange { argument: "batch", .. })));
     for (batch, sizes, name) in [
         (1 << 17, [1 << 16, 1, 1], "input"),

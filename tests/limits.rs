@@ -542,6 +542,8 @@ fn what_a_kernel_lacks_is_found_when_planning() {
             layer.plan(&context, shape).unwrap();
         }
         SeparableConv2d::new(32, 128, 3).plan(&context, [1, 32, 80, 80]).unwrap();
+        // Its workgroups are smaller.
+        check_layer(&context, Perceptron::new(2, [70, 18, 90]).unwrap().into(), 1);
     }
 }
 

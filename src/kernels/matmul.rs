@@ -78,7 +78,7 @@ fn variants(layer: &MatMul, target: &Target) -> Vec<Variant> {
         let is_enough = target.software || outputs / u64::from(made) >= BUSY;
         (is_enough, if is_enough { made } else { u32::MAX - made })
     };
-    // Without that many registers, as RDNA 3 is by RADV, a GPU keeps sums in memory.
+    // The sums of a larger tile do not all fit in registers: RADV spills 34 of them on RDNA 3.
     let fits = |tile: &Tile| target.software || tile.all_rows() * tile.columns() <= 64;
     let mut tiles: Vec<_> = TILES.into_iter().filter(|tile| tile.all_rows() < 2 * layer.rows).filter(fits).collect();
     tiles.sort_by_key(|tile| std::cmp::Reverse(best(tile)));

@@ -23,18 +23,15 @@ pub(super) static KERNEL: Kernel = Kernel {
     rules: &Rules::<Perceptron> { supports, ..Rules::plain(variants, lower) },
 };
 
-const WORKGROUP_SIZE: u32 = 256;
+/// How many invocations a workgroup has: the second one where a device may have so many.
+const WORKGROUP_SIZES: [u32; 2] = [64, 256];
 const MAXIMUM_HIDDEN: u32 = 2048;
 /// llvmpipe leaves a shader's loops after 65,535 rounds in all.
 const MAXIMUM_WEIGHTS: u64 = 1 << 21;
 
 fn supports(layer: &Perceptron, target: &Target) -> Result<(), &'static str> {
-    let limits = &target.limits;
-    if limits.max_compute_invocations_per_workgroup < WORKGROUP_SIZE
-        || limits.max_compute_workgroup_size_x < WORKGROUP_SIZE
-        || limits.max_compute_workgroup_storage_size < 4 * (MAXIMUM_HIDDEN + WORKGROUP_SIZE)
-    {
-        return Err("it needs workgroups of 256 invocations with 9 KiB of memory");
+    if target.limits.max_compute_workgroup_storage_size < 4 * (MAXIMUM_HIDDEN + workgroup_size(target)) {
+        return Err("it needs workgroups with 9 KiB of memory");
     }
     if layer.hidden_features > MAXIMUM_HIDDEN {
         return Err("it needs at most 2,048 hidden features");
@@ -45,8 +42,18 @@ fn supports(layer: &Perceptron, target: &Target) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn variants(layer: &Perceptron, _: &Target) -> Vec<Variant> {
+fn workgroup_size(target: &Target) -> u32 {
+    let [small, large] = WORKGROUP_SIZES;
+    let limits = &target.limits;
+    let has_large = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x) >= large;
+    if has_large { large } else { small }
+}
+
+fn variants(layer: &Perceptron, target: &Target) -> Vec<Variant> {
     let constants = [
+        ("WORKGROUP_SIZE", workgroup_size(target)),
+        ("MAXIMUM_HIDDEN", MAXIMUM_HIDDEN),
+        ("FOURS", FOURS),
         ("HAS_HIDDEN_BIAS", layer.hidden_bias.into()),
         ("HIDDEN_ACTIVATION", layer.hidden_activation.number()),
         ("HAS_BIAS", layer.bias.into()),
@@ -55,24 +62,26 @@ fn variants(layer: &Perceptron, _: &Target) -> Vec<Variant> {
     vec![Variant::new(constants, [layer.batch.into(), 1, 1])]
 }
 
-/// The terms that an invocation reads at once: its `FOURS`.
-const AT_ONCE: u32 = 8;
+/// The fours of terms that an invocation reads at once.
+const FOURS: u32 = 2;
 
-/// How many invocations make one of so many results, each a sum of so many terms: as many as there are to spare, but each with
-/// terms of its own, and few enough that one of them may add up what they have.
-fn team(results: u32, terms: u32) -> u32 {
-    let most = (WORKGROUP_SIZE / results.min(WORKGROUP_SIZE)).min(terms.div_ceil(AT_ONCE)).min(16);
+/// How many invocations of a workgroup make one of so many results, each a sum of so many terms: as many as there are to spare,
+/// but each with terms of its own, and few enough that one of them may add up what they have.
+fn team(workgroup_size: u32, results: u32, terms: u32) -> u32 {
+    let most = (workgroup_size / results.min(workgroup_size)).min(terms.div_ceil(4 * FOURS)).min(16);
     1 << most.ilog2()
 }
 
 fn lower(layer: &Perceptron, variant: usize, lowering: &Lowering<'_>) -> Result<Program> {
+    let words = |layer: &Perceptron| words(layer, workgroup_size(lowering.target));
     simple::lower_at(&KERNEL, layer, variant, words, halves, &Places { of: places, last: 6 }, lowering)
 }
 
-fn words(layer: &Perceptron) -> Vec<u32> {
+fn words(layer: &Perceptron, workgroup_size: u32) -> Vec<u32> {
     let Perceptron { in_features, hidden_features, out_features, .. } = *layer;
     let sizes = [in_features, hidden_features, out_features];
-    let teams = [team(hidden_features, in_features), team(out_features, hidden_features)];
+    let teams = [(hidden_features, in_features), (out_features, hidden_features)];
+    let teams = teams.map(|(results, terms)| team(workgroup_size, results, terms));
     let limits =
         [layer.hidden_activation, layer.activation].map(|activation| activation.parameters().map(f32::to_bits));
     sizes.into_iter().chain(teams).chain(limits.into_iter().flatten()).collect()

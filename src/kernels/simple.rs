@@ -94,7 +94,10 @@ fn pieces<S: Sizes>(layer: &S, halves: Halves<S>, target: &Target) -> Result<Vec
     Ok(fitting)
 }
 
-/// Where a shader has the tensors that a layer is given, and the last binding that it reads. Its output is at 5.
+/// The binding of the output.
+const OUTPUT: u32 = 5;
+
+/// Where a shader has the tensors that a layer is given, and the last binding that it reads.
 pub(super) struct Places<S> {
     /// A binding for each of them, in the order in which the layer is given them.
     pub of: fn(&S) -> Vec<u32>,
@@ -190,10 +193,10 @@ fn in_steps<S: Sizes>(
         let read = numbers.iter().zip(slices).map(|(&number, slice)| Binding::read(number, slice));
         let mut bindings: Vec<_> = read.collect();
         let filler = bindings[bindings.len() - 1].slice;
-        let missing = (1..=places.last).filter(|number| *number != 5 && !numbers.contains(number));
+        let missing = (1..=places.last).filter(|number| *number != OUTPUT && !numbers.contains(number));
         bindings.extend(missing.map(|number| Binding::read(number, filler)));
         let slice = Slice { buffer: output, start, length: values(layer.output_shape()) };
-        bindings.push(Binding::write(5, slice));
+        bindings.push(Binding::write(OUTPUT, slice));
         let Variant { constants, grid } = kernel.variant(&layer.into(), target, variant);
         for (own, uniform) in parts(&layer) {
             let constants = constants.iter().copied().chain(own).collect();
