@@ -1,5 +1,5 @@
 //! Fewer layers that compute the same: factors and functions are taken into the layer before them, functions that were
-//! written out are recognised, sums become residuals, depthwise and pointwise layers one separable layer.
+//! written out are recognised, sums become residuals, and two layers one: a separable one or a perceptron.
 //!
 //! Each rule looks at a layer and at the only one that reads it. They are tried again until none changes anything.
 
@@ -44,7 +44,7 @@ pub(crate) fn simplify(resolved: &mut Resolved, dtype: DType) {
         }
     }
     // Once what stands behind a convolution is in its weights, or a part of it.
-    // What it makes of small planes may be past the largest f16 where what stands between them is not.
+    // Of f16, what it makes of small planes may be past the largest number, where a mean of that is not.
     if dtype == DType::F32 {
         wherever(resolved, convolution_before_resize);
     }
