@@ -2,7 +2,8 @@
 //
 // Formula    y[n,o,i,j] = act(b[o] + r[n,o,i,j] + sum over p,q of w[o,p,q] x[n, o / M, i s - P + p d, j s - P + q d])
 // Mapping    One invocation: one column of one channel, down ROW_TILE output rows. It takes the input row by row and adds
-//            each to the sums of all output rows that see it. Neighbouring invocations have neighbouring columns, so that
+//            each to the sums of all output rows that see it. It fetches the rows of AHEAD output rows before it uses the
+//            first, so that it waits for all of them once. Neighbouring invocations have neighbouring columns, so that
 //            they read and write neighbouring values. Grid: x over the columns of all tiles, channels and images, one
 //            after another, so that small planes leave no invocation idle.
 // Traffic    An input value is read once by each of the KERNEL_WIDTH columns that see it, at the same time and through the
@@ -14,11 +15,16 @@
 
 // Structure: the host replaces these values, and each set of them is one pipeline.
 const WORKGROUP_SIZE: u32 = 64u;
-const ROW_TILE: u32 = 8u;  // output rows per invocation
+const ROUNDS: u32 = 2u;  // at most, of AHEAD steps; a step takes the input rows that one output row brings
+const AHEAD: u32 = 9u;  // steps whose rows are fetched together
 
 const WINDOW_HEIGHT: u32 = (KERNEL_HEIGHT - 1u) * DILATION_HEIGHT + 1u;
 // How many output rows see one row of the input, at most.
 const PARTIALS: u32 = (WINDOW_HEIGHT + STRIDE_HEIGHT - 1u) / STRIDE_HEIGHT;
+// The first steps complete no output row.
+const ROW_TILE: u32 = ROUNDS * AHEAD - PARTIALS + 1u;
+// The input rows of a step that some output row sees.
+const ROWS: u32 = min(STRIDE_HEIGHT, WINDOW_HEIGHT);
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u) {
@@ -56,29 +62,36 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
 
     // The sums of the output row that this step begins, and of those before it that still see rows.
     var sums: array<f32, PARTIALS>;
-    for (var step = 0u; step < ROW_TILE + PARTIALS - 1u; step++) {
-        for (var k = 1u; k < PARTIALS; k++) { sums[PARTIALS - k] = sums[PARTIALS - k - 1u]; }
-        sums[0] = first;
-        for (var o = 0u; o < STRIDE_HEIGHT; o++) {
-            let line = row_at(axes, plane, y);
-            y += 1;
-            if o < WINDOW_HEIGHT {
-                var values: array<f32, KERNEL_WIDTH>;
+    for (var p = 0u; p < PARTIALS; p++) { sums[p] = first; }
+    // It ends with the rows of the tile and not by a constant, so that its rounds are not written out one after the other.
+    loop {
+        var rows: array<array<array<f32, KERNEL_WIDTH>, ROWS>, AHEAD>;
+        for (var step = 0u; step < AHEAD; step++) {
+            for (var o = 0u; o < ROWS; o++) {
+                let line = row_at(axes, plane, y + i32(o));
                 for (var q = 0u; q < KERNEL_WIDTH; q++) {
-                    values[q] = select(0.0, input_at(line.start + columns[q]), line.inside & is_there[q]);
+                    rows[step][o][q] = select(0.0, input_at(line.start + columns[q]), line.inside & is_there[q]);
                 }
+            }
+            y += i32(STRIDE_HEIGHT);
+        }
+        for (var step = 0u; step < AHEAD; step++) {
+            for (var k = 1u; k < PARTIALS; k++) { sums[PARTIALS - k] = sums[PARTIALS - k - 1u]; }
+            sums[0] = first;
+            for (var o = 0u; o < ROWS; o++) {
                 for (var age = 0u; age < PARTIALS; age++) {
                     let reach = age * STRIDE_HEIGHT + o;
                     if reach % DILATION_HEIGHT == 0u && reach < WINDOW_HEIGHT {
                         for (var q = 0u; q < KERNEL_WIDTH; q++) {
-                            sums[age] = fma(taps[reach / DILATION_HEIGHT][q], values[q], sums[age]);
+                            sums[age] = fma(taps[reach / DILATION_HEIGHT][q], rows[step][o][q], sums[age]);
                         }
                     }
                 }
             }
+            // The oldest row has its whole window. The first steps complete none: until then `made` is below zero and wraps.
+            if made < output_end { finish(sums[PARTIALS - 1u], first_output + made); }
+            made += extent.out_width;
         }
-        // The oldest row has its whole window. The first steps complete none: until then `made` is below zero and wraps.
-        if made < output_end { finish(sums[PARTIALS - 1u], first_output + made); }
-        made += extent.out_width;
+        if i32(made) >= i32(output_end) { break; }
     }
 }

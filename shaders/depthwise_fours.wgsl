@@ -2,7 +2,8 @@
 //
 // Formula    y[n,o,i,j] = act(b[o] + r[n,o,i,j] + sum over p,q of w[o,p,q] x[n, o / M, i s - P + p d, j s - P + q d])
 // Mapping    One invocation: four neighbouring columns of one channel, down ROW_TILE output rows. It takes the input row
-//            by row and adds each to the sums of all output rows that see it, so that it keeps sums and no window. Grid:
+//            by row and adds each to the sums of all output rows that see it, so that it keeps sums and no window. It
+//            fetches the rows of AHEAD output rows before it uses the first, so that it waits for all of them once. Grid:
 //            x over the tiles of all channels and images, one after another, so that small planes leave no invocation
 //            idle.
 // Traffic    A row of a tile is read once, a four at a time; of a four of which the window has one edge value, that value
@@ -17,14 +18,15 @@
 
 // Structure: the host replaces these values, and each set of them is one pipeline.
 const WORKGROUP_SIZE: u32 = 64u;
-const ROUNDS: u32 = 6u;  // at most, of PARTIALS steps; a step takes the input rows that one output row brings
+const ROUNDS: u32 = 3u;  // at most, of AHEAD steps; a step takes the input rows that one output row brings
+const AHEAD: u32 = 6u;  // steps whose rows are fetched together
 const LEAD: u32 = 3u;  // where in a four the window of a tile starts
 
 // How many output rows see one row of the input, at most.
 const WINDOW_HEIGHT: u32 = (KERNEL_HEIGHT - 1u) * DILATION_HEIGHT + 1u;
 const PARTIALS: u32 = (WINDOW_HEIGHT + STRIDE_HEIGHT - 1u) / STRIDE_HEIGHT;
 // The first steps complete no output row.
-const ROW_TILE: u32 = (ROUNDS - 1u) * PARTIALS + 1u;
+const ROW_TILE: u32 = ROUNDS * AHEAD - PARTIALS + 1u;
 // The last of the window's columns, from the start of its first four.
 const LAST: u32 = LEAD + 3u * STRIDE_WIDTH + (KERNEL_WIDTH - 1u) * DILATION_WIDTH;
 const FOURS: u32 = LAST / 4u + 1u;
@@ -71,51 +73,53 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let first_output = extent.output_offset / 4u + (slice * extent.out_height + row) * out_fours + column;
     let output_end = min(ROW_TILE, extent.out_height - row) * out_fours;
 
-    // The sums of the output rows that see a row of the input. They take turns in being the oldest, so that none is moved. A
-    // step begins one and completes one.
+    // The sums of the output row that this step begins, and of those before it that still see rows.
     var sums: array<vec4f, PARTIALS>;
     for (var p = 0u; p < PARTIALS; p++) { sums[p] = first; }
     var made = 0u - (PARTIALS - 1u) * out_fours;
     // It ends with the rows of the tile and not by a constant, so that its rounds are not written out one after the other.
     loop {
-        for (var step = 0u; step < PARTIALS; step++) {
+        var rows: array<array<array<vec4f, FOURS>, STRIDE_HEIGHT>, AHEAD>;
+        for (var step = 0u; step < AHEAD; step++) {
             for (var o = 0u; o < STRIDE_HEIGHT; o++) {
-                var values: array<vec4f, FOURS>;
                 for (var f = 0u; f < FOURS; f++) {
                     let at = places[f] + min(line, last_line);
                     let is_value = line < ends[f];
                     // The window may have the last or the first value of a four, and no other.
                     if f == 0u && LEAD == 3u {
-                        values[f].w = select(0.0, f32(input[at].w), is_value);
+                        rows[step][o][f].w = select(0.0, f32(input[at].w), is_value);
                     } else if 4u * f == LAST {
-                        values[f].x = select(0.0, f32(input[at].x), is_value);
+                        rows[step][o][f].x = select(0.0, f32(input[at].x), is_value);
                     } else {
-                        values[f] = select(vec4f(), vec4f(input[at]), is_value);
+                        rows[step][o][f] = select(vec4f(), vec4f(input[at]), is_value);
                     }
                 }
                 line += in_fours;
+            }
+        }
+        for (var step = 0u; step < AHEAD; step++) {
+            for (var k = 1u; k < PARTIALS; k++) { sums[PARTIALS - k] = sums[PARTIALS - k - 1u]; }
+            sums[0] = first;
+            for (var o = 0u; o < STRIDE_HEIGHT; o++) {
                 // A sum that was begun some steps ago is as many strides further up.
                 for (var q = 0u; q < KERNEL_WIDTH; q++) {
                     var seen = vec4f();
                     for (var t = 0u; t < 4u; t++) {
                         let i = LEAD + t * STRIDE_WIDTH + q * DILATION_WIDTH;
-                        seen[t] = values[i / 4u][i % 4u];
+                        seen[t] = rows[step][o][i / 4u][i % 4u];
                     }
                     for (var age = 0u; age < PARTIALS; age++) {
                         let reach = age * STRIDE_HEIGHT + o;
                         if reach % DILATION_HEIGHT == 0u && reach < WINDOW_HEIGHT {
-                            let turn = (step + PARTIALS - age) % PARTIALS;
-                            sums[turn] = fma(vec4f(taps[reach / DILATION_HEIGHT][q]), seen, sums[turn]);
+                            sums[age] = fma(vec4f(taps[reach / DILATION_HEIGHT][q]), seen, sums[age]);
                         }
                     }
                 }
             }
-            // The oldest row has its whole window, and its turn comes again.
-            let oldest = (step + 1u) % PARTIALS;
-            finish_row(sums[oldest], first_output + made, first_output, made < output_end);
-            sums[oldest] = first;
+            // The oldest row has its whole window. The first steps complete none: until then `made` is below zero and wraps.
+            finish_row(sums[PARTIALS - 1u], first_output + made, first_output, made < output_end);
             made += out_fours;
         }
-        if made >= output_end { break; }
+        if i32(made) >= i32(output_end) { break; }
     }
 }

@@ -12,20 +12,20 @@ fn separable(layer: SeparableConv2d, shape: [u32; 4]) -> Layer {
     layer.geometry(shape).unwrap().into()
 }
 
-/// The kernel with its tile: pixels by channels of a workgroup, and its teams; or an invocation's rounds or rows.
+/// The kernel with its tile: pixels by channels of a workgroup, and its teams; or an invocation's rounds by its steps in each.
 fn choice(planner: &Planner, layer: &Layer) -> String {
     let way = planner.choice(layer).unwrap();
     let variant = way.kernel.variants(layer, planner.target()).swap_remove(way.variant);
     let the = |name| variant.constants.iter().find(|(constant, _)| *constant == name).map(|(_, value)| *value);
     let name = way.kernel.name;
-    match (the("PIXEL_TILES"), the("ROUNDS").or(the("ROW_TILE"))) {
+    match (the("PIXEL_TILES"), the("ROUNDS").map(|rounds| format!("{rounds} x {}", the("AHEAD").unwrap()))) {
         (Some(tiles), _) => {
             let channels = the("CHANNEL_TILES").unwrap() * the("CHANNEL_TILE").unwrap();
             let pixels = 4 * tiles * the("PIXEL_FOURS").unwrap();
             let teams = the("SPLIT").filter(|teams| *teams > 1).map_or(String::new(), |teams| format!(" / {teams}"));
             format!("{name} {pixels} x {channels}{teams}")
         }
-        (None, Some(rows)) => format!("{name} {rows}"),
+        (None, Some(steps)) => format!("{name} {steps}"),
         (None, None) => the("PARTS").map_or(name.to_owned(), |parts| format!("{name} / {parts}")),
     }
 }
@@ -64,13 +64,13 @@ fn each_gpu_has_its_choice() {
             ["gemm", "gemm", "gemm", "gemm",
              "gemm", "gemm", "gemm"]),
         (conv(Conv2d::new(64, 64, 3).padding(1).groups(64), [1, 64, 112, 112]),
-            ["depthwise_fours 2", "depthwise_fours 2", "depthwise_fours 2", "depthwise_fours 2",
-             "depthwise_fours 6", "depthwise_fours 2", "depthwise_fours 6"]),
+            ["depthwise_fours 1 x 6", "depthwise_fours 1 x 6", "depthwise_fours 1 x 6", "depthwise_fours 2 x 5",
+             "depthwise_fours 3 x 6", "depthwise_fours 3 x 6", "depthwise_fours 3 x 6"]),
         (conv(Conv2d::new(1024, 1024, 3).padding(1).groups(1024), [1, 1024, 7, 7]),
-            ["direct", "direct", "direct", "direct",
-             "depthwise_columns 7", "depthwise_columns 2", "depthwise_columns 7"]),
+            ["depthwise_columns 1 x 4", "depthwise_columns 1 x 4", "depthwise_columns 1 x 4", "depthwise_columns 1 x 4",
+             "depthwise_columns 1 x 9", "depthwise_columns 1 x 9", "depthwise_columns 1 x 9"]),
         (separable(SeparableConv2d::new(32, 64, 3).padding(1), [1, 32, 112, 112]),
-            ["separable 64 x 64", "separable 64 x 64", "separable 64 x 64", "separable 64 x 64",
+            ["separable 64 x 64", "chained", "separable 64 x 64", "chained",
              "chained", "chained", "chained"]),
         (separable(SeparableConv2d::new(256, 256, 3).padding(1), [32, 256, 28, 28]),
             ["chained", "chained", "chained", "chained",

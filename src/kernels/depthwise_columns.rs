@@ -1,7 +1,7 @@
 //! The row of `shaders/depthwise_columns.wgsl`.
 
 use super::convolution::{SUMS, cost, epilogue, lower, span, tiles, window};
-use super::depthwise_walk::{MAXIMUM_WINDOW, REGISTERS, check, walks};
+use super::depthwise_walk::{MAXIMUM_WINDOW, REGISTERS, Walk, check, walks};
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::work::{add_requests, of_all, walk};
 use crate::geometry::Geometry;
@@ -45,11 +45,20 @@ fn window_height(geometry: &Geometry) -> u64 {
     span(1, geometry.kernel_size.height, geometry.stride.height, geometry.dilation.height)
 }
 
+/// How many output rows see one row of the input, at most.
+fn partials(geometry: &Geometry) -> u64 {
+    window_height(geometry).div_ceil(geometry.stride.height.into())
+}
+
+/// How many rows of the input an output row brings that some output row sees.
+fn rows(geometry: &Geometry) -> u64 {
+    window_height(geometry).min(geometry.stride.height.into())
+}
+
 fn suits(geometry: &Geometry, target: &Target) -> bool {
     // The places of a row's values, these values, the sums, and the filter.
     let columns = u64::from(geometry.kernel_size.width);
-    let sums = window_height(geometry).div_ceil(geometry.stride.height.into());
-    !target.software && 2 * columns + sums + geometry.terms() <= REGISTERS
+    !target.software && 2 * columns + partials(geometry) + geometry.terms() <= REGISTERS
 }
 
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
@@ -58,30 +67,31 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
 
 fn variant(geometry: &Geometry, row_tile: u32) -> Variant {
     const WORKGROUP_SIZE: u32 = 64;
-    let tile = [("WORKGROUP_SIZE", WORKGROUP_SIZE), ("ROW_TILE", row_tile)];
+    let partials = u32::try_from(partials(geometry)).unwrap_or(u32::MAX);
+    let walk = Walk::new(row_tile, partials, rows(geometry) * u64::from(geometry.kernel_size.width));
+    let tile = [("WORKGROUP_SIZE", WORKGROUP_SIZE), ("ROUNDS", walk.rounds), ("AHEAD", walk.ahead)];
     let constants = window(geometry).chain(epilogue(geometry)).chain(tile);
     let planes = u64::from(geometry.batch) * u64::from(geometry.out_channels);
-    let columns = u64::from(geometry.output.width) * tiles(geometry.output.height, row_tile);
+    let columns = u64::from(geometry.output.width) * tiles(geometry.output.height, walk.rows);
     Variant::new(constants, [(planes * columns).div_ceil(WORKGROUP_SIZE.into()), 1, 1])
 }
 
 fn work(geometry: &Geometry, variant: &Variant) -> Work {
-    let (kernel, stride) = (geometry.kernel_size, geometry.stride);
-    let height = window_height(geometry);
-    let partials = height.div_ceil(stride.height.into()) as f64;
-    let made = variant.the("ROW_TILE");
-    let steps = made + partials - 1.0;
-    let columns = f64::from(kernel.width);
+    let partials = partials(geometry) as f64;
+    let [rounds, ahead] = ["ROUNDS", "AHEAD"].map(|name| variant.the(name));
+    let steps = rounds * ahead;
+    let made = (steps - partials + 1.0).min(geometry.output.height.into());
+    let (columns, apart) = (f64::from(geometry.kernel_size.width), f64::from(geometry.stride.width));
     // Two subgroups, of neighbouring columns.
-    let mut work = walk(geometry, steps, made, 1.0, f64::from(stride.width));
-    let rows = steps * height.min(stride.height.into()) as f64;
-    add_requests(&mut work, 2.0 * rows * columns, 4.0 * f64::from(stride.width).min(8.0));
+    let mut work = walk(geometry, steps, made, 1.0, apart);
+    let rows = rows(geometry) as f64;
+    add_requests(&mut work, 2.0 * steps * rows * columns, 4.0 * apart.min(8.0));
     let times = if geometry.residual.is_some() { 2.0 } else { 1.0 };
     add_requests(&mut work, times * 2.0 * made, 4.0);
-    work.waits = rows + 1.0;
-    work.registers = 3.0 * columns + partials + 1.5 * geometry.terms() as f64 + 18.0;
+    work.waits = rounds + 1.0;
+    work.registers = (2.0 + ahead * rows) * columns + partials + 1.5 * geometry.terms() as f64 + 18.0;
     // For each value that is read, each row of the output, and once, in code compiled for an H100.
-    work.others = 2.0 * (6.5 * rows * columns + 10.0 * steps + 140.0);
+    work.others = 2.0 * (6.5 * steps * rows * columns + 10.0 * steps + 140.0);
     of_all(work, variant)
 }
 
@@ -112,7 +122,8 @@ mod tests {
             let geometry = layer.geometry([batch, 1024, 7, 7]).unwrap();
             let gpu = Target::from(wgpu::Limits::default()).taken_for(Gpu::by_name("H100").unwrap());
             let chosen = KERNEL.variants(&geometry.into(), &gpu).swap_remove(0);
-            chosen.constants.iter().find(|(name, _)| *name == "ROW_TILE").unwrap().1
+            let the = |wanted| chosen.constants.iter().find(|(name, _)| *name == wanted).unwrap().1;
+            the("ROUNDS") * the("AHEAD") - 2
         };
         assert_eq!([1, 32].map(rows), [2, 7]);
     }

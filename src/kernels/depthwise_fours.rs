@@ -1,7 +1,7 @@
 //! The row of `shaders/depthwise_fours.wgsl`.
 
 use super::convolution::{Layout, PLAIN, cost, epilogue, lower_as, span, taps, tiles};
-use super::depthwise_walk::{MAXIMUM_WINDOW, REGISTERS, check, walks};
+use super::depthwise_walk::{MAXIMUM_WINDOW, REGISTERS, Walk, check, walks};
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::work::{add_requests, of_all, walk};
 use crate::geometry::Geometry;
@@ -62,7 +62,7 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
     }
     // The shader counts the fours of all rows that a tile reaches, past the last output too; above the input they wrap.
     let rows = u64::from(geometry.padding.top)
-        + (u64::from(geometry.output.height) + 4 * MAXIMUM_PARTIALS) * u64::from(geometry.stride.height);
+        + (u64::from(geometry.output.height) + 8 * MAXIMUM_PARTIALS) * u64::from(geometry.stride.height);
     if rows * u64::from(geometry.input.width) >= 1 << 32 {
         return Err("it needs a padded plane of less than 2^32 values");
     }
@@ -89,38 +89,53 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
     walks(geometry, |rows| variant(geometry, rows))
 }
 
-/// A tile of at least so many rows, as many as a whole number of rounds makes.
 fn variant(geometry: &Geometry, rows: u32) -> Variant {
     const WORKGROUP_SIZE: u32 = 64;
     let partials = u32::try_from(partials(geometry)).unwrap_or(u32::MAX);
-    let rounds = (rows + partials - 1).div_ceil(partials);
-    let lead = geometry.padding.left.wrapping_neg() % 4;
-    let tile = [("WORKGROUP_SIZE", WORKGROUP_SIZE), ("ROUNDS", rounds), ("LEAD", lead)];
+    let walk = Walk::new(rows, partials, u64::from(geometry.stride.height) * values(geometry));
+    let sizes = [("WORKGROUP_SIZE", WORKGROUP_SIZE), ("ROUNDS", walk.rounds), ("AHEAD", walk.ahead)];
     let window = taps(geometry.kernel_size, geometry.stride, geometry.dilation);
-    let constants = window.into_iter().chain(epilogue(geometry)).chain(tile);
+    let constants = window.into_iter().chain(epilogue(geometry)).chain(sizes).chain([("LEAD", lead(geometry))]);
     let planes = u64::from(geometry.batch) * u64::from(geometry.out_channels);
-    let row_tile = (rounds - 1) * partials + 1;
-    let plane_tiles = tiles(geometry.output.width, 4) * tiles(geometry.output.height, row_tile);
+    let plane_tiles = tiles(geometry.output.width, 4) * tiles(geometry.output.height, walk.rows);
     Variant::new(constants, [(planes * plane_tiles).div_ceil(WORKGROUP_SIZE.into()), 1, 1])
+}
+
+/// Where in a four the window of a tile starts.
+fn lead(geometry: &Geometry) -> u32 {
+    geometry.padding.left.wrapping_neg() % 4
+}
+
+/// The fours that a tile reads of a row. Of the first and the last one it may use a single value.
+fn fours(geometry: &Geometry) -> u64 {
+    (u64::from(lead(geometry)) + window_width(geometry)).div_ceil(4)
+}
+
+/// How many registers the values of a row take: those of whole fours, or of the one value of an edge.
+fn values(geometry: &Geometry) -> u64 {
+    let end = u64::from(lead(geometry)) + window_width(geometry);
+    4 * fours(geometry) - if lead(geometry) == 3 { 3 } else { 0 } - if end % 4 == 1 { 3 } else { 0 }
 }
 
 fn work(geometry: &Geometry, variant: &Variant) -> Work {
     let partials = partials(geometry) as f64;
-    let steps = variant.the("ROUNDS") * partials;
+    let [rounds, ahead] = ["ROUNDS", "AHEAD"].map(|name| variant.the(name));
+    let steps = rounds * ahead;
     let made = (steps - partials + 1.0).min(geometry.output.height.into());
-    let fours = ((variant.the("LEAD") + window_width(geometry) as f64) / 4.0).ceil();
-    let apart = f64::from(geometry.stride.width);
+    let (fours, apart) = (fours(geometry) as f64, f64::from(geometry.stride.width));
+    let rows = f64::from(geometry.stride.height);
     // Two subgroups. Each four that a row needs is a request, also one of which it needs a value.
     let mut work = walk(geometry, steps, made, 4.0, apart);
-    add_requests(&mut work, 2.0 * steps * f64::from(geometry.stride.height) * fours, 16.0 * apart.min(2.0));
+    add_requests(&mut work, 2.0 * steps * rows * fours, 16.0 * apart.min(2.0));
     add_requests(&mut work, 2.0 * made, 16.0);
     if geometry.residual.is_some() {
         add_requests(&mut work, 2.0 * steps, 16.0);
     }
-    work.waits = steps * f64::from(geometry.stride.height) + 1.0;
-    work.registers = 4.0 * partials + 6.0 * fours + 1.5 * geometry.terms() as f64 + 22.0;
+    work.waits = rounds + 1.0;
+    work.registers =
+        4.0 * partials + 2.0 * fours + ahead * rows * values(geometry) as f64 + 1.5 * geometry.terms() as f64 + 22.0;
     // For each row of the input, each of the output, and once, in code compiled for an H100.
-    work.others = 2.0 * ((25.0 * f64::from(geometry.stride.height) + 17.0) * steps + 180.0);
+    work.others = 2.0 * ((25.0 * rows + 17.0) * steps + 180.0);
     of_all(work, variant)
 }
 
@@ -153,14 +168,17 @@ mod tests {
     #[test]
     fn tiles_are_whole_rounds_and_cover_the_rows() {
         let geometry = |height| Conv2d::new(8, 8, 3).padding(1).groups(8).geometry([1, 8, height, 8]).unwrap();
-        let rounds = |height| {
+        let walks = |height| {
             let variants = variants(&geometry(height), &wgpu::Limits::default().into());
-            let of = |variant: &Variant| variant.constants.iter().find(|(name, _)| *name == "ROUNDS").unwrap().1;
-            variants.iter().map(|variant| (of(variant), variant.grid[0])).collect::<Vec<_>>()
+            let of = |variant: &Variant| {
+                let the = |wanted| variant.constants.iter().find(|(name, _)| *name == wanted).unwrap().1;
+                (the("ROUNDS"), the("AHEAD"), variant.grid[0])
+            };
+            variants.iter().map(of).collect::<Vec<_>>()
         };
-        // Tiles of 16, 10 and 4 rows.
-        assert_eq!(rounds(16), [(6, 1), (4, 1), (2, 1)]);
-        assert_eq!(rounds(1), [(1, 1)]);
-        assert_eq!(rounds(112), [(6, 2), (4, 3), (2, 7)]);
+        // Tiles of 16, 8, 4 and 2 rows.
+        assert_eq!(walks(16), [(3, 6, 1), (2, 5, 1), (1, 6, 1), (1, 4, 2)]);
+        assert_eq!(walks(1), [(1, 3, 1)]);
+        assert_eq!(walks(112), [(3, 6, 2), (2, 5, 4), (1, 6, 7), (1, 4, 14)]);
     }
 }

@@ -9,11 +9,14 @@
 #define constant const
 
 typedef unsigned int uint;
+// Numbers of 16 bits that are read and written, and never computed with.
+typedef __fp16 half;
 #define INLINE inline __attribute__((always_inline))
 
 namespace metal {
 
 using ::uint;
+typedef half half4 __attribute__((ext_vector_type(4)));
 typedef float float2 __attribute__((ext_vector_type(2)));
 typedef float float3 __attribute__((ext_vector_type(3)));
 typedef float float4 __attribute__((ext_vector_type(4)));
@@ -40,6 +43,9 @@ template <class T> INLINE T max(T a, T b) { return a > b ? a : b; }
 template <class T> INLINE T clamp(T value, T low, T high) { return min(max(value, low), high); }
 template <class T> INLINE T select(T no, T yes, bool is) { return is ? yes : no; }
 #define EACH(V, VALUE) V r; for (int i = 0; i < int(sizeof(V) / 4); i++) r[i] = VALUE; return r;
+// One instruction, as the shading languages' own are.
+INLINE float min(float a, float b) { return __builtin_fminf(a, b); }
+INLINE float max(float a, float b) { return __builtin_fmaxf(a, b); }
 INLINE uint4 min(uint4 a, uint4 b) { EACH(uint4, min(a[i], b[i])) }
 INLINE uint4 max(uint4 a, uint4 b) { EACH(uint4, max(a[i], b[i])) }
 INLINE float4 select(float4 no, float4 yes, bool4 is) { EACH(float4, is[i] ? yes[i] : no[i]) }
@@ -73,3 +79,6 @@ INLINE void threadgroup_barrier(mem_flags) {
 
 template <class T, class U> INLINE T as_type(U u) { T t; __builtin_memcpy(&t, &u, sizeof t); return t; }
 template <class V, class U> INLINE V converted(U u) { return __builtin_convertvector(u, V); }
+// Of the vectors of 16 bits clang takes the bits for numbers.
+template <> INLINE metal::float4 converted(metal::half4 u) { return {u.x, u.y, u.z, u.w}; }
+template <> INLINE metal::half4 converted(metal::float4 u) { return {half(u.x), half(u.y), half(u.z), half(u.w)}; }

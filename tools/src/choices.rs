@@ -26,14 +26,17 @@ pub struct Measured {
     pub ratios: Vec<f64>,
 }
 
+/// Kernels that were made anew since they were measured, on the day that the result's name has: these times are not theirs.
+const MADE_ANEW: [(&str, &str); 2] = [("2026-11-26", "depthwise_fours"), ("2026-11-26", "depthwise_columns")];
+
 /// The layers of a file of measurements, with what the planner chooses for this GPU. Of a file of layers, the convolutions and
 /// separable layers whose sizes are numbers are taken.
 ///
 /// # Errors
 /// If a file cannot be read, or has no time of a choice.
-pub fn measured(gpu: &str, shapes: &Path, results: &Path) -> Outcome<Vec<Measured>> {
+pub fn measured(gpu: &str, shapes: &Path, path: &Path) -> Outcome<Vec<Measured>> {
     let gpu = Gpu::by_name(gpu).ok_or_else(|| format!("{gpu} is not in the model's table"))?;
-    let (shapes, results) = (read(shapes)?, read(results)?);
+    let (shapes, results) = (read(shapes)?, read(path)?);
     let limits = results["limits"].as_object().ok_or("the result has no limits")?;
     let limit = |name: &str| limits.get(name).and_then(Value::as_u64).and_then(|limit| u32::try_from(limit).ok());
     let own = sepconv::wgpu::Limits::default();
@@ -48,9 +51,14 @@ pub fn measured(gpu: &str, shapes: &Path, results: &Path) -> Outcome<Vec<Measure
     });
     let planner = Planner::new(target.taken_for(gpu));
     let rows = results["rows"].as_array().ok_or("the result has no rows")?;
+    let is_as_now = |row: &&Value| {
+        let kernel = row["kernel"].as_str().unwrap_or_default();
+        !MADE_ANEW.iter().any(|(day, name)| path.to_string_lossy().contains(day) && kernel.contains(name))
+    };
+    let rows: Vec<&Value> = rows.iter().filter(is_as_now).collect();
     let layers = shapes.as_array().ok_or("the shapes are no array")?.iter().filter_map(|shape| {
         let id = shape["id"].as_str()?;
-        let of_layer: Vec<&Value> = rows.iter().filter(|row| row["id"] == id).collect();
+        let of_layer: Vec<&Value> = rows.iter().copied().filter(|row| row["id"] == id).collect();
         let batch = of_layer.first()?["input_shape"][0].as_u64()?;
         Some((id, layer(shape, u32::try_from(batch).ok()?)?, of_layer))
     });

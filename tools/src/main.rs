@@ -10,10 +10,10 @@ use sepconv_tools::radv::{DRIVER, Driver, FAMILIES};
 use sepconv_tools::table::Table;
 use sepconv_tools::translate::Shader;
 
-const USAGE: &str = "usage: sepconv-tools radv [--write] | msl FOLDER | choices GPU SHAPES.json RESULT.json
+const USAGE: &str = "usage: sepconv-tools radv [--write] | msl FOLDER [f16] | choices GPU SHAPES.json RESULT.json
 radv  Has Mesa's driver for AMD's GPUs compile every shader of the files of layers, in every variant, and prints what changed
       since the tables of benches/results/. Exit status 1 if that is worse. --write writes the tables.
-msl   Writes naga's Metal text of every shader to a folder, with an index.json, for nvidia/sm_90.py.
+msl   Writes naga's Metal text of every shader to a folder, with an index.json, for nvidia/sm_90.py: for tensors of f32, or of f16.
 choices  Prints what the planner chooses on a GPU of the model for layers that `sepconv bench --kernels variants` measured there, and
       how long that took beside the fastest variant.";
 
@@ -23,7 +23,8 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["radv"] => radv(false),
         ["radv", "--write"] => radv(true),
-        ["msl", folder] => msl(Path::new(folder)),
+        ["msl", folder] => msl(Path::new(folder), "f32"),
+        ["msl", folder, "f16"] => msl(Path::new(folder), "f16"),
         ["choices", gpu, shapes, result] => print_choices(gpu, Path::new(shapes), Path::new(result)),
         // Of one family, which the environment names: a driver looks at it once in a process.
         ["radv-of", folder] => compile(Path::new(folder)).map(|table| print!("{}", table.text())),
@@ -113,9 +114,9 @@ fn compile(folder: &Path) -> Outcome<Table> {
 }
 
 /// Writes every shader as Metal's text, and a list of them.
-fn msl(folder: &Path) -> Outcome {
+fn msl(folder: &Path, dtype: &str) -> Outcome {
     let planned = tempfile::tempdir().map_err(|error| error.to_string())?;
-    plan::write("gpu", "f32", planned.path())?;
+    plan::write("gpu", dtype, planned.path())?;
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let write = |file: &str, text: String| {
         let path = folder.join(file);

@@ -32,6 +32,9 @@ const NAMES: [&str; 5] =
 const ALIGNED: [f64; 2] = [1.0, 1.0];
 const SHIFTED: [f64; 2] = [0.5, 2.0];
 
+/// How far the requests of depthwise layers may be from it: the last tile down a plane may have fewer rows to store.
+const SHORTER: [f64; 2] = [0.97, 1.0];
+
 /// What of a kernel's variants for a layer is not as modelled; sectors may be so many times what the closed form says.
 fn differences(kernel: &str, layer: &Layer, [least, most]: [f64; 2]) -> Vec<String> {
     let planner = Planner::new(Target::from(sepconv::wgpu::Limits::default()));
@@ -49,7 +52,11 @@ fn differences(kernel: &str, layer: &Layer, [least, most]: [f64; 2]) -> Vec<Stri
         assert_eq!(steps.len(), works.len(), "{kernel}");
         for (step, (counts, work)) in steps.iter().zip(&works).enumerate() {
             for ((name, counted), modelled) in NAMES.iter().zip(counted(counts)).zip(modelled(work)) {
-                let [least, most] = if *name == "sectors" { [least, most] } else { ALIGNED };
+                let [least, most] = match *name {
+                    "sectors" => [least, most],
+                    "requests" if kernel.starts_with("depthwise") => SHORTER,
+                    _ => ALIGNED,
+                };
                 if counted < least * modelled || counted > most * modelled {
                     let (layer, constants) = (layer.text(), &variant.constants);
                     differences.push(format!(
@@ -110,7 +117,7 @@ fn layers_of_windows() {
 
 #[test]
 fn depthwise_layers() {
-    // Of 16 rows, which the tiles of both kernels divide.
+    // Of 16 rows.
     let layers = [
         conv(Conv2d::new(4, 4, 3).groups(4).padding(1), [2, 4, 16, 32]),
         conv(Conv2d::new(8, 8, 3).groups(8).padding(1).stride(2).residual(true), [1, 8, 32, 64]),

@@ -11,6 +11,12 @@ struct Row {
 }
 
 impl Row {
+    /// The value of a constant.
+    fn the(&self, constant: &str) -> u32 {
+        let value = self.name.split(' ').find_map(|word| word.strip_prefix(constant)?.strip_prefix('='));
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{constant} of {}", self.name))
+    }
+
     fn is_of(&self, words: &str) -> bool {
         words.split(' ').all(|word| self.name.split(' ').any(|of_row| of_row == word))
     }
@@ -65,11 +71,11 @@ const LIMITS: [Limit; 4] = [
         missed_by: &["channel_tiles=4"],
     },
     Limit {
-        // A round has three rows of outputs.
         says: "at most 80 instructions for a row of four outputs",
         of: "depthwise_fours kernel=3x3 stride=1x1",
-        is_kept: |row| row.main_loop / 3.0 <= 80.0,
-        missed_by: &[],
+        is_kept: |row| row.main_loop / f64::from(row.the("ahead")) <= 80.0,
+        // Four values are held to limits and a NaN is told by its bits: 20 instructions, of 86.
+        missed_by: &["activation=1"],
     },
 ];
 

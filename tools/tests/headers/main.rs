@@ -101,9 +101,9 @@ const CLAIMS: &[Claim] = &[
         |case| case.outputs() / 8),
 
     claim("depthwise_fours", depthwise_fours, "A row of a tile is read once, a four at a time;",
-        |case| case.loaded("input"), |case| rows_read_in_fours(case) * (4 + 2)),
+        |case| case.loaded("input"), |case| rows_used(case, 4) * (4 + 2)),
     claim("depthwise_fours", depthwise_fours, "For 3 x 3 at stride 1 that is one four and two values.",
-        |case| case.counts().of("input").loads.requests, |case| rows_of_fours(case) * 3 / 32),
+        |case| case.counts().of("input").loads.requests, |case| rows_read(case, tiles_of_fours(case)) * 3 / 32),
     claim("depthwise_fours", depthwise_fours, "An invocation reads its filter once.",
         |case| case.loaded("weight"), |case| tiles_of_fours(case) * case.terms()),
     claim("depthwise_fours", depthwise_fours, ONCE, Case::stored, Case::outputs),
@@ -111,7 +111,7 @@ const CLAIMS: &[Claim] = &[
         |case| case.counts().of("output").stores.sectors, |case| case.outputs() / 8),
 
     claim("depthwise_columns", depthwise, "An input value is read once by each of the KERNEL_WIDTH columns that see it,",
-        |case| case.loaded("input"), |case| columns(case) * (case.the("ROW_TILE") + 2) * 3),
+        |case| case.loaded("input"), |case| rows_used(case, 1) * 3),
     claim("depthwise_columns", depthwise, "An invocation reads its filter once.",
         |case| case.loaded("weight"), |case| columns(case) * case.terms()),
     claim("depthwise_columns", depthwise, "they read and write neighbouring values",
@@ -231,30 +231,34 @@ fn tiles(case: &Case, rows: u64, columns: u64) -> u64 {
     batch * channels * height.div_ceil(rows) * width.div_ceil(columns)
 }
 
-/// Its first steps of 3 make no output row.
+/// The rows of outputs of a tile of a depthwise layer: its first two steps make none.
+fn rows_of_tile(case: &Case) -> u64 {
+    case.the("ROUNDS") * case.the("AHEAD") - 2
+}
+
 fn tiles_of_fours(case: &Case) -> u64 {
-    tiles(case, (case.the("ROUNDS") - 1) * 3 + 1, 4)
-}
-
-/// The rows of the input that all tiles read, in rounds of 3.
-fn rows_of_fours(case: &Case) -> u64 {
-    tiles_of_fours(case) * case.the("ROUNDS") * 3
-}
-
-/// The last tile down a plane may have fewer rows. It stops in the round that completes them; others of its subgroup do not.
-fn rows_read_in_fours(case: &Case) -> u64 {
-    let [batch, channels, height, width] = case.layer.output_shape().map(u64::from);
-    let (mut rounds, mut row) = (0, 0);
-    while row < height {
-        let rows = (3 * case.the("ROUNDS") - 2).min(height - row);
-        rounds += (rows + 2).div_ceil(3);
-        row += rows;
-    }
-    batch * channels * (width / 4) * rounds * 3
+    tiles(case, rows_of_tile(case), 4)
 }
 
 fn columns(case: &Case) -> u64 {
-    tiles(case, case.the("ROW_TILE"), 1)
+    tiles(case, rows_of_tile(case), 1)
+}
+
+/// The rows of the input that so many tiles read.
+fn rows_read(case: &Case, tiles: u64) -> u64 {
+    tiles * case.the("ROUNDS") * case.the("AHEAD")
+}
+
+/// The last tile down a plane may have fewer rows. It stops in the round that completes them; others of its subgroup do not.
+fn rows_used(case: &Case, columns: u64) -> u64 {
+    let [batch, channels, height, width] = case.layer.output_shape().map(u64::from);
+    let (ahead, mut rounds, mut row) = (case.the("AHEAD"), 0, 0);
+    while row < height {
+        let rows = rows_of_tile(case).min(height - row);
+        rounds += (rows + 2).div_ceil(ahead);
+        row += rows;
+    }
+    batch * channels * (width / columns) * rounds * ahead
 }
 
 fn conflicts(case: &Case) -> u64 {
