@@ -59,7 +59,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                 let channel = term / TAPS;
                 let plane = channel * in_plane;
                 // Past the last term there is no row.
-                let height = select(0u, extent.in_height, term < last_term);
+                let height = select(0u, extent.in_height, is_there(term, last_term));
                 var four = vec4f();
                 for (var t = 0u; t < 4u; t++) {
                     let row = u32(source(tops[t] + i32(down), axes.height));

@@ -135,7 +135,9 @@ impl Planner {
     pub fn variant_text(&self, layer: &Layer, choice: Choice) -> String {
         let variants = choice.kernel.variants(layer, &self.target);
         let of_choice = variants.get(choice.variant).map(|variant| &variant.constants[..]).unwrap_or_default();
-        let differ = |constant: &&(&str, u32)| variants.iter().any(|variant| !variant.constants.contains(constant));
+        let differ = |constant: &&(&str, u32)| {
+            kernels::is_chosen(constant.0) && variants.iter().any(|variant| !variant.constants.contains(constant))
+        };
         let texts = of_choice.iter().filter(differ).map(|(name, value)| format!("{}={value}", name.to_lowercase()));
         texts.collect::<Vec<_>>().join(" ")
     }

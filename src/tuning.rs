@@ -140,10 +140,10 @@ fn key(layer: &Layer, target: &Target) -> String {
     }
 }
 
-/// A kernel and the constants of one of its variants, in one line, but for those of what stands around the sums.
+/// A kernel and the constants of one of its variants that were chosen, in one line.
 fn choice_text(kernel: &str, variant: &Variant) -> String {
-    let of_the_sums = variant.constants.iter().filter(|(name, _)| !kernels::AROUND_SUMS.contains(name));
-    let constants = of_the_sums.map(|(name, value)| format!(" {name}={value}"));
+    let chosen = variant.constants.iter().filter(|(name, _)| kernels::is_chosen(name));
+    let constants = chosen.map(|(name, value)| format!(" {name}={value}"));
     std::iter::once(kernel.to_owned()).chain(constants).collect()
 }
 

@@ -2,6 +2,7 @@
 // for the values that they are multiplied with. SPLIT teams of invocations take turns over the terms, DEPTH at a time.
 
 const SPLIT: u32 = 1u;  // teams along the sum, of which each has DEPTH terms in workgroup memory
+const HAS_REST: bool = true;  // whether a round of all teams may have terms past the last one
 
 @group(0) @binding(2) var<storage, read> packed_weight: array<Four>;
 
@@ -14,6 +15,9 @@ const VALUE_TERMS: u32 = TEAM / FOURS;
 const VALUE_FETCHES: u32 = DEPTH / VALUE_TERMS;
 const FACTOR_TERMS: u32 = TEAM / (CHANNELS / 4u);
 const FACTOR_FETCHES: u32 = DEPTH / FACTOR_TERMS;
+
+// Whether there is such a term.
+fn is_there(term: u32, last_term: u32) -> bool { return !HAS_REST | (term < last_term); }
 
 // Where the weights that an invocation fetches are, at term 0. Past the group's last channel, that one is read again.
 fn first_factor(member: u32, group: u32, first_channel: u32) -> u32 {
@@ -29,7 +33,7 @@ fn fetch_factors(first: u32, member: u32, first_term: u32, last_term: u32) -> ar
     for (var n = 0u; n < FACTOR_FETCHES; n++) {
         let term = first_term + member / (CHANNELS / 4u) + n * FACTOR_TERMS;
         var four = vec4f();
-        if term < last_term { four = vec4f(packed_weight[first + term * fours]); }
+        if is_there(term, last_term) { four = vec4f(packed_weight[first + term * fours]); }
         fetched[n] = four;
     }
     return fetched;

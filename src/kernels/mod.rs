@@ -47,7 +47,7 @@ use crate::target::Target;
 
 /// The names of the constants of what stands around a kernel's sums: bias, residual and activation; the input's scale; bias and
 /// activation between two parts.
-pub(crate) const AROUND_SUMS: [&str; 7] = [
+const AROUND_SUMS: [&str; 7] = [
     "HAS_BIAS",
     "HAS_RESIDUAL",
     "ACTIVATION",
@@ -56,6 +56,11 @@ pub(crate) const AROUND_SUMS: [&str; 7] = [
     "HAS_BETWEEN_BIAS",
     "BETWEEN_ACTIVATION",
 ];
+
+/// Whether a constant of a variant says what was chosen, such as a tile. The others follow from the layer.
+pub(crate) fn is_chosen(constant: &str) -> bool {
+    !AROUND_SUMS.contains(&constant) && constant != tiled_gemm::HAS_REST
+}
 
 /// Every kernel: those for GPUs first, those for software drivers last.
 pub static ALL: &[&Kernel] = &[

@@ -44,6 +44,9 @@ pub(super) static KERNEL: Kernel = Kernel {
     },
 };
 
+/// Whether a round of all teams may have terms past the last one. That follows from the layer, and is no choice.
+pub(super) const HAS_REST: &str = "HAS_REST";
+
 pub(super) fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
     if geometry.out_channels_per_group() < 4 {
         return Err("it needs 4 output channels per group");
@@ -54,7 +57,12 @@ pub(super) fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'sta
 
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
     let constants: Vec<_> = window(geometry).chain(around_sums(geometry)).collect();
-    tiling::variants(geometry, &constants)
+    let mut variants = tiling::variants(geometry, &constants);
+    for variant in &mut variants {
+        let of_round = variant.the("DEPTH") * variant.the("SPLIT");
+        variant.constants.push((HAS_REST, (geometry.terms() as f64 % of_round > 0.0).into()));
+    }
+    variants
 }
 
 fn work(geometry: &Geometry, variant: &Variant) -> Work {
@@ -65,7 +73,7 @@ fn work(geometry: &Geometry, variant: &Variant) -> Work {
     let apart = f64::from(geometry.stride.width).min(2.0);
     add_requests(&mut work, terms * tile.pixels / 32.0, 16.0 * apart);
     tile.add_ends_of_neighbours(&mut work, geometry);
-    let value = if geometry.kernel_size == Size::from(1) { 30.0 } else { 58.0 };
+    let value = if geometry.kernel_size == Size::from(1) { 23.0 } else { 51.0 } + 7.0 * variant.the(HAS_REST);
     work.others = tile.others(terms, value, 144.0, 220.0);
     of_all(work, variant)
 }
