@@ -18,7 +18,8 @@ pub struct Table {
 }
 
 const HEAD: &str = "variant,registers,spills,scratch bytes,waves,instructions,instructions of the main loop,multiply-adds of \
-                    the main loop,instructions per multiply-add";
+                    the main loop,instructions per multiply-add,vector instructions of the main loop,reads of workgroup \
+                    memory of the main loop";
 
 impl Table {
     /// The table as text.
@@ -76,26 +77,31 @@ impl Table {
     }
 }
 
-fn per_multiply_add(Count { instructions, multiply_adds }: Count) -> f64 {
-    instructions as f64 / multiply_adds as f64
+fn per_multiply_add(count: Count) -> f64 {
+    count.instructions as f64 / count.multiply_adds as f64
 }
 
 fn row_text(row: &Compiled) -> String {
     let Compiled { registers, spills, scratch, waves, instructions, main_loop } = row;
-    let of_loop = main_loop.map_or(",,".to_owned(), |count| {
-        format!("{},{},{:.2}", count.instructions, count.multiply_adds, per_multiply_add(count))
+    let of_loop = main_loop.map_or(",,,,".to_owned(), |count| {
+        let Count { instructions, vector, multiply_adds, shared_reads } = count;
+        format!("{instructions},{multiply_adds},{:.2},{vector},{shared_reads}", per_multiply_add(count))
     });
     format!("{registers},{spills},{scratch},{waves},{instructions},{of_loop}")
 }
 
 fn parse_row(text: &str) -> Option<Compiled> {
     let cells: Vec<&str> = text.split(',').collect();
-    let [registers, spills, scratch, waves, instructions, of_loop, multiply_adds, _] = cells[..] else { return None };
-    let main_loop = match (of_loop, multiply_adds) {
-        ("", "") => None,
-        (of_loop, multiply_adds) => {
-            Some(Count { instructions: of_loop.parse().ok()?, multiply_adds: multiply_adds.parse().ok()? })
-        }
+    let [registers, spills, scratch, waves, instructions, of_loop @ ..] = &cells[..] else { return None };
+    let main_loop = match of_loop {
+        ["", "", "", "", ""] => None,
+        [instructions, multiply_adds, _, vector, shared_reads] => Some(Count {
+            instructions: instructions.parse().ok()?,
+            vector: vector.parse().ok()?,
+            multiply_adds: multiply_adds.parse().ok()?,
+            shared_reads: shared_reads.parse().ok()?,
+        }),
+        _ => return None,
     };
     Some(Compiled {
         registers: registers.parse().ok()?,
@@ -132,8 +138,12 @@ fn worse(row: &Compiled, old: &Compiled) -> Vec<String> {
 mod tests {
     use super::{Compiled, Count, Table};
 
+    fn loop_of(instructions: usize) -> Count {
+        Count { instructions, vector: 120, multiply_adds: 100, shared_reads: 7 }
+    }
+
     fn row() -> Compiled {
-        let main_loop = Some(Count { instructions: 130, multiply_adds: 100 });
+        let main_loop = Some(loop_of(130));
         Compiled { registers: 64, spills: 1, scratch: 0, waves: 16, instructions: 1000, main_loop }
     }
 
@@ -146,7 +156,10 @@ mod tests {
         let mut written = table(row());
         written.rows.insert("b main".to_owned(), Compiled { main_loop: None, ..row() });
         let text = written.text();
-        assert!(text.ends_with("\na main tile=4,64,1,0,16,1000,130,100,1.30\nb main,64,1,0,16,1000,,,\n"), "{text}");
+        assert!(
+            text.ends_with("\na main tile=4,64,1,0,16,1000,130,100,1.30,120,7\nb main,64,1,0,16,1000,,,,,\n"),
+            "{text}"
+        );
         assert_eq!(Table::parse(&text), Some(written));
         assert_eq!(Table::parse(&text[1..]), None);
         assert_eq!(Table::parse(&text.replace("64,", "many,")), None);
@@ -156,22 +169,21 @@ mod tests {
     fn what_the_table_does_not_own_up_to_is_said() {
         let committed = table(row());
         assert!(committed.complaints(&committed).is_empty() && committed.changes(&committed).is_empty());
-        let loop_of = |instructions| Some(Count { instructions, multiply_adds: 100 });
         for (row, complaint) in [
             (Compiled { spills: 2, ..row() }, "spills: 2.00, and 1.00"),
             (Compiled { scratch: 4, ..row() }, "scratch bytes"),
             (Compiled { registers: 72, ..row() }, "registers"),
             (Compiled { waves: 14, ..row() }, "waves"),
             (Compiled { instructions: 1051, ..row() }, "instructions: 1051"),
-            (Compiled { main_loop: loop_of(137), ..row() }, "instructions per multiply-add: 1.37"),
+            (Compiled { main_loop: Some(loop_of(137)), ..row() }, "instructions per multiply-add: 1.37"),
         ] {
             let complaints = table(row).complaints(&committed);
             assert!(complaints.len() == 1 && complaints[0].contains(complaint), "{complaints:?}");
-            assert!(table(row).changes(&committed).contains("    was 64,1,0,16,1000,130,100,1.30\n"));
+            assert!(table(row).changes(&committed).contains("    was 64,1,0,16,1000,130,100,1.30,120,7\n"));
         }
         for row in [
             Compiled { instructions: 1050, ..row() },
-            Compiled { main_loop: loop_of(136), ..row() },
+            Compiled { main_loop: Some(loop_of(136)), ..row() },
             Compiled { spills: 0, registers: 24, waves: 20, instructions: 10, main_loop: None, ..row() },
         ] {
             assert!(table(row).complaints(&committed).is_empty());

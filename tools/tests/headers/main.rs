@@ -332,6 +332,8 @@ fn flaws_are_known() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Those for software have none: most use subgroups or integers of 64 bits, which are not counted. Nor has `crop.wgsl`, a step of
+/// other kernels, nor what measures a device, in `shaders/roofline/`.
 #[test]
 fn every_kernel_for_gpus_has_claims() {
     let with_shader = kernels::ALL.iter().filter(|kernel| !kernel.wgsl().is_empty());
