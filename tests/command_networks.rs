@@ -56,7 +56,11 @@ fn what_cannot_be_run_is_refused_by_name() {
     for (arguments, argument) in [
         (&["run", MODEL, PORTRAIT, "--out", "o.txt"][..], "--out"),
         (&["run", MODEL, "a.safetensors", "--out", "o.npy"], "input is missing"),
-        (&["run", MODEL, "b.safetensors", "--out", "o.npy"], "Conv_1"),
+        (&["run", MODEL, "b.safetensors", "--out", "o.npy"], "input \"input\" is [1, 4, 8, 8]"),
+        (
+            &["run", MODEL, PORTRAIT, "--out", "o.npy", "--size", "100000,100000"],
+            "--size makes the picture 100000 x 100000",
+        ),
         (&["run", MODEL, "b.safetensors", "--out", "o.npy", "--size", "8,8"], "--size"),
         (&["run", MODEL, "nothing.npy", "--out", "o.npy"], "nothing.npy"),
         (&["run", MODEL, PORTRAIT, "--out", "o.npy", "--std", "1,0,1"], "--std"),
@@ -65,6 +69,7 @@ fn what_cannot_be_run_is_refused_by_name() {
         (&["run", "cut.onnx", PORTRAIT, "--out", "o.npy"], "cut.onnx"),
         (&["run", PORTRAIT, PORTRAIT, "--out", "o.npy"], "MODEL"),
         (&["plan", MODEL, "--input", "other=1,3,8,8"], "--input"),
+        (&["plan", MODEL, "--input", "3,256,256"], "and the network declares [1, 3, 256, 256]"),
         (&["plan", MODEL, "--input", "1,3,8,8", "--input", "1,3,8,8"], "--input"),
         (&["plan", MODEL, "--weight", "4,3,3,3"], "--weight"),
         (&["bench", MODEL, "--batch", "2"], "--batch"),

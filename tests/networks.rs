@@ -84,18 +84,19 @@ fn cases(folder: &Path) -> Vec<Case> {
             allowed: (20.0 * case["order_of_sums"].as_f64().unwrap()).max(1e-4),
         }
     };
-    // A driver in software takes long to compile all of them.
-    let is_small = |case: &&serde_json::Value| {
-        let name = case["model"].as_str().unwrap();
-        common::sweeps_whole() || name.contains("blazeface")
-    };
-    cases.as_array().unwrap().iter().filter(is_small).map(case).collect()
+    cases.as_array().unwrap().iter().map(case).collect()
 }
 
+/// Those that a driver in software compiles soon: all in a whole sweep.
+fn quick_cases(folder: &Path) -> impl Iterator<Item = Case> {
+    cases(folder).into_iter().filter(|case| common::sweeps_whole() || case.name.contains("blazeface"))
+}
+
+/// The whole against another engine, and each layer within its own bound on the values that get there.
 #[test]
 fn networks_are_right() {
     let (Some(context), Some(folder)) = (context(), folder()) else { return };
-    for case in cases(&folder) {
+    for case in quick_cases(&folder) {
         let shapes: Vec<_> = case.inputs().map(|(name, shape, _)| (name, shape)).collect();
         let inputs: Vec<_> = case.inputs().map(|(name, _, values)| (name, values)).collect();
         let plan = case.network.plan(context, &shapes).unwrap_or_else(|error| panic!("{}: {error}", case.name));
@@ -107,6 +108,16 @@ fn networks_are_right() {
             eprintln!("  {name}: {ratio:.2e} of {:.1e}", case.allowed);
             assert!(ratio <= case.allowed, "{} {name}: {ratio} of {}", case.name, case.allowed);
         }
+        let inputs: Vec<_> = case.inputs().collect();
+        let mut largest = 0.0_f64;
+        let checked = case.network.reference(&inputs, |layer| {
+            let (plan, _, error) = layer_on(context, layer)?;
+            assert!(error <= 1.0, "{}: {error} of the bound of {}, by {}", case.name, layer.name, plan.kernel());
+            largest = largest.max(error);
+            Ok(())
+        });
+        checked.unwrap();
+        eprintln!("  each layer by itself: at most {largest:.3} of its bound");
     }
 }
 
@@ -181,6 +192,10 @@ fn networks_are_planned_small() {
         if case.name.contains("blazeface") {
             assert!(program.steps.len() <= 60);
         }
+        // No more than one and a half times its neighbours, for whatever device it is planned.
+        if case.name.contains("efficientnet") {
+            assert!(!has_winograd, "{}", case.name);
+        }
     }
 }
 
@@ -199,7 +214,7 @@ fn ratio(actual: &[f32], expected: &[f32]) -> f64 {
 #[test]
 fn the_reference_is_right() {
     let Some(folder) = folder() else { return };
-    for case in cases(&folder) {
+    for case in quick_cases(&folder) {
         let inputs: Vec<_> = case.inputs().collect();
         let mut layers = 0;
         let outputs = case.network.reference(&inputs, |_| {

@@ -341,13 +341,28 @@ impl Network {
     /// The layers for inputs of these shapes and tensors of this type.
     fn resolve(&self, shapes: &[(&str, &[u32])], dtype: DType) -> Result<Resolved> {
         let shapes = self.shapes(shapes)?;
-        let mut resolved =
-            resolve::resolve(&self.graph, &shapes).map_err(|(node, reason)| Error::Node { node, reason })?;
+        let mut resolved = resolve::resolve(&self.graph, &shapes).map_err(|(node, reason)| {
+            let reason = format!("{reason}{}", self.unlike_declared(&shapes));
+            Error::Node { node, reason }
+        })?;
         simplify::simplify(&mut resolved, dtype);
         if self.graph.is_folded {
             fold::fold(&mut resolved);
         }
         Ok(resolved)
+    }
+
+    /// What a message adds where an input is not as the network declares it, which may be why a node cannot be computed.
+    fn unlike_declared(&self, shapes: &[(String, Vec<u32>)]) -> String {
+        let unlike = shapes.iter().filter_map(|(name, shape)| {
+            let declared = self.input_shape(name)?;
+            let is_like = declared.len() == shape.len()
+                && declared.iter().zip(shape).all(|(declared, size)| declared.is_none_or(|declared| declared == *size));
+            let size = |size: &Option<u32>| size.map_or("?".to_owned(), |size| size.to_string());
+            let declared = declared.iter().map(size).collect::<Vec<_>>().join(", ");
+            (!is_like).then(|| format!("; input {name:?} is {shape:?}, and the network declares [{declared}]"))
+        });
+        unlike.collect()
     }
 
     /// The shape of each input: the caller's, or else the declared one.

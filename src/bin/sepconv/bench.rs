@@ -69,7 +69,9 @@ output once each, without the tensor between the two parts of a separable layer.
 A row of the JSON result: median_ms, p10_ms and p90_ms are the caller's wall clock, recording to done; gpu_ms is the kernels
 alone by the device's timestamps, or null without; clock says which of the two knows the kernels best, and gflop_s, gb_s and
 roofline_percent are of that median and count the operations of the layer's definition; own_gflop_s counts those of the
-kernel's method, of which winograd has fewer; candidate is true in rows that are not the planner's choice.
+kernel's method, of which winograd has fewer; candidate is true in rows that are not the planner's choice. Of a model, network
+has median_ms, p10_ms and p90_ms of what a caller pays, upload to read-back, first_ms of the first run with planning and compiling,
+program_ms of recording to done, and sum_of_layers_ms.
 
 With --compare, exit status 1 if a layer is slower by more than the noise, once everything is written: that is, if nine
 tenths of its runs took longer than nine tenths of the earlier ones did (p10_ms now above p90_ms then). A device may be
@@ -96,7 +98,7 @@ pub struct Arguments {
     /// Write the result to this file as well.
     #[arg(long, value_name = "OUT.json")]
     json: Option<PathBuf>,
-    /// Draw the layers under the device's limits, as a roofline plot.
+    /// Draw the layers under the device's limits, as a roofline plot; those of a model one after the other, as a timeline.
     #[arg(long, value_name = "OUT.svg")]
     svg: Option<PathBuf>,
     #[arg(
@@ -167,7 +169,8 @@ fn time_network(arguments: &Arguments, model: &Path) -> Outcome {
     write_json(arguments, &context, network::json(&timed))?;
     arguments.svg.as_ref().map_or(Ok(()), |path| {
         let device = Device::Adapter(context.clone()).to_string();
-        let svg = timeline::svg(&format!("{} on {device}", model.display()), &timed.layers)?;
+        let name = model.file_name().map_or(model.display().to_string(), |name| name.display().to_string());
+        let svg = timeline::svg(&format!("{name} on {device}"), &timed.layers)?;
         files::write_whole("--svg", path, svg.as_bytes())
     })
 }

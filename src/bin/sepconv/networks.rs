@@ -66,6 +66,21 @@ pub fn named(network: &Network, shapes: &[InputShape]) -> Outcome<Vec<(String, V
     Ok(result)
 }
 
+/// [`named`], where every input must have a shape, by this or by the model.
+pub fn complete(network: &Network, shapes: &[InputShape]) -> Outcome<Vec<(String, Vec<u32>)>> {
+    let given = named(network, shapes)?;
+    let is_open = |name: &&str| {
+        !given.iter().any(|(other, _)| other == name)
+            && network.input_shape(name).is_some_and(|shape| shape.contains(&None))
+    };
+    match network.input_names().into_iter().find(is_open) {
+        Some(name) => {
+            Err(Failure::Request(format!("--input must give the shape of {name:?}: the model does not say it")))
+        }
+        None => Ok(given),
+    }
+}
+
 /// Whether a file is a picture.
 pub fn is_picture(path: &Path) -> bool {
     matches!(Format::of(path), Some(Format::Png | Format::Jpeg))
@@ -172,6 +187,13 @@ impl PictureOptions {
             return Err(Failure::Request(message));
         };
         let size = self.wanted_size(network).unwrap_or([picture.height, picture.width]);
+        let [height, width] = size;
+        if u64::from(height) * u64::from(width) > MOST_PIXELS {
+            let by = if self.size.is_some() { "--size" } else { "the model" };
+            let message =
+                format!("{by} makes the picture {width} x {height}; it may have at most {MOST_PIXELS} pixels");
+            return Err(Failure::Request(message));
+        }
         let picture = picture.resized(size, FilterType::Triangle);
         let (mean, std) = (self.mean.unwrap_or([0.0; 3]), self.std.unwrap_or([1.0; 3]));
         if std.contains(&0.0) {
@@ -188,6 +210,9 @@ impl PictureOptions {
         Ok(Given { name: name.to_owned(), shape: vec![1, 3, size[0], size[1]], values })
     }
 }
+
+/// The most pixels that a picture may become.
+const MOST_PIXELS: u64 = 1 << 26;
 
 /// Reads what a network is to be run on: a safetensors file with a tensor for each input, an npy file or a picture for the
 /// only one.

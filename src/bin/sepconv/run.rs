@@ -192,17 +192,17 @@ fn to_text(arguments: &Arguments, ran: &Ran, device: &Device) -> String {
             lines.extend(best.iter().map(|(place, value)| format!("  {place:>6}  {value:.4}")));
         }
     }
-    let steps = ran.steps.map_or("by the reference".to_owned(), |steps| format!("{steps} steps"));
-    lines.push(format!(
-        "{}: {steps}, {} of weights, {} between layers, on {device}",
-        arguments.out.display(),
-        megabytes(ran.weight_bytes),
-        megabytes(ran.workspace_bytes)
-    ));
+    let how = ran.steps.map_or("by the reference".to_owned(), |steps| {
+        let [weights, between] = [ran.weight_bytes, ran.workspace_bytes].map(megabytes);
+        let steps = if steps == 1 { "1 step".to_owned() } else { format!("{steps} steps") };
+        format!("{steps}, {weights} of weights, {between} between layers")
+    });
+    lines.push(format!("{}: {how}, on {device}", arguments.out.display()));
     lines.push(format!("first run {:.1} ms, with planning and compiling", ran.first_ms));
     if let Some(times) = ran.times {
         let Spread { median, p10, p90, .. } = times;
-        lines.push(format!("a run {median:.2} ms (p10 {p10:.2}, p90 {p90:.2}): upload, one submission, read-back"));
+        let what = if ran.steps.is_some() { "upload, one submission, read-back" } else { "by the reference" };
+        lines.push(format!("a run {median:.2} ms (p10 {p10:.2}, p90 {p90:.2}): {what}"));
     }
     lines.join("\n")
 }

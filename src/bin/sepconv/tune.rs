@@ -26,7 +26,7 @@ use crate::shapes_file;
 Shapes are those of `sepconv bench`. The two parts of a separable layer are tuned as layers of their own, and then the
 whole of it: `chained`, which is its two parts as they were found fastest, against each kernel that computes it in one
 dispatch. So is the product that Winograd's method makes of a layer. The table is kept in the folder that SEPCONV_CACHE names, or else in the user's cache folder; `conv`,
-`separable`, `compare`, `bench` and `plan` go by it unless --no-tune is given. A program can ship an exported table: see
+`separable`, `run`, `compare`, `bench` and `plan` go by it unless --no-tune is given. A program can ship an exported table: see
 sepconv::Tuning.")]
 pub struct Arguments {
     /// A network whose layers are tuned: an .onnx file.
@@ -90,7 +90,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
 /// The different layers of a network.
 fn layers_of(model: &Path, inputs: &[InputShape]) -> Outcome<Vec<Shape>> {
     let network = networks::load(model)?;
-    let given = networks::named(&network, inputs)?;
+    let given = networks::complete(&network, inputs)?;
     let given: Vec<(&str, &[u32])> = given.iter().map(|(name, shape)| (name.as_str(), &shape[..])).collect();
     let mut shapes: Vec<Shape> = Vec::new();
     for (id, layer) in network.layers(&given)? {

@@ -45,7 +45,7 @@ struct Outline {
 
 impl Outline {
     fn new(network: &Network, inputs: &[InputShape], planner: &Planner, whose: String) -> Outcome<Self> {
-        let shapes = networks::named(network, inputs)?;
+        let shapes = networks::complete(network, inputs)?;
         let shapes: Vec<(&str, &[u32])> = shapes.iter().map(|(name, shape)| (name.as_str(), &shape[..])).collect();
         let (program, layers) = network.program(planner, &shapes)?;
         let bytes = |kind: Kind| {
