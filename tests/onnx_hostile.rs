@@ -197,6 +197,9 @@ fn graphs_that_are_none() {
     refused(&file(&[2], &[relu("x", "x"), relu("x", "y")]), "two of its tensors");
     refused(&file(&[2], &[floats("y", &[2]), relu("x", "y")]), "two of its tensors");
     refused(&file(&[2], &[relu("x", "z")]), "no node makes");
+    refused(&file(&[2], &[relu("x", "y"), port(12, "y", &[])]), "the output \"y\" twice");
+    let without_outputs = [relu("x", "y"), port(11, "x", &[2])].concat();
+    refused(&[number(1, 8), message(7, without_outputs), message(8, number(2, 17))].concat(), "no outputs");
     refused(&file(&[2], &[node("Shape", &["x"], &["y"], &[])]), "whole numbers");
     refused(&file(&[2], &[relu("q", "y")]), "no node before it");
     refused(&file(&[2], &[node("Relu", &[], &["y"], &[])]), "input 0 is missing");

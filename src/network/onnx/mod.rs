@@ -102,8 +102,14 @@ impl Reader {
                 }
             }
         }
+        if file.output.is_empty() {
+            return Err(Error::Model { reason: "it has no outputs".to_owned() });
+        }
         for output in &file.output {
             let name = output.name.clone().unwrap_or_default();
+            if self.graph.outputs.iter().any(|(other, _)| *other == name) {
+                return Err(Error::Model { reason: format!("it has the output {name:?} twice") });
+            }
             match self.tensors.get(&name) {
                 Some(&tensor) => self.graph.outputs.push((name, tensor)),
                 None => return Err(Error::Model { reason: format!("no node makes its output {name:?}") }),
