@@ -25,6 +25,8 @@ const LEAD: u32 = 3u;  // where in a four the window of a tile starts
 // How many output rows see one row of the input, at most.
 const WINDOW_HEIGHT: u32 = (KERNEL_HEIGHT - 1u) * DILATION_HEIGHT + 1u;
 const PARTIALS: u32 = (WINDOW_HEIGHT + STRIDE_HEIGHT - 1u) / STRIDE_HEIGHT;
+// The input rows of a step that some output row sees.
+const ROWS: u32 = min(STRIDE_HEIGHT, WINDOW_HEIGHT);
 // The first steps complete no output row.
 const ROW_TILE: u32 = ROUNDS * AHEAD - PARTIALS + 1u;
 // The last of the window's columns, from the start of its first four.
@@ -79,9 +81,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     var made = 0u - (PARTIALS - 1u) * out_fours;
     // It ends with the rows of the tile and not by a constant, so that its rounds are not written out one after the other.
     loop {
-        var rows: array<array<array<vec4f, FOURS>, STRIDE_HEIGHT>, AHEAD>;
+        var rows: array<array<array<vec4f, FOURS>, ROWS>, AHEAD>;
         for (var step = 0u; step < AHEAD; step++) {
-            for (var o = 0u; o < STRIDE_HEIGHT; o++) {
+            for (var o = 0u; o < ROWS; o++) {
                 for (var f = 0u; f < FOURS; f++) {
                     let at = places[f] + min(line, last_line);
                     let is_value = line < ends[f];
@@ -96,11 +98,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                 }
                 line += in_fours;
             }
+            line += (STRIDE_HEIGHT - ROWS) * in_fours;
         }
         for (var step = 0u; step < AHEAD; step++) {
             for (var k = 1u; k < PARTIALS; k++) { sums[PARTIALS - k] = sums[PARTIALS - k - 1u]; }
             sums[0] = first;
-            for (var o = 0u; o < STRIDE_HEIGHT; o++) {
+            for (var o = 0u; o < ROWS; o++) {
                 // A sum that was begun some steps ago is as many strides further up.
                 for (var q = 0u; q < KERNEL_WIDTH; q++) {
                     var seen = vec4f();

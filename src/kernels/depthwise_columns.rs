@@ -1,7 +1,7 @@
 //! The row of `shaders/depthwise_columns.wgsl`.
 
 use super::convolution::{SUMS, cost, epilogue, lower, span, tiles, window};
-use super::depthwise_walk::{MAXIMUM_WINDOW, REGISTERS, Walk, check, walks};
+use super::depthwise_walk::{MAXIMUM_WINDOW, REGISTERS, Walk, check, check_rows, walks};
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::work::{add_requests, of_all, walk};
 use crate::geometry::Geometry;
@@ -38,7 +38,7 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
     if window_height(geometry) > MAXIMUM_WINDOW {
         return Err("it needs dilation (kernel_size - 1) + 1 of at most 32 along the height");
     }
-    Ok(())
+    check_rows(geometry, partials(geometry), values(geometry))
 }
 
 fn window_height(geometry: &Geometry) -> u64 {
@@ -55,10 +55,18 @@ fn rows(geometry: &Geometry) -> u64 {
     window_height(geometry).min(geometry.stride.height.into())
 }
 
+/// The values that a step fetches.
+fn values(geometry: &Geometry) -> u64 {
+    rows(geometry) * u64::from(geometry.kernel_size.width)
+}
+
+/// Registers besides these: the places of a row's values, the sums, and the filter.
+fn held(geometry: &Geometry) -> u64 {
+    2 * u64::from(geometry.kernel_size.width) + partials(geometry) + geometry.terms()
+}
+
 fn suits(geometry: &Geometry, target: &Target) -> bool {
-    // The places of a row's values, these values, the sums, and the filter.
-    let columns = u64::from(geometry.kernel_size.width);
-    !target.software && 2 * columns + partials(geometry) + geometry.terms() <= REGISTERS
+    !target.software && held(geometry) + values(geometry) <= REGISTERS
 }
 
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
@@ -68,7 +76,7 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
 fn variant(geometry: &Geometry, row_tile: u32) -> Variant {
     const WORKGROUP_SIZE: u32 = 64;
     let partials = u32::try_from(partials(geometry)).unwrap_or(u32::MAX);
-    let walk = Walk::new(row_tile, partials, rows(geometry) * u64::from(geometry.kernel_size.width));
+    let walk = Walk::new(row_tile, partials, values(geometry), held(geometry));
     let tile = [("WORKGROUP_SIZE", WORKGROUP_SIZE), ("ROUNDS", walk.rounds), ("AHEAD", walk.ahead)];
     let constants = window(geometry).chain(epilogue(geometry)).chain(tile);
     let planes = u64::from(geometry.batch) * u64::from(geometry.out_channels);

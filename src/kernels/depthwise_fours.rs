@@ -1,7 +1,7 @@
 //! The row of `shaders/depthwise_fours.wgsl`.
 
 use super::convolution::{Layout, PLAIN, cost, epilogue, lower_as, span, taps, tiles};
-use super::depthwise_walk::{MAXIMUM_WINDOW, REGISTERS, Walk, check, walks};
+use super::depthwise_walk::{MAXIMUM_WINDOW, MOST_STEPS, REGISTERS, Walk, check, check_rows, walks};
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::work::{add_requests, of_all, walk};
 use crate::geometry::Geometry;
@@ -62,11 +62,11 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
     }
     // The shader counts the fours of all rows that a tile reaches, past the last output too; above the input they wrap.
     let rows = u64::from(geometry.padding.top)
-        + (u64::from(geometry.output.height) + 8 * MAXIMUM_PARTIALS) * u64::from(geometry.stride.height);
+        + (u64::from(geometry.output.height) + MOST_STEPS) * u64::from(geometry.stride.height);
     if rows * u64::from(geometry.input.width) >= 1 << 32 {
         return Err("it needs a padded plane of less than 2^32 values");
     }
-    Ok(())
+    check_rows(geometry, partials(geometry), values(geometry))
 }
 
 /// The columns of the input under a tile.
@@ -80,9 +80,13 @@ fn partials(geometry: &Geometry) -> u64 {
     height.div_ceil(geometry.stride.height.into())
 }
 
+/// Registers besides the values: the sums, the filter, and the places of fours.
+fn held(geometry: &Geometry) -> u64 {
+    4 * partials(geometry) + geometry.terms() + 2 * fours(geometry)
+}
+
 fn suits(geometry: &Geometry, target: &Target) -> bool {
-    let values = window_width(geometry).next_multiple_of(4) + 4 * partials(geometry) + geometry.terms();
-    !target.software && values <= REGISTERS
+    !target.software && held(geometry) + values(geometry) <= REGISTERS
 }
 
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
@@ -92,7 +96,7 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
 fn variant(geometry: &Geometry, rows: u32) -> Variant {
     const WORKGROUP_SIZE: u32 = 64;
     let partials = u32::try_from(partials(geometry)).unwrap_or(u32::MAX);
-    let walk = Walk::new(rows, partials, u64::from(geometry.stride.height) * values(geometry));
+    let walk = Walk::new(rows, partials, values(geometry), held(geometry));
     let sizes = [("WORKGROUP_SIZE", WORKGROUP_SIZE), ("ROUNDS", walk.rounds), ("AHEAD", walk.ahead)];
     let window = taps(geometry.kernel_size, geometry.stride, geometry.dilation);
     let constants = window.into_iter().chain(epilogue(geometry)).chain(sizes).chain([("LEAD", lead(geometry))]);
@@ -111,10 +115,17 @@ fn fours(geometry: &Geometry) -> u64 {
     (u64::from(lead(geometry)) + window_width(geometry)).div_ceil(4)
 }
 
-/// How many registers the values of a row take: those of whole fours, or of the one value of an edge.
+/// The rows of the input that an output row brings, of those that some output row sees.
+fn rows(geometry: &Geometry) -> u64 {
+    let height = span(1, geometry.kernel_size.height, geometry.stride.height, geometry.dilation.height);
+    height.min(geometry.stride.height.into())
+}
+
+/// How many registers the values of these rows take: those of whole fours, or of the one value of an edge.
 fn values(geometry: &Geometry) -> u64 {
     let end = u64::from(lead(geometry)) + window_width(geometry);
-    4 * fours(geometry) - if lead(geometry) == 3 { 3 } else { 0 } - if end % 4 == 1 { 3 } else { 0 }
+    let of_row = 4 * fours(geometry) - if lead(geometry) == 3 { 3 } else { 0 } - if end % 4 == 1 { 3 } else { 0 };
+    rows(geometry) * of_row
 }
 
 fn work(geometry: &Geometry, variant: &Variant) -> Work {
@@ -123,7 +134,7 @@ fn work(geometry: &Geometry, variant: &Variant) -> Work {
     let steps = rounds * ahead;
     let made = (steps - partials + 1.0).min(geometry.output.height.into());
     let (fours, apart) = (fours(geometry) as f64, f64::from(geometry.stride.width));
-    let rows = f64::from(geometry.stride.height);
+    let rows = rows(geometry) as f64;
     // Two subgroups. Each four that a row needs is a request, also one of which it needs a value.
     let mut work = walk(geometry, steps, made, 4.0, apart);
     add_requests(&mut work, 2.0 * steps * rows * fours, 16.0 * apart.min(2.0));
@@ -133,7 +144,7 @@ fn work(geometry: &Geometry, variant: &Variant) -> Work {
     }
     work.waits = rounds + 1.0;
     work.registers =
-        4.0 * partials + 2.0 * fours + ahead * rows * values(geometry) as f64 + 1.5 * geometry.terms() as f64 + 22.0;
+        4.0 * partials + 2.0 * fours + ahead * values(geometry) as f64 + 1.5 * geometry.terms() as f64 + 22.0;
     // For each row of the input, each of the output, and once, in code compiled for an H100.
     work.others = 2.0 * ((25.0 * rows + 17.0) * steps + 180.0);
     of_all(work, variant)
@@ -143,6 +154,7 @@ fn work(geometry: &Geometry, variant: &Variant) -> Work {
 mod tests {
     use super::*;
     use crate::conv::Conv2d;
+    use crate::size::Padding;
 
     #[test]
     fn widths_that_are_multiples_of_four_are_read_in_fours() {
@@ -162,6 +174,22 @@ mod tests {
             let layer = Conv2d::new(8, 8, kernel_size).padding(kernel_size / 2).groups(8).stride(stride);
             let geometry = layer.geometry([1, 8, width, width]).unwrap();
             assert_eq!(supports(&geometry, &target).is_ok(), is_supported, "{width}, {kernel_size}, stride {stride}");
+        }
+    }
+
+    #[test]
+    fn rows_that_no_output_sees_are_not_fetched_and_not_too_many_are() {
+        let target: Target = wgpu::Limits::default().into();
+        // Of a stride of 128 rows, two are seen.
+        for (kernel_size, stride, columns, is_supported) in [
+            ([2, 2], [128, 1], 8, true),
+            ([5, 5], [2, 2], 16, true),
+            ([8, 8], [8, 8], 64, false),
+            ([160, 1], [160, 1], 8, false),
+        ] {
+            let layer = Conv2d::new(8, 8, kernel_size).groups(8).stride(stride).padding(Padding::Same);
+            let geometry = layer.geometry([1, 8, 640, columns]).unwrap();
+            assert_eq!(supports(&geometry, &target).is_ok(), is_supported, "{kernel_size:?}, stride {stride:?}");
         }
     }
 

@@ -9,16 +9,33 @@ pub(super) const MAXIMUM_WINDOW: u64 = 32;
 
 /// A GPU has at most some 255 registers for an invocation. The addresses want theirs; what is left over holds the filter,
 /// the values and the sums. Past these the rest would be kept in memory, and read again for each row of outputs.
-pub(super) const REGISTERS: u64 = 192;
+pub(super) const REGISTERS: u64 = 168;
 
 /// Refuses what is no depthwise layer, and one whose input is multiplied first.
 pub(super) fn check(geometry: &Geometry) -> Result<(), &'static str> {
     if geometry.in_channels_per_group() == 1 { unscaled(geometry) } else { Err("it needs groups = in_channels") }
 }
 
-/// So many of the registers may hold values that are fetched before they are used. A memory of 4 TB/s whose values take 1 us
-/// has 30 KB under way for each of 132 units; 1,000 invocations that each wait for 8 values have as much.
+/// Refuses output rows that bring more values than may be fetched together, and rows that are too long to count the values of a
+/// tile in. So many output rows see an input row.
+pub(super) fn check_rows(geometry: &Geometry, partials: u64, values: u64) -> Result<(), &'static str> {
+    if values > FETCHED {
+        return Err("it needs an output row to bring at most 36 values of the input for each invocation");
+    }
+    if partials.saturating_add(MOST_STEPS).saturating_mul(geometry.output.width.into()) >= 1 << 31 {
+        return Err("it needs the output rows that an invocation makes to have fewer than 2^31 values");
+    }
+    Ok(())
+}
+
+/// An invocation takes no more steps than these, besides those that complete no output row.
+pub(super) const MOST_STEPS: u64 = 64;
+
+/// So many registers may hold values that were fetched and not used, as long as no more than `FEW` are taken in all. A memory of
+/// 4 TB/s whose values take 1 us has 30 KB under way for each of 132 units, which is 8 values for each of 1,000 invocations. Of
+/// these rows most values are in a cache, which neighbouring rows have in common.
 const FETCHED: u64 = 36;
+const FEW: u64 = 128;
 
 /// How an invocation walks down a number of rows.
 pub(super) struct Walk {
@@ -31,10 +48,11 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// `partials` output rows see an input row, and each output row brings so many values.
-    pub(super) fn new(rows: u32, partials: u32, values: u64) -> Self {
+    /// `partials` output rows see an input row, each output row brings so many values, and other things are held in so many
+    /// registers.
+    pub(super) fn new(rows: u32, partials: u32, values: u64, held: u64) -> Self {
         let steps = rows + partials - 1;
-        let most = u32::try_from(FETCHED / values).unwrap_or(u32::MAX).max(1);
+        let most = u32::try_from(FETCHED.min(FEW.saturating_sub(held)) / values).unwrap_or(u32::MAX).max(1);
         let rounds = steps.div_ceil(most);
         let ahead = steps.div_ceil(rounds);
         Self { rounds, ahead, rows: rounds * ahead - (partials - 1) }
@@ -55,10 +73,11 @@ mod tests {
 
     #[test]
     fn values_are_fetched_together_as_far_as_registers_hold_them() {
-        let walk = |rows, partials, values| {
-            let Walk { rounds, ahead, rows } = Walk::new(rows, partials, values);
+        let holding = |rows, partials, values, held| {
+            let Walk { rounds, ahead, rows } = Walk::new(rows, partials, values, held);
             [rounds, ahead, rows]
         };
+        let walk = |rows, partials, values| holding(rows, partials, values, 20);
         assert_eq!(walk(16, 3, 6), [3, 6, 16]);
         assert_eq!(walk(14, 3, 3), [2, 8, 14]);
         // 13 steps are made in two rounds of 7.
@@ -66,5 +85,7 @@ mod tests {
         assert_eq!(walk(2, 3, 3), [1, 4, 2]);
         assert_eq!(walk(1, 1, 100), [1, 1, 1]);
         assert_eq!(walk(2, 1, 100), [2, 1, 2]);
+        // A large filter leaves few registers.
+        assert_eq!([holding(8, 9, 9, 108), holding(8, 11, 11, 154)], [[8, 2, 8], [18, 1, 8]]);
     }
 }

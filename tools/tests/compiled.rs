@@ -91,6 +91,7 @@ const LIMITS: [Limit; 9] = [
             "normalise main team=256 teams=1",
             "softmax main team=4 teams=16",
             "softmax main team=16 teams=4",
+            "direct main channel_tile=1 kernel=9x9",
         ],
     },
     Limit {
