@@ -9,7 +9,8 @@
 // Traffic    An input value is read once by each of the KERNEL_WIDTH columns that see it, at the same time and through the
 //            cache, and once for each tile of rows that sees it. An invocation reads its filter once. Each output is
 //            written once.
-// Needs      One input channel per group; a window of at most 32 rows and a filter of at most 32 columns.
+// Needs      One input channel per group; a window of at most 32 rows and a filter of at most 32 columns; output rows that
+//            bring a column at most 36 values of the input.
 // Bound by   Memory: at most about KERNEL_HEIGHT * KERNEL_WIDTH / 4 multiply-adds per byte.
 // Rust row   src/kernels/depthwise_columns.rs
 
@@ -62,7 +63,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
 
     // The sums of the output row that this step begins, and of those before it that still see rows.
     var sums: array<f32, PARTIALS>;
-    for (var p = 0u; p < PARTIALS; p++) { sums[p] = first; }
     // It ends with the rows of the tile and not by a constant, so that its rounds are not written out one after the other.
     loop {
         var rows: array<array<array<f32, KERNEL_WIDTH>, ROWS>, AHEAD>;

@@ -11,8 +11,9 @@
 //            above their first one, through the cache. An invocation reads its filter once. Each output is written
 //            once, a four at a time.
 // Needs      One input channel per group; zero padding; input and output of a width that is a multiple of 4; an input row
-//            that at most 8 output rows see; a window of at most 32 columns under a tile. A tensor that does not start at
-//            a multiple of four values is copied, by steps that `bind` adds, so the result is right at any offset.
+//            that at most 8 output rows see; a window of at most 32 columns under a tile; output rows that bring a tile at
+//            most 36 values of the input. A tensor that does not start at a multiple of four values is copied, by steps
+//            that `bind` adds, so the result is right at any offset.
 // Bound by   Memory: at most about KERNEL_HEIGHT * KERNEL_WIDTH / 4 multiply-adds per byte.
 // Rust row   src/kernels/depthwise_fours.rs
 
@@ -77,7 +78,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
 
     // The sums of the output row that this step begins, and of those before it that still see rows.
     var sums: array<vec4f, PARTIALS>;
-    for (var p = 0u; p < PARTIALS; p++) { sums[p] = first; }
     var made = 0u - (PARTIALS - 1u) * out_fours;
     // It ends with the rows of the tile and not by a constant, so that its rounds are not written out one after the other.
     loop {
