@@ -1,7 +1,7 @@
 //! The row of `shaders/depthwise_columns.wgsl`.
 
-use super::convolution::{SUMS, cost, epilogue, lower, span, tiles, window};
-use super::depthwise_walk::{MAXIMUM_WINDOW, REGISTERS, Walk, check, check_rows, walks};
+use super::convolution::{SUMS, cost, epilogue, lower, tiles, window};
+use super::depthwise_walk::{MAXIMUM_WINDOW, Walk, check, check_rows, fits, new_rows, partials, walks, window_height};
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::work::{add_requests, of_all, walk};
 use crate::geometry::Geometry;
@@ -38,26 +38,12 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
     if window_height(geometry) > MAXIMUM_WINDOW {
         return Err("it needs dilation (kernel_size - 1) + 1 of at most 32 along the height");
     }
-    check_rows(geometry, partials(geometry), values(geometry))
-}
-
-fn window_height(geometry: &Geometry) -> u64 {
-    span(1, geometry.kernel_size.height, geometry.stride.height, geometry.dilation.height)
-}
-
-/// How many output rows see one row of the input, at most.
-fn partials(geometry: &Geometry) -> u64 {
-    window_height(geometry).div_ceil(geometry.stride.height.into())
-}
-
-/// How many rows of the input an output row brings that some output row sees.
-fn rows(geometry: &Geometry) -> u64 {
-    window_height(geometry).min(geometry.stride.height.into())
+    check_rows(geometry, values(geometry))
 }
 
 /// The values that a step fetches.
 fn values(geometry: &Geometry) -> u64 {
-    rows(geometry) * u64::from(geometry.kernel_size.width)
+    new_rows(geometry) * u64::from(geometry.kernel_size.width)
 }
 
 /// Registers besides these: the places of a row's values, the sums, and the filter.
@@ -66,7 +52,7 @@ fn held(geometry: &Geometry) -> u64 {
 }
 
 fn suits(geometry: &Geometry, target: &Target) -> bool {
-    !target.software && held(geometry) + values(geometry) <= REGISTERS
+    !target.software && fits(held(geometry), values(geometry))
 }
 
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
@@ -75,31 +61,29 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
 
 fn variant(geometry: &Geometry, row_tile: u32) -> Variant {
     const WORKGROUP_SIZE: u32 = 64;
-    let partials = u32::try_from(partials(geometry)).unwrap_or(u32::MAX);
-    let walk = Walk::new(row_tile, partials, values(geometry), held(geometry));
-    let tile = [("WORKGROUP_SIZE", WORKGROUP_SIZE), ("ROUNDS", walk.rounds), ("AHEAD", walk.ahead)];
-    let constants = window(geometry).chain(epilogue(geometry)).chain(tile);
+    let walk = Walk::new(row_tile, partials(geometry), values(geometry), held(geometry));
+    let constants = window(geometry).chain(epilogue(geometry)).chain([("WORKGROUP_SIZE", WORKGROUP_SIZE)]);
     let planes = u64::from(geometry.batch) * u64::from(geometry.out_channels);
     let columns = u64::from(geometry.output.width) * tiles(geometry.output.height, walk.rows);
-    Variant::new(constants, [(planes * columns).div_ceil(WORKGROUP_SIZE.into()), 1, 1])
+    Variant::new(constants.chain(walk.constants()), [(planes * columns).div_ceil(WORKGROUP_SIZE.into()), 1, 1])
 }
 
 fn work(geometry: &Geometry, variant: &Variant) -> Work {
-    let partials = partials(geometry) as f64;
-    let [rounds, ahead] = ["ROUNDS", "AHEAD"].map(|name| variant.the(name));
-    let steps = rounds * ahead;
-    let made = (steps - partials + 1.0).min(geometry.output.height.into());
+    let partials = partials(geometry);
+    let down = Walk::of(variant, partials);
+    let (steps, made) = (down.steps(), down.made(geometry));
     let (columns, apart) = (f64::from(geometry.kernel_size.width), f64::from(geometry.stride.width));
+    let values = values(geometry) as f64;
     // Two subgroups, of neighbouring columns.
     let mut work = walk(geometry, steps, made, 1.0, apart);
-    let rows = rows(geometry) as f64;
-    add_requests(&mut work, 2.0 * steps * rows * columns, 4.0 * apart.min(8.0));
+    add_requests(&mut work, 2.0 * steps * values, 4.0 * apart.min(8.0));
     let times = if geometry.residual.is_some() { 2.0 } else { 1.0 };
     add_requests(&mut work, times * 2.0 * made, 4.0);
-    work.waits = rounds + 1.0;
-    work.registers = (2.0 + ahead * rows) * columns + partials + 1.5 * geometry.terms() as f64 + 18.0;
+    work.waits = f64::from(down.rounds) + 1.0;
+    work.registers =
+        2.0 * columns + f64::from(down.ahead) * values + partials as f64 + 1.5 * geometry.terms() as f64 + 18.0;
     // For each value that is read, each row of the output, and once, in code compiled for an H100.
-    work.others = 2.0 * (6.5 * steps * rows * columns + 10.0 * steps + 140.0);
+    work.others = 2.0 * (6.5 * steps * values + 10.0 * steps + 140.0);
     of_all(work, variant)
 }
 
@@ -114,7 +98,7 @@ mod tests {
     fn what_fits_in_no_registers_is_another_kernels_on_a_gpu() {
         let gpu: Target = wgpu::Limits::default().into();
         let software = Target { software: true, ..gpu.clone() };
-        for (kernel_size, fits) in [(3, true), (9, true), (11, true), (13, false), (29, false)] {
+        for (kernel_size, fits) in [(3, true), (9, true), (11, true), (12, false), (13, false), (29, false)] {
             let layer = Conv2d::new(8, 8, kernel_size).padding(kernel_size / 2).groups(8);
             let layer = layer.geometry([1, 8, 57, 57]).unwrap().into();
             let planned = |target: &Target| Planner::new(target.clone()).plan(&layer).unwrap().kernel;

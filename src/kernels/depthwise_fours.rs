@@ -1,7 +1,7 @@
 //! The row of `shaders/depthwise_fours.wgsl`.
 
 use super::convolution::{Layout, PLAIN, cost, epilogue, lower_as, span, taps, tiles};
-use super::depthwise_walk::{MAXIMUM_WINDOW, MOST_STEPS, REGISTERS, Walk, check, check_rows, walks};
+use super::depthwise_walk::{MAXIMUM_WINDOW, MOST_STEPS, Walk, check, check_rows, fits, new_rows, partials, walks};
 use super::row::{Kernel, Rank, Rules, Variant};
 use super::work::{add_requests, of_all, walk};
 use crate::geometry::Geometry;
@@ -66,18 +66,12 @@ fn supports(geometry: &Geometry, _: &Target) -> Result<(), &'static str> {
     if rows * u64::from(geometry.input.width) >= 1 << 32 {
         return Err("it needs a padded plane of less than 2^32 values");
     }
-    check_rows(geometry, partials(geometry), values(geometry))
+    check_rows(geometry, values(geometry))
 }
 
 /// The columns of the input under a tile.
 fn window_width(geometry: &Geometry) -> u64 {
     span(4, geometry.kernel_size.width, geometry.stride.width, geometry.dilation.width)
-}
-
-/// How many output rows see one row of the input, at most.
-fn partials(geometry: &Geometry) -> u64 {
-    let height = span(1, geometry.kernel_size.height, geometry.stride.height, geometry.dilation.height);
-    height.div_ceil(geometry.stride.height.into())
 }
 
 /// Registers besides the values: the sums, the filter, and the places of fours.
@@ -86,7 +80,7 @@ fn held(geometry: &Geometry) -> u64 {
 }
 
 fn suits(geometry: &Geometry, target: &Target) -> bool {
-    !target.software && held(geometry) + values(geometry) <= REGISTERS
+    !target.software && fits(held(geometry), values(geometry))
 }
 
 fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
@@ -95,11 +89,10 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
 
 fn variant(geometry: &Geometry, rows: u32) -> Variant {
     const WORKGROUP_SIZE: u32 = 64;
-    let partials = u32::try_from(partials(geometry)).unwrap_or(u32::MAX);
-    let walk = Walk::new(rows, partials, values(geometry), held(geometry));
-    let sizes = [("WORKGROUP_SIZE", WORKGROUP_SIZE), ("ROUNDS", walk.rounds), ("AHEAD", walk.ahead)];
+    let walk = Walk::new(rows, partials(geometry), values(geometry), held(geometry));
     let window = taps(geometry.kernel_size, geometry.stride, geometry.dilation);
-    let constants = window.into_iter().chain(epilogue(geometry)).chain(sizes).chain([("LEAD", lead(geometry))]);
+    let constants = window.into_iter().chain(epilogue(geometry)).chain([("WORKGROUP_SIZE", WORKGROUP_SIZE)]);
+    let constants = constants.chain(walk.constants()).chain([("LEAD", lead(geometry))]);
     let planes = u64::from(geometry.batch) * u64::from(geometry.out_channels);
     let plane_tiles = tiles(geometry.output.width, 4) * tiles(geometry.output.height, walk.rows);
     Variant::new(constants, [(planes * plane_tiles).div_ceil(WORKGROUP_SIZE.into()), 1, 1])
@@ -115,26 +108,19 @@ fn fours(geometry: &Geometry) -> u64 {
     (u64::from(lead(geometry)) + window_width(geometry)).div_ceil(4)
 }
 
-/// The rows of the input that an output row brings, of those that some output row sees.
-fn rows(geometry: &Geometry) -> u64 {
-    let height = span(1, geometry.kernel_size.height, geometry.stride.height, geometry.dilation.height);
-    height.min(geometry.stride.height.into())
-}
-
-/// How many registers the values of these rows take: those of whole fours, or of the one value of an edge.
+/// How many registers the values take that an output row brings: those of whole fours, or of the one value of an edge.
 fn values(geometry: &Geometry) -> u64 {
     let end = u64::from(lead(geometry)) + window_width(geometry);
     let of_row = 4 * fours(geometry) - if lead(geometry) == 3 { 3 } else { 0 } - if end % 4 == 1 { 3 } else { 0 };
-    rows(geometry) * of_row
+    new_rows(geometry) * of_row
 }
 
 fn work(geometry: &Geometry, variant: &Variant) -> Work {
-    let partials = partials(geometry) as f64;
-    let [rounds, ahead] = ["ROUNDS", "AHEAD"].map(|name| variant.the(name));
-    let steps = rounds * ahead;
-    let made = (steps - partials + 1.0).min(geometry.output.height.into());
+    let partials = partials(geometry);
+    let down = Walk::of(variant, partials);
+    let (steps, made) = (down.steps(), down.made(geometry));
     let (fours, apart) = (fours(geometry) as f64, f64::from(geometry.stride.width));
-    let rows = rows(geometry) as f64;
+    let rows = new_rows(geometry) as f64;
     // Two subgroups. Each four that a row needs is a request, also one of which it needs a value.
     let mut work = walk(geometry, steps, made, 4.0, apart);
     add_requests(&mut work, 2.0 * steps * rows * fours, 16.0 * apart.min(2.0));
@@ -142,9 +128,9 @@ fn work(geometry: &Geometry, variant: &Variant) -> Work {
     if geometry.residual.is_some() {
         add_requests(&mut work, 2.0 * steps, 16.0);
     }
-    work.waits = rounds + 1.0;
-    work.registers =
-        4.0 * partials + 2.0 * fours + ahead * values(geometry) as f64 + 1.5 * geometry.terms() as f64 + 22.0;
+    work.waits = f64::from(down.rounds) + 1.0;
+    let fetched = f64::from(down.ahead) * values(geometry) as f64;
+    work.registers = 4.0 * partials as f64 + 2.0 * fours + fetched + 1.5 * geometry.terms() as f64 + 22.0;
     // For each row of the input, each of the output, and once, in code compiled for an H100.
     work.others = 2.0 * ((25.0 * rows + 17.0) * steps + 180.0);
     of_all(work, variant)

@@ -1,6 +1,6 @@
 //! What kernels share that walk down the rows of depthwise layers.
 
-use super::convolution::unscaled;
+use super::convolution::{span, unscaled};
 use super::row::Variant;
 use crate::geometry::Geometry;
 
@@ -9,20 +9,35 @@ pub(super) const MAXIMUM_WINDOW: u64 = 32;
 
 /// A GPU has at most some 255 registers for an invocation. The addresses want theirs; what is left over holds the filter,
 /// the values and the sums. Past these the rest would be kept in memory, and read again for each row of outputs.
-pub(super) const REGISTERS: u64 = 168;
+const REGISTERS: u64 = 168;
 
 /// Refuses what is no depthwise layer, and one whose input is multiplied first.
 pub(super) fn check(geometry: &Geometry) -> Result<(), &'static str> {
     if geometry.in_channels_per_group() == 1 { unscaled(geometry) } else { Err("it needs groups = in_channels") }
 }
 
+/// How many rows of the input lie under one of the output.
+pub(super) fn window_height(geometry: &Geometry) -> u64 {
+    span(1, geometry.kernel_size.height, geometry.stride.height, geometry.dilation.height)
+}
+
+/// How many output rows see one row of the input, at most.
+pub(super) fn partials(geometry: &Geometry) -> u64 {
+    window_height(geometry).div_ceil(geometry.stride.height.into())
+}
+
+/// How many rows of the input an output row brings that some output row sees.
+pub(super) fn new_rows(geometry: &Geometry) -> u64 {
+    window_height(geometry).min(geometry.stride.height.into())
+}
+
 /// Refuses output rows that bring more values than may be fetched together, and rows that are too long to count the values of a
-/// tile in. So many output rows see an input row.
-pub(super) fn check_rows(geometry: &Geometry, partials: u64, values: u64) -> Result<(), &'static str> {
+/// tile in.
+pub(super) fn check_rows(geometry: &Geometry, values: u64) -> Result<(), &'static str> {
     if values > FETCHED {
         return Err("it needs an output row to bring at most 36 values of the input for each invocation");
     }
-    if partials.saturating_add(MOST_STEPS).saturating_mul(geometry.output.width.into()) >= 1 << 31 {
+    if partials(geometry).saturating_add(MOST_STEPS).saturating_mul(geometry.output.width.into()) >= 1 << 31 {
         return Err("it needs the output rows that an invocation makes to have fewer than 2^31 values");
     }
     Ok(())
@@ -50,13 +65,45 @@ pub(super) struct Walk {
 impl Walk {
     /// `partials` output rows see an input row, each output row brings so many values, and other things are held in so many
     /// registers.
-    pub(super) fn new(rows: u32, partials: u32, values: u64, held: u64) -> Self {
-        let steps = rows + partials - 1;
+    pub(super) fn new(rows: u32, partials: u64, values: u64, held: u64) -> Self {
+        let filling = filling(partials);
+        let steps = rows + filling;
         let most = u32::try_from(FETCHED.min(FEW.saturating_sub(held)) / values).unwrap_or(u32::MAX).max(1);
         let rounds = steps.div_ceil(most);
         let ahead = steps.div_ceil(rounds);
-        Self { rounds, ahead, rows: rounds * ahead - (partials - 1) }
+        Self { rounds, ahead, rows: rounds * ahead - filling }
     }
+
+    /// That of a variant.
+    pub(super) fn of(variant: &Variant, partials: u64) -> Self {
+        let [rounds, ahead] = ["ROUNDS", "AHEAD"].map(|name| variant.get(name).expect("both in every variant"));
+        Self { rounds, ahead, rows: rounds * ahead - filling(partials) }
+    }
+
+    /// The shader's constants.
+    pub(super) fn constants(&self) -> [(&'static str, u32); 2] {
+        [("ROUNDS", self.rounds), ("AHEAD", self.ahead)]
+    }
+
+    /// How many output rows' values it fetches in all.
+    pub(super) fn steps(&self) -> f64 {
+        f64::from(self.rounds) * f64::from(self.ahead)
+    }
+
+    /// The rows that it makes of a layer, which may have fewer.
+    pub(super) fn made(&self, geometry: &Geometry) -> f64 {
+        self.rows.min(geometry.output.height).into()
+    }
+}
+
+/// The steps that complete no output row.
+fn filling(partials: u64) -> u32 {
+    u32::try_from(partials - 1).expect("the few rows of a window that is supported")
+}
+
+/// Whether the registers hold what a kernel keeps, and the values of a step.
+pub(super) fn fits(held: u64, values: u64) -> bool {
+    held + values <= REGISTERS
 }
 
 /// A GPU's variants, each made for a walk down so many rows of outputs at least.

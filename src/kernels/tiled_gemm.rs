@@ -59,8 +59,8 @@ fn variants(geometry: &Geometry, _: &Target) -> Vec<Variant> {
     let constants: Vec<_> = window(geometry).chain(around_sums(geometry)).collect();
     let mut variants = tiling::variants(geometry, &constants);
     for variant in &mut variants {
-        let of_round = variant.the("DEPTH") * variant.the("SPLIT");
-        variant.constants.push((HAS_REST, (geometry.terms() as f64 % of_round > 0.0).into()));
+        let of_round: u32 = ["DEPTH", "SPLIT"].iter().filter_map(|name| variant.get(name)).product();
+        variant.constants.push((HAS_REST, (!geometry.terms().is_multiple_of(of_round.into())).into()));
     }
     variants
 }

@@ -74,11 +74,14 @@ pub fn complete(network: &Network, shapes: &[InputShape]) -> Outcome<Vec<(String
             && network.input_shape(name).is_some_and(|shape| shape.contains(&None))
     };
     match network.input_names().into_iter().find(is_open) {
-        Some(name) => {
-            Err(Failure::Request(format!("--input must give the shape of {name:?}: the model does not say it")))
-        }
+        Some(name) => Err(without_shape(name, "")),
         None => Ok(given),
     }
+}
+
+/// For an input whose shape neither the model nor the user says; `or` is what else the user may give.
+fn without_shape(name: &str, or: &str) -> Failure {
+    Failure::Request(format!("--input must give the shape of {name:?}{or}: the model does not say it"))
 }
 
 /// Whether a file is a picture.
@@ -265,9 +268,7 @@ pub fn made_up(network: &Network, shapes: &[InputShape], batch: Option<u32>, or:
             sizes.map(|(axis, size)| size.or(batch.filter(|_| axis == 0))).collect::<Option<Vec<u32>>>()
         };
         let wanted = given.iter().find(|(other, _)| other == name).map(|(_, shape)| shape.clone());
-        let shape = wanted.or_else(own).ok_or_else(|| {
-            Failure::Request(format!("--input must give the shape of {name:?}{or}: the model does not say it"))
-        })?;
+        let shape = wanted.or_else(own).ok_or_else(|| without_shape(name, or))?;
         let count = shape.iter().fold(1, |count: u64, &size| count.saturating_mul(size.into()));
         if !(1..=MOST_MADE_UP).contains(&count) {
             let message = format!("--input {name}={shape:?} has {count} values; it may have from 1 to {MOST_MADE_UP}");

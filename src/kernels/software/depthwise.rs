@@ -1,7 +1,7 @@
 //! The row of `shaders/software/depthwise.wgsl`.
 
 use super::super::convolution::{SUMS, cost, epilogue, lower, span, tiles, window};
-use super::super::depthwise_walk::{MAXIMUM_WINDOW, check};
+use super::super::depthwise_walk::{MAXIMUM_WINDOW, check, window_height};
 use super::super::row::{Kernel, Rank, Rules, Variant};
 use crate::geometry::Geometry;
 use crate::shader::{Shader, part};
@@ -37,7 +37,7 @@ fn supports(geometry: &Geometry, target: &Target) -> Result<(), &'static str> {
     if span(COLUMN_TILE, kernel.width, stride.width, dilation.width) > MAXIMUM_WINDOW {
         return Err("it needs 3 stride + dilation (kernel_size - 1) + 1 of at most 32 along the width");
     }
-    if span(1, kernel.height, stride.height, dilation.height) > MAXIMUM_WINDOW {
+    if window_height(geometry) > MAXIMUM_WINDOW {
         return Err("it needs dilation (kernel_size - 1) + 1 of at most 32 along the height");
     }
     Ok(())
